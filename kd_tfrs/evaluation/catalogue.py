@@ -1,0 +1,148 @@
+"""Scorers that can score a whole catalogue: mask, ties and top k in one place.
+
+Ties are broken by catalogue order everywhere: of two items with the same score
+the one with the smaller id comes first (numeric for integers, by code point
+for text).
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.ids import Exclusions, IdIndex, as_ids
+
+# 64 MB of float32 scores at a time, whatever the size of the catalogue.
+_BLOCK_SCORES = 2**24
+
+
+class CatalogueScorer(abc.ABC):
+    """A scorer that can score its whole catalogue for a block of users.
+
+    A subclass says how (`catalogue_scores`); the mask, the order of ties and
+    the top k are here.
+
+    Args:
+        user_ids: [num_users], distinct raw ids.
+        item_ids: [num_items], distinct raw ids.
+    """
+
+    def __init__(self, user_ids: Any, item_ids: Any) -> None:
+        self._users = IdIndex(user_ids, "user_ids")
+        self._items = IdIndex(item_ids, "item_ids")
+
+    @abc.abstractmethod
+    def catalogue_scores(self, users: np.ndarray) -> np.ndarray:
+        """Scores every item of the catalogue.
+
+        Args:
+            users: [n], places in the `user_ids` that were given; -1 for an
+                unknown user.
+
+        Returns:
+            `float32` [n, num_items] in ascending order of the item ids, an
+            array that the caller may write to.
+        """
+
+    def recommend(
+        self, queries: Any, k: int, exclude: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the k best items of each query; see `Scorer.recommend`."""
+        check_k(k)
+        users = self._places(queries)
+        exclude = Exclusions.of(exclude, len(users))
+        columns = self._items.positions(exclude.ids)
+        rows = exclude.rows
+        rows, columns = rows[columns >= 0], columns[columns >= 0]
+        depth = min(k, len(self._items))
+        best = np.zeros((len(users), k), np.int64)
+        scores = np.full((len(users), k), -np.inf, np.float32)
+        for start, stop in self._blocks(len(users)):
+            block = self.catalogue_scores(users[start:stop])
+            here = slice(*np.searchsorted(rows, [start, stop]))
+            block[rows[here] - start, columns[here]] = -np.inf
+            top = top_k(block, depth)
+            scores[start:stop, :depth], best[start:stop, :depth] = top
+        return self._items.ids[best], scores
+
+    def score(self, queries: Any, candidates: Any) -> np.ndarray:
+        """Scores given candidates; see `Scorer.score`."""
+        users = self._places(queries)
+        columns = self._candidate_places(candidates, len(users))
+        scores = np.empty(columns.shape, np.float32)
+        for start, stop in self._blocks(len(users)):
+            scores[start:stop] = self._score_block(
+                users[start:stop], columns[start:stop]
+            )
+        scores[columns < 0] = -np.inf
+        return scores
+
+    def _score_block(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Scores [n, m] items by their place in the ascending order."""
+        return np.take_along_axis(self.catalogue_scores(users), items, axis=1)
+
+    def _places(self, queries: Any) -> np.ndarray:
+        """[n] places in the user ids that were given; -1 for unknown."""
+        found = self._users.positions(as_ids(queries, "queries").ravel())
+        return np.where(found >= 0, self._users.order[found], -1)
+
+    def _candidate_places(self, candidates: Any, rows: int) -> np.ndarray:
+        """[n, m] places of candidates in the ascending order of items."""
+        columns = self._items.positions(candidates)
+        if columns.ndim != 2 or len(columns) != rows:
+            raise UserError(
+                "`candidates` should have the shape [queries, candidates] = "
+                f"[{rows}, m]. Received: {list(columns.shape)}. Give one row "
+                "of item ids a query."
+            )
+        return columns
+
+    def _blocks(self, num_queries: int) -> list[tuple[int, int]]:
+        """Cuts the queries so that a block of scores stays in memory."""
+        size = max(1, _BLOCK_SCORES // len(self._items))
+        starts = range(0, num_queries, size)
+        return [(start, min(start + size, num_queries)) for start in starts]
+
+
+def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the k largest of each row; equal values by smaller index.
+
+    Args:
+        scores: `float32` [n, m].
+        k: at most m.
+
+    Returns:
+        Values [n, k], largest first, and their columns [n, k].
+
+    Example:
+    >>> top_k(np.float32([[1, 3, 3]]), 2)[1].tolist()
+    [[1, 2]]
+    """
+    # On the CPU, where TensorFlow promises the smaller index among equals.
+    with tf.device("CPU:0"):
+        values, columns = tf.math.top_k(scores, k)
+    return values.numpy(), columns.numpy()
+
+
+def check_k(k: int, name: str = "k") -> None:
+    """Raises `UserError` unless a number is a positive integer.
+
+    Args:
+        k: the value that a caller gave.
+        name: what the caller calls it.
+
+    Raises:
+        UserError: it is something else.
+
+    Example:
+    >>> check_k(1)
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise UserError(
+            f"`{name}` should be a positive integer. Received: `{name}` = "
+            f"{k!r}. Give {name} >= 1."
+        )

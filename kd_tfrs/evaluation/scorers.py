@@ -1,0 +1,279 @@
+"""Scorers: one face for whatever can recommend, so that all are measured alike.
+
+Ties are broken by catalogue order; see `kd_tfrs.evaluation.catalogue`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.catalogue import CatalogueScorer, check_k
+from kd_tfrs.evaluation.ids import (
+    INTEGER_PADDING,
+    TEXT_PADDING,
+    Exclusions,
+    as_ids,
+    id_kind,
+)
+
+# Users a request of `SavedModelScorer`: enough to be fast, little memory.
+_BATCH = 512
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Anything that can recommend from a catalogue and score candidates."""
+
+    def recommend(
+        self, queries: Any, k: int, exclude: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the k best items of each query.
+
+        Args:
+            queries: [n], raw user ids.
+            k: number of items, at least 1.
+            exclude: items to leave out: `Exclusions`, one array of raw item
+                ids a query, or None.
+
+        Returns:
+            Ids [n, k] and `float32` scores [n, k], best first. Where fewer
+            than k items are left the score is -inf and the id means nothing.
+        """
+
+    def score(self, queries: Any, candidates: Any) -> np.ndarray:
+        """Scores given candidates.
+
+        Args:
+            queries: [n], raw user ids.
+            candidates: [n, m], raw item ids.
+
+        Returns:
+            `float32` scores [n, m]; -inf for an item that is not known.
+        """
+
+
+class EmbeddingScorer(CatalogueScorer):
+    """Recommends by the dot product of query and candidate embeddings.
+
+    `score(u, i) = query_embeddings[u] . candidate_embeddings[i]`
+
+    Args:
+        user_ids: [num_users], distinct raw ids.
+        query_embeddings: [num_users, dim].
+        item_ids: [num_items], distinct raw ids, in any order.
+        candidate_embeddings: [num_items, dim].
+        fallback: [dim], the query of an unknown user; zeros by default, which
+            is the catalogue in ascending order of ids.
+
+    Raises:
+        UserError: shapes that do not fit, or values that are not finite.
+
+    Example:
+    >>> scorer = EmbeddingScorer([1], [[1.0, 0.0]], [5, 6], np.eye(2))
+    >>> ids, scores = scorer.recommend([1], k=2)
+    >>> ids.tolist()
+    [[5, 6]]
+    """
+
+    def __init__(
+        self,
+        user_ids: Any,
+        query_embeddings: Any,
+        item_ids: Any,
+        candidate_embeddings: Any,
+        fallback: Any | None = None,
+    ) -> None:
+        super().__init__(user_ids, item_ids)
+        dim = np.shape(candidate_embeddings)[-1]
+        if fallback is None:
+            fallback = np.zeros(dim, np.float32)
+        self._queries = _table(
+            query_embeddings, (len(self._users), dim), "query_embeddings"
+        )
+        self._fallback = _table(fallback, (dim,), "fallback")
+        self._candidates = _table(
+            candidate_embeddings,
+            (len(self._items), dim),
+            "candidate_embeddings",
+        )[self._items.order]
+
+    def catalogue_scores(self, users: np.ndarray) -> np.ndarray:
+        """Scores every item of the catalogue; see `CatalogueScorer`."""
+        return self._embed(users) @ self._candidates.T
+
+    def _score_block(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        vectors = self._candidates[items]
+        return np.einsum("nd,nmd->nm", self._embed(users), vectors)
+
+    def _embed(self, users: np.ndarray) -> np.ndarray:
+        """[n, dim] queries; the fallback where the user is unknown."""
+        queries = self._queries[users]
+        queries[users < 0] = self._fallback
+        return queries
+
+
+class SavedModelScorer:
+    """Recommends with the signatures of an exported SavedModel.
+
+    `recommend` takes `user_id` [b], `k` and `exclude` [b, e] and returns
+    `item_id` and `score` [b, k]; `score` takes `user_id` [b] and `item_id`
+    [b, m] and returns `score` [b, m]. Ids are raw, of the kind that the data
+    has; rows of `exclude` are padded with "" or with the smallest int64.
+
+    Args:
+        path: a version folder, or the folder of versions, of which the newest
+            is taken.
+
+    Raises:
+        UserError: no SavedModel there, or one without these signatures.
+
+    Example:
+    ```python
+    scorer = SavedModelScorer("runs/first/export")
+    ids, scores = scorer.recommend([196], k=10)
+    ```
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = version_folder(path)
+        # The loaded object owns the variables; signatures alone would not.
+        self._model = tf.saved_model.load(str(self.path))
+        missing = {"recommend", "score"} - set(self._model.signatures)
+        if missing:
+            raise UserError(
+                "`path` should hold a model with the signatures `recommend` "
+                f"and `score`. Received: {self.path} without "
+                f"{sorted(missing)}. Export it with kd_tfrs.export."
+            )
+        self._recommend = self._model.signatures["recommend"]
+        self._score = self._model.signatures["score"]
+
+    def recommend(
+        self, queries: Any, k: int, exclude: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the k best items of each query; see `Scorer.recommend`."""
+        check_k(k)
+        queries = self._ids(self._recommend, "user_id", queries).ravel()
+        exclude = Exclusions.of(exclude, len(queries))
+        parts = [
+            self._recommend_batch(
+                queries[start : start + _BATCH],
+                k,
+                exclude.block(start, min(start + _BATCH, len(queries))),
+            )
+            for start in range(0, max(1, len(queries)), _BATCH)
+        ]
+        ids, scores = zip(*parts, strict=True)
+        return np.concatenate(ids), np.concatenate(scores)
+
+    def score(self, queries: Any, candidates: Any) -> np.ndarray:
+        """Scores given candidates; see `Scorer.score`."""
+        queries = self._ids(self._score, "user_id", queries).ravel()
+        items = self._ids(self._score, "item_id", candidates)
+        parts = [
+            self._score(
+                user_id=_constant(
+                    self._score, "user_id", queries[start : start + _BATCH]
+                ),
+                item_id=_constant(
+                    self._score, "item_id", items[start : start + _BATCH]
+                ),
+            )["score"].numpy()
+            for start in range(0, max(1, len(queries)), _BATCH)
+        ]
+        return np.concatenate(parts).astype(np.float32, copy=False)
+
+    def _recommend_batch(
+        self, queries: np.ndarray, k: int, exclude: Exclusions
+    ) -> tuple[np.ndarray, np.ndarray]:
+        is_text = _dtype(self._recommend, "exclude") == tf.string
+        padded = exclude.padded(TEXT_PADDING if is_text else INTEGER_PADDING)
+        found = self._recommend(
+            user_id=_constant(self._recommend, "user_id", queries),
+            k=tf.constant(k, tf.int32),
+            exclude=_constant(self._recommend, "exclude", padded),
+        )
+        ids = as_ids(found["item_id"].numpy(), "item_id")
+        scores = found["score"].numpy().astype(np.float32, copy=False)
+        short = ((0, 0), (0, k - scores.shape[1]))
+        return (
+            np.pad(ids, short, mode="edge"),
+            np.pad(scores, short, constant_values=-np.inf),
+        )
+
+    def _ids(self, signature: Any, name: str, values: Any) -> np.ndarray:
+        """Checks that ids are of the kind that the signature takes."""
+        ids = as_ids(values, name)
+        is_text = _dtype(signature, name) == tf.string
+        if ids.size and (id_kind(ids) == "text") != is_text:
+            raise UserError(
+                f"`{name}` should be {'text' if is_text else 'integers'} for "
+                f"this export. Received: {ids.ravel()[0]!r}. Ask with the "
+                "kind of ids that the model was trained on."
+            )
+        return ids
+
+
+def version_folder(path: str | Path) -> Path:
+    """Finds the SavedModel in a version folder or in a folder of versions.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        `path` itself, or the folder below it with the greatest number.
+
+    Raises:
+        UserError: there is no SavedModel.
+
+    Example:
+    ```python
+    version_folder("runs/first/export")  # runs/first/export/2
+    ```
+    """
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    versions = [
+        folder
+        for folder in (path.iterdir() if path.is_dir() else ())
+        if folder.name.isdigit() and (folder / "saved_model.pb").is_file()
+    ]
+    if not versions:
+        raise UserError(
+            "`path` should be a SavedModel or a folder of its versions. "
+            f"Received: {path}, which holds no saved_model.pb. Give the "
+            "folder that the export wrote."
+        )
+    return max(versions, key=lambda folder: int(folder.name))
+
+
+def _dtype(signature: Any, name: str) -> tf.DType:
+    """The dtype of one input of a signature."""
+    return signature.structured_input_signature[1][name].dtype
+
+
+def _constant(signature: Any, name: str, values: np.ndarray) -> tf.Tensor:
+    """A tensor of the dtype that the signature takes."""
+    return tf.constant(values, _dtype(signature, name))
+
+
+def _table(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """Checks shape and finiteness and returns `float32`."""
+    table = np.asarray(values, np.float32)
+    if table.shape != shape:
+        raise UserError(
+            f"`{name}` should have the shape {list(shape)}, one row an id. "
+            f"Received: {list(table.shape)}. Check ids and embeddings."
+        )
+    if not np.isfinite(table).all():
+        raise UserError(
+            f"`{name}` should be finite. Received: NaN or infinity. The model "
+            "has diverged: lower its learning rate."
+        )
+    return table
