@@ -163,8 +163,9 @@ class HeldOut:
     def _check_lists(self, ranked: np.ndarray) -> None:
         """Raises where a list holds an excluded item, or an item twice."""
         keys = self._keys(np.arange(len(ranked))[:, None], ranked)
+        keys = np.sort(keys)
         excluded = _isin(keys, self._excluded).sum()
-        repeated = len(keys) - len(np.unique(keys))
+        repeated = (keys[1:] == keys[:-1]).sum()
         if excluded or repeated:
             raise UserError(
                 "A scorer should leave out excluded items and name an item "

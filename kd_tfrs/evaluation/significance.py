@@ -1,0 +1,217 @@
+"""Is one model better than another, or was it luck?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from kd_tfrs.errors import UserError
+
+_RESAMPLES = 2000
+# Resampled indices at a time: 2**22 are 32 MB.
+_BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """What a paired test found about b minus a.
+
+    Args:
+        unit: what was paired, "users" or "seeds".
+        num_pairs: how many.
+        mean_a: mean of a.
+        mean_b: mean of b.
+        difference: mean of b - a.
+        interval: 95 % bootstrap interval of the difference.
+        t_p_value: two-sided paired t-test; None of fewer than two pairs.
+        wilcoxon_p_value: two-sided signed-rank test; None likewise.
+
+    Example:
+    >>> print(paired_test([0.0, 0.0, 1.0], [1.0, 0.0, 1.0]).unit)
+    users
+    """
+
+    unit: str
+    num_pairs: int
+    mean_a: float
+    mean_b: float
+    difference: float
+    interval: tuple[float, float]
+    t_p_value: float | None
+    wilcoxon_p_value: float | None
+
+    def __str__(self) -> str:
+        """The finding in one line."""
+        low, high = self.interval
+        text = (
+            f"{self.mean_a:.4f} -> {self.mean_b:.4f}, difference "
+            f"{self.difference:+.4f} (95 % interval {low:+.4f} to "
+            f"{high:+.4f}) over {self.num_pairs} {self.unit}"
+        )
+        if self.t_p_value is None or self.wilcoxon_p_value is None:
+            return f"{text}; too few for a test"
+        return (
+            f"{text}; p = {self.t_p_value:.2g} (t-test), "
+            f"{self.wilcoxon_p_value:.2g} (Wilcoxon)"
+        )
+
+
+def paired_test(
+    a: Any, b: Any, *, unit: str = "users", seed: int = 0
+) -> PairedTest:
+    """Tests b against a on the same users, or on the same seeds.
+
+    `t = mean(b - a) / (sd(b - a) / sqrt(n))`
+
+    Args:
+        a: [n], values of the baseline.
+        b: [n], values of the challenger for the same users or seeds.
+        unit: what the pairs are, for the report.
+        seed: of the bootstrap.
+
+    Returns:
+        Means, difference, interval, p-values. Where all differences are equal
+        the p-values are 1 for no difference and 0 for the same difference
+        everywhere (t-test only).
+
+    Raises:
+        UserError: arrays of different lengths, empty, or not finite.
+
+    Example:
+    ```python
+    print(paired_test(alone.per_user["ndcg@20"],
+                      distilled.per_user["ndcg@20"]))
+    ```
+
+    References:
+        Urbano, Lima and Hanjalic 2019, "Statistical significance testing in
+        information retrieval: an empirical analysis of type I, type II and
+        type III errors".
+    """
+    a, b = _values(a, "a"), _values(b, "b")
+    if a.shape != b.shape:
+        raise UserError(
+            "`a` and `b` should be of the same users. Received: "
+            f"{len(a)} and {len(b)} values. Evaluate both by one protocol."
+        )
+    gain = b - a
+    return PairedTest(
+        unit,
+        len(gain),
+        float(a.mean()),
+        float(b.mean()),
+        float(gain.mean()),
+        bootstrap_interval(gain, seed=seed),
+        _t_test(gain),
+        _wilcoxon(gain),
+    )
+
+
+def paired_test_over_seeds(
+    runs_a: Sequence[Any], runs_b: Sequence[Any]
+) -> PairedTest:
+    """Tests b against a over repeated runs; over users where there is one.
+
+    Several seeds are paired by their means. One seed says nothing about the
+    luck of the seed: then the pairs are its users, and `unit` says so.
+
+    Args:
+        runs_a: for each seed the [users] values of the baseline.
+        runs_b: for each seed, in the same order, those of the challenger.
+
+    Returns:
+        The finding; `unit` is "seeds" or "users".
+
+    Raises:
+        UserError: another number of runs of a than of b, or none.
+
+    Example:
+    >>> test = paired_test_over_seeds([[0.0, 1.0]] * 3, [[1.0, 1.0]] * 3)
+    >>> test.unit, test.difference
+    ('seeds', 0.5)
+    """
+    if len(runs_a) != len(runs_b) or not len(runs_a):
+        raise UserError(
+            "`runs_a` and `runs_b` should hold one array a seed. Received: "
+            f"{len(runs_a)} and {len(runs_b)}. Give both for the same seeds."
+        )
+    if len(runs_a) == 1:
+        return paired_test(runs_a[0], runs_b[0])
+    means_a = [float(_values(run, "runs_a").mean()) for run in runs_a]
+    means_b = [float(_values(run, "runs_b").mean()) for run in runs_b]
+    return paired_test(means_a, means_b, unit="seeds")
+
+
+def bootstrap_interval(
+    values: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = _RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean.
+
+    Args:
+        values: [n].
+        level: of the interval, in (0, 1).
+        resamples: how often to draw n values with replacement.
+        seed: of the draws.
+
+    Returns:
+        Lower and upper end.
+
+    Example:
+    >>> bootstrap_interval(np.ones(5))
+    (1.0, 1.0)
+
+    References:
+        Efron and Tibshirani 1993, "An Introduction to the Bootstrap".
+    """
+    random = np.random.default_rng(seed)
+    step = max(1, _BLOCK // len(values))
+    means = np.concatenate(
+        [
+            values[
+                random.integers(
+                    len(values),
+                    size=(min(step, resamples - start), len(values)),
+                )
+            ].mean(axis=1)
+            for start in range(0, resamples, step)
+        ]
+    )
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _t_test(gain: np.ndarray) -> float | None:
+    """p-value of the paired t-test; exact where the gain has no spread."""
+    if len(gain) < 2:
+        return None
+    if np.ptp(gain) == 0:
+        return 1.0 if gain[0] == 0 else 0.0
+    return float(scipy.stats.ttest_1samp(gain, 0.0).pvalue)
+
+
+def _wilcoxon(gain: np.ndarray) -> float | None:
+    """p-value of the signed-rank test; zeros say nothing and are dropped."""
+    if len(gain) < 2:
+        return None
+    if not gain.any():
+        return 1.0
+    return float(scipy.stats.wilcoxon(gain[gain != 0]).pvalue)
+
+
+def _values(values: Any, name: str) -> np.ndarray:
+    array = np.asarray(values, np.float64).ravel()
+    if not array.size or not np.isfinite(array).all():
+        raise UserError(
+            f"`{name}` should be one or more finite values. Received: "
+            f"{array.size} values, {int((~np.isfinite(array)).sum())} of them "
+            "not finite. Give the `per_user` values of a metric."
+        )
+    return array
