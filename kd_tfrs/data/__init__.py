@@ -1,7 +1,9 @@
 """Data: schema, validated interactions, splits, pseudonyms."""
 
 from kd_tfrs.data.interactions import CleaningReport, Interactions, clean
+from kd_tfrs.data.privacy import pseudonymise, read_key
 from kd_tfrs.data.schema import Column, Encoding, Owner, Schema
+from kd_tfrs.data.splits import Split, split
 
 __all__ = [
     "CleaningReport",
@@ -10,5 +12,9 @@ __all__ = [
     "Interactions",
     "Owner",
     "Schema",
+    "Split",
     "clean",
+    "pseudonymise",
+    "read_key",
+    "split",
 ]
