@@ -2,12 +2,24 @@
 
 from kd_tfrs.evaluation.baselines import AlsScorer, PopularityScorer
 from kd_tfrs.evaluation.ids import Exclusions
+from kd_tfrs.evaluation.latency import (
+    measure_latency,
+    size_bytes,
+    size_bytes_gzip,
+)
+from kd_tfrs.evaluation.plots import plot_curves, plot_stages
 from kd_tfrs.evaluation.protocol import FullRanking, Result
+from kd_tfrs.evaluation.report import stages_markdown, stages_text
 from kd_tfrs.evaluation.sampled import SampledRanking
 from kd_tfrs.evaluation.scorers import (
     EmbeddingScorer,
     SavedModelScorer,
     Scorer,
+)
+from kd_tfrs.evaluation.significance import (
+    PairedTest,
+    paired_test,
+    paired_test_over_seeds,
 )
 
 __all__ = [
@@ -15,9 +27,19 @@ __all__ = [
     "EmbeddingScorer",
     "Exclusions",
     "FullRanking",
+    "PairedTest",
     "PopularityScorer",
     "Result",
     "SampledRanking",
     "SavedModelScorer",
     "Scorer",
+    "measure_latency",
+    "paired_test",
+    "paired_test_over_seeds",
+    "plot_curves",
+    "plot_stages",
+    "size_bytes",
+    "size_bytes_gzip",
+    "stages_markdown",
+    "stages_text",
 ]

@@ -172,19 +172,16 @@ def bootstrap_interval(
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap".
     """
     random = np.random.default_rng(seed)
-    step = max(1, _BLOCK // len(values))
-    means = np.concatenate(
-        [
-            values[
-                random.integers(
-                    len(values),
-                    size=(min(step, resamples - start), len(values)),
-                )
-            ].mean(axis=1)
-            for start in range(0, resamples, step)
-        ]
+    size = len(values)
+    step = max(1, _BLOCK // size)
+    means = []
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        picks = random.integers(size, size=(count, size))
+        means.append(values[picks].mean(axis=1))
+    low, high = np.quantile(
+        np.concatenate(means), [(1 - level) / 2, (1 + level) / 2]
     )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
