@@ -37,12 +37,15 @@ def format_of(path: Path) -> str | None:
     return _FORMATS.get(suffixes[-1]) if suffixes else None
 
 
-def data_files(path: str | Path) -> list[Path]:
+def data_files(
+    path: str | Path, *, leave_out: Collection[Path] = ()
+) -> list[Path]:
     """Lists the files of a table: the file itself, or a folder's shards.
 
     Args:
         path: a file, or a folder whose data files all have one format;
             hidden files, `_SUCCESS`, README and the like are passed over.
+        leave_out: files of the folder that belong to other tables.
 
     Returns:
         At least one path, sorted by name.
@@ -58,7 +61,7 @@ def data_files(path: str | Path) -> list[Path]:
     """
     path = Path(path)
     if path.is_dir():
-        files = [f for f in sorted(path.iterdir()) if _is_data(f)]
+        files = [f for f in sorted(path.iterdir()) if _is_data(f, leave_out)]
         _check_shards(path, files)
         return files
     if not path.exists():
@@ -79,7 +82,9 @@ def _extensions() -> str:
     return ", ".join(_FORMATS)
 
 
-def _is_data(path: Path) -> bool:
+def _is_data(path: Path, leave_out: Collection[Path]) -> bool:
+    if path in leave_out:
+        return False
     name = path.name.lower()
     hidden = name.startswith((".", "_", *_NOT_DATA))
     return path.is_file() and not hidden and format_of(path) is not None

@@ -1,0 +1,208 @@
+"""`load`: a name or a path goes in, validated interactions come out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from kd_tfrs.data import (
+    amazon_book,
+    citeulike,
+    goodbooks,
+    movielens,
+    synthetic,
+    user_files,
+)
+from kd_tfrs.data.interactions import Interactions, clean
+from kd_tfrs.data.schema import Schema
+from kd_tfrs.data.tables import Tables
+from kd_tfrs.errors import UserError
+
+DATA_DIR_VARIABLE = "KD_TFRS_DATA_DIR"
+DATASETS = (
+    "synthetic",
+    "movielens-100k",
+    "movielens-1m",
+    "movielens-25m",
+    "goodbooks-10k",
+    "citeulike-full",
+    "citeulike-loo",
+    "amazon-book",
+)
+_DEFAULT_EVENTS = 60_000
+# Those that are not published at an address of their own.
+_FOLDERS: dict[str, Callable[[Path], Tables]] = {
+    "citeulike-full": citeulike.read,
+    "citeulike-loo": citeulike.read,
+    "amazon-book": amazon_book.read,
+}
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    schema: Schema | None = None,
+    user_id: str | None = None,
+    item_id: str | None = None,
+    time: str | None = None,
+    label: str | None = None,
+    min_user_events: int = 0,
+    min_item_events: int = 0,
+    min_label: float | None = None,
+    seed: int = 0,
+    num_events: int | None = None,
+    download: bool = True,
+    progress: bool = True,
+) -> Interactions:
+    """Loads a known data set by name, or the user's own files by path.
+
+    Args:
+        name_or_path: one of `DATASETS`, or the path of a file or folder of
+            shards (CSV, TSV, Parquet, JSON lines, adjacency lists). A folder
+            may hold `users.*` and `items.*` beside the events.
+        data_dir: where known data sets are looked for and downloaded to; by
+            default the environment's KD_TFRS_DATA_DIR, otherwise a cache in
+            the home folder.
+        schema: the columns of the user's own files; None guesses them.
+        user_id: name of the user id column of the user's own files; None
+            guesses it from usual names. With `schema`, leave it out.
+        item_id: likewise of the item id.
+        time: likewise of the event's time, which need not exist.
+        label: likewise of the event's label (a rating).
+        min_user_events: users with fewer events are dropped (k-core).
+        min_item_events: items with fewer events are dropped (k-core).
+        min_label: events with a lower label are dropped.
+        seed: of `synthetic`; other data does not depend on it.
+        num_events: how many events of `synthetic`, 60,000 by default.
+        download: whether a known data set may be downloaded.
+        progress: whether to show bars.
+
+    Returns:
+        `Interactions`, whose `report` says what was dropped and why.
+
+    Raises:
+        UserError: for an unknown name, a broken file, a missing column, or
+            an argument that would be ignored.
+
+    Example:
+    >>> load("synthetic", num_events=1_000).name
+    'synthetic'
+
+    ```python
+    load("movielens-1m", min_label=4)
+    load("ratings.csv", user_id="uid", item_id="movie", time="ts")
+    ```
+    """
+    name = str(name_or_path)
+    columns = {
+        "user_id": user_id,
+        "item_id": item_id,
+        "time": time,
+        "label": label,
+    }
+    _check_arguments(name, schema, columns, num_events)
+    if name == "synthetic":
+        tables = _synthetic(num_events or _DEFAULT_EVENTS, seed)
+    elif name in DATASETS:
+        tables = _known(name, _roots(data_dir), download, progress)
+    else:
+        path = _existing(name)
+        tables = user_files.read(path, schema, columns, progress=progress)
+        name = path.resolve().name.split(".")[0]
+    return clean(
+        tables.events,
+        tables.users,
+        tables.items,
+        tables.schema,
+        name=name,
+        min_user_events=min_user_events,
+        min_item_events=min_item_events,
+        min_label=min_label,
+    )
+
+
+def _check_arguments(
+    name: str,
+    schema: Schema | None,
+    columns: dict[str, str | None],
+    num_events: int | None,
+) -> None:
+    given = [key for key, value in columns.items() if value is not None]
+    if name in DATASETS:
+        given += ["schema"] if schema is not None else []
+        reason = f"`{name}` has a schema of its own"
+    else:
+        given = given if schema is not None else []
+        reason = "`schema` says already what the columns are"
+    if num_events is not None and name != "synthetic":
+        given, reason = ["num_events"], "it is the size of `synthetic` only"
+    if given:
+        raise UserError(
+            f"`{given[0]}` should be left out, since {reason}. Received: "
+            f"`{given[0]}` with `{name}`. Drop one of the two."
+        )
+
+
+def _existing(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise UserError(
+            f"A data set should be one of {', '.join(DATASETS)}, or a path. "
+            f"Received: {name!r}, which is neither a name nor an existing "
+            f"file or folder. Check the spelling."
+        )
+    return path
+
+
+def _synthetic(num_events: int, seed: int) -> Tables:
+    events, users, items = synthetic.generate(num_events, seed=seed)
+    return Tables(events, users, items, synthetic.SCHEMA)
+
+
+def _roots(data_dir: str | Path | None) -> list[Path]:
+    """Folders to look in; the first is where downloads go."""
+    cache = Path("~/.cache/kd_tfrs").expanduser()
+    chosen = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    return [Path(chosen).expanduser(), cache] if chosen else [cache]
+
+
+def _known(
+    name: str, roots: list[Path], download: bool, progress: bool
+) -> Tables:
+    if name in movielens.RELEASES:
+        archive = movielens.RELEASES[name].archive
+        folder = _find(roots, (name, archive))
+        if folder is None:
+            _require_download(name, roots, download)
+            folder = movielens.fetch(name, roots[0], progress)
+        return movielens.read(folder)
+    if name == "goodbooks-10k":
+        folder = _find(roots, (name,))
+        if folder is None or not goodbooks.is_complete(folder):
+            _require_download(name, roots, download)
+            folder = goodbooks.fetch(roots[0], progress)
+        return goodbooks.read(folder)
+    folder = _find(roots, (name,))
+    if folder is None:
+        raise _not_found(name, roots, "it cannot be downloaded")
+    return _FOLDERS[name](folder)
+
+
+def _find(roots: list[Path], names: tuple[str, ...]) -> Path | None:
+    paths = (root / name for root in roots for name in names)
+    return next((path for path in paths if path.is_dir()), None)
+
+
+def _require_download(name: str, roots: list[Path], download: bool) -> None:
+    if not download:
+        raise _not_found(name, roots, "`download` = False")
+
+
+def _not_found(name: str, roots: list[Path], why: str) -> UserError:
+    return UserError(
+        f"Data set `{name}` should be a folder `{name}` in the data folder. "
+        f"Received: none in {', '.join(f'`{root}`' for root in roots)}, and "
+        f"{why}. Put it there, or set {DATA_DIR_VARIABLE} to where it is."
+    )
