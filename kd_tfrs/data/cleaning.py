@@ -13,6 +13,7 @@ from kd_tfrs.errors import UserError
 
 SPLIT_NAMES = ("train", "validation", "test")
 _SPLIT = "__split__"
+_TEXTUAL = (Encoding.CATEGORY, Encoding.CATEGORIES, Encoding.TEXT)
 
 
 def check_options(
@@ -253,11 +254,14 @@ def unify(
     known = int(table[id_name].isin(wanted).sum())
     counts[f"{owner.value}s_added"] = len(wanted) - known
     counts[f"{owner.value}s_dropped"] = rows - known
-    table = table.set_index(id_name).reindex(wanted).reset_index()
     for column in schema.columns:
         if column.owner is owner and column.encoding is not Encoding.ID:
             feature = cells.as_feature(table[column.name], column)
             table[column.name] = feature
+    table = table.set_index(id_name).reindex(wanted).reset_index()
+    for column in schema.columns:
+        if column.owner is owner and column.encoding in _TEXTUAL:
+            table[column.name] = table[column.name].fillna("")
     return events.assign(**{id_name: event_ids}), table
 
 

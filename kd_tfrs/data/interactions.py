@@ -220,9 +220,11 @@ def clean(
     tables = {}
     for owner, table in ((Owner.USER, users), (Owner.ITEM, items)):
         # Without a table of their own, features stand in the events.
-        rows = cleaning.raw_table(
-            raw.loc[kept.index] if table is None else table, schema, owner, name
-        )
+        if table is None:
+            rows = raw.loc[kept.index]
+        else:
+            rows = table.reset_index(drop=True)
+        rows = cleaning.raw_table(rows, schema, owner, name)
         kept, tables[owner] = cleaning.unify(kept, rows, schema, owner, counts)
         if table is None:
             counts[f"{owner.value}s_dropped"] = 0

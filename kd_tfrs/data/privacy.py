@@ -63,8 +63,9 @@ def pseudonymise(
     the same key always gives the same pseudonym, and without the key nobody
     can compute or check one. The tables are put in the order of the
     pseudonyms, and the events in the order of time (of the pseudonyms where
-    there is no time), since their old order can tell the ids. Other columns stay as they are: who must not be recognised by
-    his age and zip code needs more than this.
+    there is no time), since their old order can tell the ids. Other columns
+    stay as they are: who must not be recognised by his age and zip code needs
+    more than this.
 
     Args:
         interactions: left as they are.

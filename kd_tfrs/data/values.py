@@ -162,7 +162,7 @@ def as_feature(values: pd.Series, column: Column) -> pd.Series:
     """
     if column.encoding in (Encoding.NUMBER, Encoding.BUCKETS):
         numbers = as_numbers(values, column)
-        numbers[~np.isfinite(numbers)] = np.nan
+        numbers = np.where(np.isfinite(numbers), numbers, np.nan)
         return pd.Series(numbers, index=values.index, name=values.name)
     missing = values.isna()
     if values.dtype == object:
@@ -204,10 +204,11 @@ def _reject_text(
     if not present or text.sum() <= present / 2:
         return
     row = int(np.argmax(text))
+    sample, number = str(values.iloc[row])[:40], values.index[row] + 1
     raise UserError(
         f"Column {column.name!r} ({column.encoding.value}) should hold "
-        f"{wanted}. Received: {str(values.iloc[row])[:40]!r} in data row "
-        f"{row + 1}, and {int(text.sum())} of {present} cells like it. Name "
+        f"{wanted}. Received: {sample!r} in data row {number}, and "
+        f"{int(text.sum())} of {present} cells like it. Name "
         "the right column or change its encoding in the schema."
     )
 
