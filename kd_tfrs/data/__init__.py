@@ -1,5 +1,6 @@
 """Data: schema, validated interactions, splits, pseudonyms."""
 
+from kd_tfrs.data.datasets import load
 from kd_tfrs.data.interactions import CleaningReport, Interactions, clean
 from kd_tfrs.data.privacy import pseudonymise, read_key
 from kd_tfrs.data.schema import Column, Encoding, Owner, Schema
@@ -14,6 +15,7 @@ __all__ = [
     "Schema",
     "Split",
     "clean",
+    "load",
     "pseudonymise",
     "read_key",
     "split",

@@ -44,7 +44,12 @@ def join_splits(
     events: pd.DataFrame | Mapping[str, pd.DataFrame],
 ) -> pd.DataFrame:
     """Puts given splits into one table that remembers them."""
-    if not isinstance(events, Mapping):
+    if not isinstance(events, (pd.DataFrame, Mapping)):
+        raise UserError(
+            "`events` should be a pandas DataFrame, or a mapping of splits to "
+            f"such. Received: {type(events).__name__}. Convert it."
+        )
+    if isinstance(events, pd.DataFrame):
         return events.reset_index(drop=True)
     unknown = sorted(set(events) - set(SPLIT_NAMES))
     if unknown or "train" not in events:
@@ -88,6 +93,12 @@ def require_event_columns(
 
 
 def _require(table: pd.DataFrame, names: list[str], which: str) -> None:
+    repeated = table.columns[table.columns.duplicated()].tolist()
+    if repeated:
+        raise UserError(
+            f"{which} should have column names that differ. Received: "
+            f"{repeated[0]!r} more than once. Rename or drop one."
+        )
     for name in names:
         if name not in table.columns:
             raise UserError(

@@ -42,6 +42,8 @@ def whole_numbers(values: pd.Series) -> np.ndarray | None:
     Returns:
         An int64 array `[rows]`, or None.
     """
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
     kind = values.dtype.kind if hasattr(values.dtype, "kind") else "O"
     if kind == "b":
         return None

@@ -77,6 +77,8 @@ def test_k_core_repeats_until_stable():
         ([3, 1, 2], [1, 2, 3]),
         ([3.0, np.nan, 2.0], [2, 3]),
         (np.array([3, 1], np.uint8), [1, 3]),
+        (pd.Categorical([3, 1]), [1, 3]),
+        (pd.array([3, None, 1], "Int64"), [1, 3]),
         (["3", "10", "2"], ["10", "2", "3"]),
         ([3, "10", "3"], ["10", "3"]),
         ([1.5, 2.0], ["1.5", "2.0"]),
@@ -201,6 +203,13 @@ def test_given_splits_are_cleaned_and_kept_apart():
         (frame([1], [1]), Schema(IDS), {"min_label": 3}, "label column"),
         (frame([1], [1]), Schema(IDS), {"min_user_events": -1}, "negative"),
         (frame([1], [1]), Schema(IDS), {"min_item_events": 2}, "too few"),
+        ([1, 2], Schema(IDS), {}, "DataFrame"),
+        (
+            frame([1], [1]).set_axis(["user_id", "user_id"], axis=1),
+            Schema(IDS),
+            {},
+            "more than once",
+        ),
         ({"test": frame([1], [1])}, Schema(IDS), {}, "train"),
         (
             frame([1], [1]),
