@@ -147,8 +147,8 @@ def _factorise(
             "The ALS baseline needs the library implicit. Install it with: "
             'pip install "kd_tfrs[baselines]".'
         ) from error
-    model = AlternatingLeastSquares(use_gpu=False, **options)
     # implicit has threads of its own; those of BLAS only stand in their way.
     with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(use_gpu=False, **options)
         model.fit(events, show_progress=False)
     return np.asarray(model.user_factors), np.asarray(model.item_factors)

@@ -14,7 +14,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.ids import Exclusions, IdIndex, as_ids
+from kd_tfrs.evaluation.ids import Exclusions, IdIndex, as_ids, shown
 
 # Items of which a random key is drawn at a time by `HeldOut.unseen`.
 _BLOCK_KEYS = 2**24
@@ -98,9 +98,9 @@ class HeldOut:
             raise UserError(
                 "An event should not be held out and excluded at once. "
                 f"Received: {len(both)} such events, among them user "
-                f"{self.users[user]!r} with item "
-                f"{self.catalogue.ids[item]!r}. Drop repeated events before "
-                "the split."
+                f"{shown(self.users[user])} with item "
+                f"{shown(self.catalogue.ids[item])}. Drop repeated events "
+                "before the split."
             )
 
     @property
@@ -154,7 +154,7 @@ class HeldOut:
             stranger = np.asarray(ids)[there & (places < 0)][0]
             raise UserError(
                 "A scorer should recommend from the catalogue. Received: "
-                f"item {stranger!r}. Give `items` all items of the model."
+                f"item {shown(stranger)}. Give `items` all items of the model."
             )
         places = np.where(there, places, -1)
         self._check_lists(places)

@@ -57,8 +57,8 @@ def as_ids(values: Any, name: str = "ids") -> np.ndarray:
         return array.astype(np.int64)
     raise UserError(
         f"`{name}` should be all integers or all text. Received: {kind} "
-        f"values such as {array.ravel()[0]!r}. Drop missing ids and convert "
-        "the column with .astype(str) or .astype('int64')."
+        f"values such as {shown(array.ravel()[0])}. Drop missing ids and "
+        "convert the column with .astype(str) or .astype('int64')."
     )
 
 
@@ -67,6 +67,22 @@ def _decoded(array: np.ndarray) -> np.ndarray:
     codes, distinct = pd.factorize(array.ravel())
     text = np.array([value.decode("utf-8") for value in distinct], object)
     return text[codes].reshape(array.shape)
+
+
+def shown(value: Any) -> str:
+    """Writes an id as a user knows it, not as NumPy does.
+
+    Args:
+        value: an id.
+
+    Returns:
+        Its text.
+
+    Example:
+    >>> shown(np.int64(7))
+    '7'
+    """
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def id_kind(ids: np.ndarray) -> str:
@@ -120,8 +136,8 @@ class IdIndex:
         if not self._index.is_unique:
             twice = self.ids[self._index.duplicated()][0]
             raise UserError(
-                f"`{name}` should be distinct. Received: {twice!r} twice or "
-                "more. Drop the duplicates."
+                f"`{name}` should be distinct. Received: {shown(twice)} twice "
+                "or more. Drop the duplicates."
             )
 
     def __len__(self) -> int:
@@ -144,8 +160,8 @@ class IdIndex:
         if ids.size and id_kind(ids) != id_kind(self.ids):
             raise UserError(
                 f"`{self.name}` are of kind {id_kind(self.ids)}. Received: "
-                f"{id_kind(ids)} ids such as {ids.ravel()[0]!r}. Ask with the "
-                "kind of ids that the data has."
+                f"{id_kind(ids)} ids such as {shown(ids.ravel()[0])}. Ask with "
+                "the kind of ids that the data has."
             )
         found = self._index.get_indexer(ids.ravel())
         return found.astype(np.int64, copy=False).reshape(ids.shape)

@@ -170,8 +170,8 @@ def unit_rows(vectors: sp.spmatrix | np.ndarray) -> sp.csr_matrix | np.ndarray:
         The same, scaled; sparse as CSR.
 
     Example:
-    >>> unit_rows(np.array([[3.0, 4.0]])).tolist()
-    [[0.6, 0.8]]
+    >>> unit_rows(np.array([[0.0, 4.0]])).tolist()
+    [[0.0, 1.0]]
     """
     if not sp.issparse(vectors):
         vectors = np.asarray(vectors, np.float64)

@@ -199,8 +199,8 @@ def spread(heights: np.ndarray, gap: float) -> np.ndarray:
         [n], in the same order as `heights`.
 
     Example:
-    >>> spread(np.array([0.5, 0.5]), 0.2).tolist()
-    [0.4, 0.6]
+    >>> spread(np.array([0.5, 0.5]), 0.5).tolist()
+    [0.25, 0.75]
     """
     order = np.argsort(heights, kind="stable")
     steps = gap * np.arange(len(heights))

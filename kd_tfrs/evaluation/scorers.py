@@ -19,6 +19,7 @@ from kd_tfrs.evaluation.ids import (
     Exclusions,
     as_ids,
     id_kind,
+    shown,
 )
 
 # Users a request of `SavedModelScorer`: enough to be fast, little memory.
@@ -213,7 +214,7 @@ class SavedModelScorer:
         if ids.size and (id_kind(ids) == "text") != is_text:
             raise UserError(
                 f"`{name}` should be {'text' if is_text else 'integers'} for "
-                f"this export. Received: {ids.ravel()[0]!r}. Ask with the "
+                f"this export. Received: {shown(ids.ravel()[0])}. Ask with the "
                 "kind of ids that the model was trained on."
             )
         return ids
