@@ -14,7 +14,6 @@ class UserError(ValueError):
         message: one line; line breaks are folded into spaces.
 
     Example:
-
     ```python
     raise UserError(
         "`k` should be a positive integer. Received: `k` = 0. Give k >= 1."

@@ -1,0 +1,197 @@
+"""Magnitude pruning of Functional towers, by TFMOT, layer by layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+
+from kd_tfrs.errors import UserError
+
+PRUNABLE = (tf.keras.layers.Dense, tf.keras.layers.Embedding)
+# How far off the asked sparsity a tensor may end: masks count whole weights.
+_TOLERANCE = 0.01
+_UPDATES = 50
+
+
+def pruning_schedule(
+    kind: str, final_sparsity: float, num_steps: int
+) -> tfmot.sparsity.keras.PruningSchedule:
+    """A schedule that is done well before the training is.
+
+    Masks are made 50 times over the first three quarters of the steps; the
+    last quarter trains what is left. (TFMOT's own default, a mask every 100
+    steps, never prunes in a shorter run.)
+
+    Args:
+        kind: "polynomial", from no zeros to `final_sparsity` along a cubic,
+            or "constant", from the first step.
+        final_sparsity: share of zeros in each pruned tensor, in (0, 1).
+        num_steps: training steps in all.
+
+    Returns:
+        A TFMOT schedule.
+
+    Raises:
+        UserError: an argument is out of range.
+
+    Example:
+    >>> schedule = pruning_schedule("polynomial", 0.5, num_steps=1000)
+
+    References:
+        Zhu and Gupta 2017, "To prune, or not to prune", eq. 1.
+    """
+    if not 0.0 < final_sparsity < 1.0:
+        raise UserError(
+            "`final_sparsity` should lie in (0, 1). Received: "
+            f"`final_sparsity` = {final_sparsity}. Give a share such as 0.5."
+        )
+    end = max(1, num_steps * 3 // 4)
+    frequency = max(1, end // _UPDATES)
+    if kind == "polynomial":
+        return tfmot.sparsity.keras.PolynomialDecay(
+            initial_sparsity=0.0,
+            final_sparsity=final_sparsity,
+            begin_step=0,
+            end_step=end,
+            frequency=frequency,
+        )
+    if kind == "constant":
+        return tfmot.sparsity.keras.ConstantSparsity(
+            final_sparsity, begin_step=0, end_step=end, frequency=frequency
+        )
+    raise UserError(
+        "The pruning schedule should be polynomial or constant. Received: "
+        f"{kind!r}."
+    )
+
+
+def prunable(
+    tower: tf.keras.Model, schedule: tfmot.sparsity.keras.PruningSchedule
+) -> tf.keras.Model:
+    """A copy of a tower whose Dense and Embedding layers will be pruned.
+
+    Args:
+        tower: a built Functional model; it stays as it is.
+        schedule: see `pruning_schedule`.
+
+    Returns:
+        A model with the same inputs, outputs and weights. Train it with
+        `tfmot.sparsity.keras.UpdatePruningStep` among the callbacks.
+
+    Raises:
+        UserError: the tower has no layer that can be pruned.
+
+    Example:
+    ```python
+    tower = prunable(model.query_tower, pruning_schedule("constant", .5, 900))
+    ```
+    """
+
+    def wrap(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        if not isinstance(layer, PRUNABLE):
+            return layer.__class__.from_config(layer.get_config())
+        return tfmot.sparsity.keras.prune_low_magnitude(
+            layer, pruning_schedule=schedule
+        )
+
+    if not any(isinstance(layer, PRUNABLE) for layer in tower.layers):
+        raise UserError(
+            "A tower should have a Dense or an Embedding layer to prune. "
+            f"Received: {[type(x).__name__ for x in tower.layers]}."
+        )
+    # A clone made with a clone function shares the original's layers, and
+    # pruning would write zeros into them: copy first.
+    return tf.keras.models.clone_model(copy(tower), clone_function=wrap)
+
+
+def copy(tower: tf.keras.Model) -> tf.keras.Model:
+    """A tower of its own with the same weights."""
+    twin = tf.keras.models.clone_model(tower)
+    twin.set_weights(tower.get_weights())
+    return twin
+
+
+def strip(tower: tf.keras.Model, final_sparsity: float) -> tf.keras.Model:
+    """The plain tower under the wrappers, with the masks applied for good.
+
+    Args:
+        tower: a trained model of `prunable`.
+        final_sparsity: the share of zeros that was asked for, in (0, 1).
+
+    Returns:
+        A model of plain Keras layers; `tower` stays as it is.
+
+    Raises:
+        UserError: the zeros are not there: the schedule did not run to its
+            end, or the callback was missing.
+
+    Example:
+    ```python
+    student = strip(tower, final_sparsity=0.5)
+    ```
+    """
+    plain = tf.keras.models.clone_model(
+        tower, clone_function=lambda layer: _inner(layer)
+    )
+    for source in tower.layers:
+        target = plain.get_layer(_inner_name(source))
+        target.set_weights(_masked_weights(source))
+    for layer in plain.layers:
+        if isinstance(layer, PRUNABLE):
+            _check_sparsity(layer, final_sparsity)
+    return plain
+
+
+def sparsity(model: tf.keras.Model) -> float:
+    """Share of zeros in the Dense kernels and Embedding tables of a model.
+
+    Args:
+        model: a built model without wrappers.
+
+    Returns:
+        A share in [0, 1]; 0 where there is nothing to prune.
+    """
+    tensors = [
+        layer.get_weights()[0]
+        for layer in model.layers
+        if isinstance(layer, PRUNABLE)
+    ]
+    size = sum(tensor.size for tensor in tensors)
+    zeros = sum(tensor.size - np.count_nonzero(tensor) for tensor in tensors)
+    return zeros / size if size else 0.0
+
+
+def _inner(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+    inner = layer.layer if _is_wrapper(layer) else layer
+    return inner.__class__.from_config(inner.get_config())
+
+
+def _inner_name(layer: tf.keras.layers.Layer) -> str:
+    return layer.layer.name if _is_wrapper(layer) else layer.name
+
+
+def _is_wrapper(layer: tf.keras.layers.Layer) -> bool:
+    return isinstance(layer, tfmot.sparsity.keras.PruneLowMagnitude)
+
+
+def _masked_weights(layer: tf.keras.layers.Layer) -> list[np.ndarray]:
+    if not _is_wrapper(layer):
+        return layer.get_weights()
+    # `strip_pruning` leaves the weights as the last step wrote them.
+    masks = {var.ref(): mask.numpy() for var, mask, _ in layer.pruning_vars}
+    return [
+        var.numpy() * masks.get(var.ref(), 1.0) for var in layer.layer.weights
+    ]
+
+
+def _check_sparsity(layer: tf.keras.layers.Layer, wanted: float) -> None:
+    tensor = layer.get_weights()[0]
+    reached = 1.0 - np.count_nonzero(tensor) / tensor.size
+    # One weight more or less matters in a small tensor.
+    if reached < wanted - _TOLERANCE - 1.0 / tensor.size:
+        raise UserError(
+            f"Layer {layer.name!r} should have a sparsity of {wanted:.3f} "
+            f"after pruning. Received: {reached:.3f}. Train longer, or pass "
+            "UpdatePruningStep to `fit`."
+        )

@@ -1,0 +1,144 @@
+"""Rows for users and items: the integers that batches are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from kd_tfrs.data.interactions import Interactions
+from kd_tfrs.errors import UserError
+
+UNKNOWN_USER_ROW = 0
+
+
+def _sorted_table(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    """The rows of `table` by ascending id, which is how ties are broken."""
+    unique = table.drop_duplicates(key)
+    return unique.sort_values(key, ignore_index=True)
+
+
+def _known(table: pd.DataFrame, key: str, train: pd.DataFrame) -> pd.DataFrame:
+    """A table of its own right, or the ids that training events name.
+
+    A table that has nothing but ids was read off the events themselves,
+    held-out ones included, and may not tell a model what is held out.
+    """
+    if table.shape[1] == 1:
+        table = train[[key]]
+    else:
+        extra = train.loc[~train[key].isin(table[key]), [key]]
+        table = pd.concat([table, extra], ignore_index=True)
+    return _sorted_table(table, key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """Who may ask and what may be recommended, each with a row.
+
+    Items have the rows `0 .. num_items - 1` in ascending order of their ids;
+    this order breaks ties everywhere. Users have the rows `1 .. num_users`;
+    row 0 is the unknown user.
+
+    Args:
+        users: one row a known user, ascending ids, features beside them.
+        items: one row an item, likewise.
+        user_column: name of the user id column.
+        item_column: name of the item id column.
+        user_events: `[num_users + 1]` training events of every user row.
+        item_events: `[num_items]` training events of every item row.
+
+    Example:
+    ```python
+    catalogue = Catalogue.build(interactions, split.train)
+    rows = catalogue.user_rows(["196", "nobody"])  # the second is 0
+    ```
+    """
+
+    users: pd.DataFrame
+    items: pd.DataFrame
+    user_column: str
+    item_column: str
+    user_events: np.ndarray
+    item_events: np.ndarray
+
+    @classmethod
+    def build(
+        cls, interactions: Interactions, train: pd.DataFrame
+    ) -> Catalogue:
+        """Builds it from the tables and the training events alone.
+
+        Args:
+            interactions: the validated data; only its tables are read.
+            train: `[n]` training events.
+
+        Returns:
+            A catalogue. Items and users of tables that carry nothing but ids
+            are taken from `train` only.
+
+        Raises:
+            UserError: `train` has no event.
+        """
+        if not len(train):
+            raise UserError(
+                "A catalogue should be built from at least one training "
+                "event. Received: 0 events. Check the split."
+            )
+        user, item = interactions.schema.user_id, interactions.schema.item_id
+        users = _known(interactions.users, user, train)
+        items = _known(interactions.items, item, train)
+        user_rows = pd.Index(users[user]).get_indexer(train[user]) + 1
+        item_rows = pd.Index(items[item]).get_indexer(train[item])
+        return cls(
+            users=users,
+            items=items,
+            user_column=user,
+            item_column=item,
+            user_events=np.bincount(user_rows, minlength=len(users) + 1),
+            item_events=np.bincount(item_rows, minlength=len(items)),
+        )
+
+    @property
+    def num_users(self) -> int:
+        """How many users are known, the unknown one not counted."""
+        return len(self.users)
+
+    @property
+    def num_items(self) -> int:
+        """How many items may be recommended."""
+        return len(self.items)
+
+    @property
+    def user_ids(self) -> np.ndarray:
+        """`[num_users]` raw ids, of user rows 1 and up."""
+        return self.users[self.user_column].to_numpy()
+
+    @property
+    def item_ids(self) -> np.ndarray:
+        """`[num_items]` raw ids by item row."""
+        return self.items[self.item_column].to_numpy()
+
+    def user_rows(self, ids: np.ndarray | pd.Series | list) -> np.ndarray:
+        """Rows of raw user ids; 0 where the user is unknown.
+
+        Args:
+            ids: `[n]` raw ids.
+
+        Returns:
+            `[n]` int32 rows in `[0, num_users]`.
+        """
+        rows = pd.Index(self.users[self.user_column]).get_indexer(ids) + 1
+        return rows.astype(np.int32)
+
+    def item_rows(self, ids: np.ndarray | pd.Series | list) -> np.ndarray:
+        """Rows of raw item ids; -1 where the item is unknown.
+
+        Args:
+            ids: `[n]` raw ids.
+
+        Returns:
+            `[n]` int32 rows in `[-1, num_items)`.
+        """
+        rows = pd.Index(self.items[self.item_column]).get_indexer(ids)
+        return rows.astype(np.int32)

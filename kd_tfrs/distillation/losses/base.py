@@ -1,0 +1,166 @@
+"""What every distillation loss shares: mask, temperature, weighted mean."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation import schedules
+
+# Finite, so that `0 * log 0` never becomes NaN, and far below any logit.
+MASKED_LOGIT = -1e30
+_MIN_TEMPERATURE = 1e-3
+
+
+class DistillationLoss(tf.keras.losses.Loss):
+    r"""Base of the losses between a teacher's and a student's scores.
+
+    $$L = \sum_i w_i \, l(t_i, s_i) / \sum_i w_i$$
+
+    over the queries $i$ of a batch. A subclass overrides `per_query` and
+    nothing else. The base casts to float32, stops the gradient into the
+    teacher, hands over the mask and takes the weighted mean: over the
+    queries, not over the batch's size as Keras does, so that a loss weight
+    means the same whatever the batch and the weights.
+
+    Args:
+        temperature: softens the scores, at least 0.001; a number or a Keras
+            schedule of the training step. A subclass that has no use for it
+            does not offer it.
+        reduction: a `tf.keras.losses.Reduction`; `NONE` gives the loss of
+            every query, `SUM` their weighted sum, all else the weighted mean.
+        name: name of the loss in the logs.
+
+    Example:
+    ```python
+    class AbsoluteDifference(DistillationLoss):
+        def per_query(self, teacher, student, mask, temperature):
+            return masked_mean(tf.abs(teacher - student), mask)
+    ```
+    """
+
+    def __init__(
+        self,
+        temperature: schedules.Scheduled = 1.0,
+        reduction: str = tf.keras.losses.Reduction.AUTO,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(reduction=reduction, name=name)
+        self.temperature = schedules.check_scheduled(
+            "temperature", schedules.deserialize(temperature), _MIN_TEMPERATURE
+        )
+
+    def __call__(
+        self,
+        y_true: tf.Tensor,
+        y_pred: tf.Tensor,
+        sample_weight: tf.Tensor | None = None,
+        *,
+        mask: tf.Tensor | None = None,
+        step: tf.Tensor | int = 0,
+    ) -> tf.Tensor:
+        """Computes the loss.
+
+        Args:
+            y_true: `[batch, candidates]` teacher scores; no gradient flows.
+            y_pred: `[batch, candidates]` student scores.
+            sample_weight: `[batch]` non-negative weights; 1 when `None`.
+            mask: bool, `[batch, candidates]` or `[candidates]`; false where a
+                candidate does not count. A query without any counts as 0.
+            step: training step, for schedules.
+
+        Returns:
+            A scalar, or `[batch]` with `Reduction.NONE`.
+        """
+        teacher = tf.stop_gradient(tf.cast(y_true, tf.float32))
+        student = tf.cast(y_pred, tf.float32)
+        if mask is None:
+            mask = tf.ones_like(student, tf.bool)
+        mask = tf.broadcast_to(mask, tf.shape(student))
+        losses = self.per_query(
+            teacher, student, mask, schedules.value_at(self.temperature, step)
+        )
+        return self._reduce(losses, sample_weight)
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """The loss of every query, `[batch]`, without mask or weights."""
+        return self.per_query(
+            tf.stop_gradient(tf.cast(y_true, tf.float32)),
+            tf.cast(y_pred, tf.float32),
+            tf.ones_like(y_pred, tf.bool),
+            schedules.value_at(self.temperature, 0),
+        )
+
+    def per_query(
+        self,
+        teacher: tf.Tensor,
+        student: tf.Tensor,
+        mask: tf.Tensor,
+        temperature: tf.Tensor,
+    ) -> tf.Tensor:
+        """The loss of every query, which is all that a subclass defines.
+
+        Args:
+            teacher: `[batch, candidates]` float32 scores.
+            student: `[batch, candidates]` float32 scores.
+            mask: `[batch, candidates]` bool.
+            temperature: float32 scalar.
+
+        Returns:
+            `[batch]` float32.
+        """
+        raise NotImplementedError(
+            f"`{type(self).__name__}` should define `per_query`."
+        )
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "temperature": schedules.serialize(self.temperature),
+        }
+
+    def _reduce(
+        self, losses: tf.Tensor, sample_weight: tf.Tensor | None
+    ) -> tf.Tensor:
+        if sample_weight is None:
+            sample_weight = tf.ones_like(losses)
+        weights = tf.cast(sample_weight, tf.float32)
+        weighted = losses * weights
+        if self.reduction == tf.keras.losses.Reduction.NONE:
+            return weighted
+        total = tf.reduce_sum(weighted)
+        if self.reduction == tf.keras.losses.Reduction.SUM:
+            return total
+        return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
+
+
+def masked_log_softmax(
+    scores: tf.Tensor, mask: tf.Tensor, temperature: tf.Tensor | float = 1.0
+) -> tf.Tensor:
+    """Log softmax of `scores / temperature` over what the mask leaves.
+
+    Args:
+        scores: `[batch, candidates]`.
+        mask: `[batch, candidates]` bool.
+        temperature: positive.
+
+    Returns:
+        `[batch, candidates]`; hugely negative, and finite, where masked.
+    """
+    logits = tf.where(mask, scores / temperature, MASKED_LOGIT)
+    return tf.nn.log_softmax(logits)
+
+
+def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Mean over the candidates that the mask leaves; 0 where it leaves none.
+
+    Args:
+        values: `[batch, candidates]`.
+        mask: `[batch, candidates]` bool.
+
+    Returns:
+        `[batch]`.
+    """
+    kept = tf.where(mask, values, 0.0)
+    count = tf.reduce_sum(tf.cast(mask, values.dtype), axis=1)
+    return tf.math.divide_no_nan(tf.reduce_sum(kept, axis=1), count)

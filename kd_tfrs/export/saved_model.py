@@ -1,0 +1,87 @@
+"""TensorFlow Serving version folders: written beside, verified, renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import tensorflow as tf
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.export.signatures import RetrievalModule
+
+
+def export_saved_model(
+    module: RetrievalModule,
+    base_dir: str | os.PathLike,
+    *,
+    verify: Callable[[Path], object] | None = None,
+    items: pd.DataFrame | None = None,
+) -> Path:
+    """Exports the next version of a model for TensorFlow Serving.
+
+    The folder is written under a name that TensorFlow Serving does not look
+    at, verified there, and renamed into place at the end. Whatever fails,
+    the versions that were there stay as they are.
+
+    Args:
+        module: what is served.
+        base_dir: the model's folder; versions are its numbered children.
+        verify: called with the folder before it is renamed; an exception
+            from it ends the export. See `verify_export`.
+        items: a table to put beside the model as
+            `assets.extra/items.parquet` (ids, titles), for clients to show.
+
+    Returns:
+        The new version's folder.
+
+    Raises:
+        UserError: the folder cannot be written.
+
+    Example:
+    ```python
+    version = export_saved_model(module, "models/retrieval")
+    ```
+    """
+    base_dir = Path(base_dir)
+    partial = base_dir / f".partial-{os.getpid()}"
+    try:
+        base_dir.mkdir(parents=True, exist_ok=True)
+        tf.saved_model.save(
+            module, str(partial), signatures=module.signatures()
+        )
+        if items is not None:
+            extra = partial / "assets.extra"
+            extra.mkdir()
+            items.to_parquet(extra / "items.parquet", index=False)
+        if verify is not None:
+            verify(partial)
+        version = base_dir / str(1 + max(versions(base_dir), default=0))
+        os.rename(partial, version)
+    except OSError as error:
+        raise UserError(
+            f"The export should be written below {base_dir}. Received: "
+            f"{error}. Check the path, its rights and the space left."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return version
+
+
+def versions(base_dir: str | os.PathLike) -> list[int]:
+    """The versions in a model's folder, ascending.
+
+    Args:
+        base_dir: the model's folder.
+
+    Returns:
+        Version numbers; none where there is no such folder.
+    """
+    base_dir = Path(base_dir)
+    if not base_dir.is_dir():
+        return []
+    names = (path.name for path in base_dir.iterdir() if path.is_dir())
+    return sorted(int(name) for name in names if name.isdecimal())

@@ -1,0 +1,172 @@
+"""What a served retrieval model answers, on raw ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.data.catalogue import UNKNOWN_USER_ROW, Catalogue
+from kd_tfrs.data.pipelines import gather_features
+
+Outputs = dict[str, tf.Tensor]
+
+
+class RetrievalModule(tf.Module):
+    """A query tower and an index of candidates behind four signatures.
+
+    * `serving_default`: `user_id [b]` -> `item_id`, `score` `[b, top_k]`;
+    * `recommend`: `user_id [b]`, `k []`, `exclude [b, e]` -> the same, `[b,
+      k]`; rows of `exclude` are padded with any id that is no item's;
+    * `score`: `user_id [b]`, `item_id [b, m]` -> `score [b, m]`;
+    * `embed_query`: `user_id [b]` -> `embedding [b, dim]`.
+
+    Ids are raw, `int64` or strings as in the data. An unknown user gets the
+    fallback query, an unknown item the score -inf. Where fewer than `k` items
+    are left, places at the end have the score -inf and an empty id (the
+    smallest int64 for integers). Ties go to the smaller id.
+
+    Args:
+        query_tower: Functional Keras model with an `embedding` output.
+        query_tables: its inputs by user row, `[num_users + 1, ...]`.
+        candidate_embeddings: `[num_items, dim]` by item row.
+        fallback: `[dim]`, the query of an unknown user.
+        catalogue: raw ids by row.
+        top_k: answers of `serving_default`, at least 1.
+
+    Example:
+    ```python
+    module = RetrievalModule(
+        model.query_tower, tables, embeddings, fallback, catalogue
+    )
+    tf.saved_model.save(module, path, signatures=module.signatures())
+    ```
+    """
+
+    def __init__(
+        self,
+        query_tower: tf.keras.Model,
+        query_tables: Mapping[str, np.ndarray],
+        candidate_embeddings: np.ndarray,
+        fallback: np.ndarray,
+        catalogue: Catalogue,
+        top_k: int = 10,
+    ) -> None:
+        super().__init__(name="retrieval")
+        self.query_tower = query_tower
+        self.query_tables = {
+            name: tf.Variable(table, trainable=False, name=f"query_{name}")
+            for name, table in query_tables.items()
+        }
+        self.candidates = tf.Variable(
+            candidate_embeddings, trainable=False, name="candidates"
+        )
+        self.fallback = tf.Variable(
+            fallback, trainable=False, name="fallback", dtype=tf.float32
+        )
+        user_ids, item_ids = map(
+            _tensor, (catalogue.user_ids, catalogue.item_ids)
+        )
+        self.item_ids = tf.Variable(item_ids, trainable=False, name="item_ids")
+        self.user_rows = _lookup(user_ids, first=1, missing=UNKNOWN_USER_ROW)
+        self.item_rows = _lookup(item_ids, first=0, missing=-1)
+        self.top_k = top_k
+        self._no_item = tf.constant(
+            "" if item_ids.dtype == tf.string else item_ids.dtype.min,
+            item_ids.dtype,
+        )
+        self._user_dtype, self._item_dtype = user_ids.dtype, item_ids.dtype
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """The four signatures, ready for `tf.saved_model.save`."""
+        users = tf.TensorSpec([None], self._user_dtype, "user_id")
+        exclude = tf.TensorSpec([None, None], self._item_dtype, "exclude")
+        items = tf.TensorSpec([None, None], self._item_dtype, "item_id")
+        k = tf.TensorSpec([], tf.int32, "k")
+        return {
+            "serving_default": self.default.get_concrete_function(users),
+            "recommend": self.recommend.get_concrete_function(
+                users, k, exclude
+            ),
+            "score": self.score.get_concrete_function(users, items),
+            "embed_query": self.embed_query.get_concrete_function(users),
+        }
+
+    @tf.function
+    def default(self, user_id: tf.Tensor) -> Outputs:
+        """`top_k` recommendations, nothing excluded."""
+        scores = self._all_scores(user_id)
+        return self._best(scores, tf.constant(self.top_k))
+
+    @tf.function
+    def recommend(
+        self, user_id: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor
+    ) -> Outputs:
+        """`k` recommendations, some items excluded."""
+        positive = tf.debugging.assert_positive(
+            k, "`k` should be at least 1. Received a smaller one."
+        )
+        with tf.control_dependencies([positive]):
+            scores = self._all_scores(user_id)
+        rows = self.item_rows.lookup(exclude)
+        places = tf.where(rows >= 0)
+        known = tf.gather_nd(rows, places)
+        at = tf.stack([tf.cast(places[:, 0], tf.int32), known], axis=1)
+        scores = tf.tensor_scatter_nd_update(
+            scores, at, tf.fill([tf.shape(at)[0]], -np.inf)
+        )
+        return self._best(scores, k)
+
+    @tf.function
+    def score(self, user_id: tf.Tensor, item_id: tf.Tensor) -> Outputs:
+        """Scores of given candidates."""
+        rows = self.item_rows.lookup(item_id)
+        candidates = tf.gather(self.candidates, tf.maximum(rows, 0))
+        scores = tf.einsum("bd,bmd->bm", self._embed(user_id), candidates)
+        return {"score": tf.where(rows >= 0, scores, -np.inf)}
+
+    @tf.function
+    def embed_query(self, user_id: tf.Tensor) -> Outputs:
+        """Query embeddings, for an index of one's own."""
+        return {"embedding": self._embed(user_id)}
+
+    def _embed(self, user_id: tf.Tensor) -> tf.Tensor:
+        rows = self.user_rows.lookup(user_id)
+        features = gather_features(self.query_tables, rows)
+        embedded = self.query_tower(features, training=False)["embedding"]
+        unknown = (rows == UNKNOWN_USER_ROW)[:, None]
+        return tf.where(unknown, self.fallback, embedded)
+
+    def _all_scores(self, user_id: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(
+            self._embed(user_id), self.candidates, transpose_b=True
+        )
+
+    def _best(self, scores: tf.Tensor, k: tf.Tensor) -> Outputs:
+        num_items = tf.shape(scores)[1]
+        values, rows = tf.math.top_k(scores, tf.minimum(k, num_items))
+        ids = tf.where(
+            tf.math.is_finite(values),
+            tf.gather(self.item_ids, rows),
+            self._no_item,
+        )
+        short = [[0, 0], [0, tf.maximum(k - num_items, 0)]]
+        return {
+            "item_id": tf.pad(ids, short, constant_values=self._no_item),
+            "score": tf.pad(values, short, constant_values=-np.inf),
+        }
+
+
+def _tensor(ids: np.ndarray) -> tf.Tensor:
+    if np.issubdtype(ids.dtype, np.integer):
+        return tf.constant(ids, tf.int64)
+    return tf.constant(ids.astype(object))
+
+
+def _lookup(
+    ids: tf.Tensor, first: int, missing: int
+) -> tf.lookup.StaticHashTable:
+    rows = tf.range(first, first + tf.shape(ids)[0])
+    initializer = tf.lookup.KeyValueTensorInitializer(ids, rows)
+    return tf.lookup.StaticHashTable(initializer, missing)

@@ -1,0 +1,239 @@
+"""From a schema's columns to the integers and floats that towers eat.
+
+Keras preprocessing layers learn vocabularies and moments from training rows;
+a table is encoded once, so that a training step gathers rows of numbers and
+never touches a string.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from kd_tfrs.data.schema import Column, Encoding
+from kd_tfrs.errors import UserError
+
+_INTEGERS = (Encoding.ID, Encoding.CATEGORY, Encoding.BUCKETS)
+_LISTS = (Encoding.CATEGORIES, Encoding.TEXT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """A column as a tower sees it.
+
+    Args:
+        name: name of the column and of the tower's input.
+        encoding: how it is encoded.
+        vocabulary_size: integers lie in `[0, vocabulary_size)`; 0 for numbers.
+            In ids, categories and buckets 0 means unknown; in lists 0 is
+            padding and 1 is unknown.
+        length: values of a list; 0 where there is one value.
+        layer: the adapted Keras preprocessing layer.
+    """
+
+    name: str
+    encoding: Encoding
+    vocabulary_size: int
+    length: int
+    layer: tf.keras.layers.Layer = dataclasses.field(repr=False, compare=False)
+
+    def input(self) -> tf.Tensor:
+        """A symbolic Keras input, `[batch]` or `[batch, length]`."""
+        shape = (self.length,) if self.length else ()
+        dtype = tf.int32 if self.vocabulary_size else tf.float32
+        return tf.keras.Input(shape=shape, dtype=dtype, name=self.name)
+
+    def encode(self, values: pd.Series) -> np.ndarray:
+        """Encodes raw values of the column.
+
+        Args:
+            values: `[n]` raw values, missing ones allowed.
+
+        Returns:
+            `[n]` or `[n, length]`; int32, or float32 for numbers.
+        """
+        if self.encoding in (Encoding.NUMBER, Encoding.BUCKETS):
+            return self._encode_numbers(values)
+        encoded = self.layer(tf.constant(_strings(values)))
+        if isinstance(encoded, tf.RaggedTensor):
+            encoded = encoded.to_tensor(shape=[None, self.length])
+        return encoded.numpy().astype(np.int32)
+
+    def _encode_numbers(self, values: pd.Series) -> np.ndarray:
+        raw = pd.to_numeric(values).to_numpy(np.float32, na_value=np.nan)
+        missing = np.isnan(raw)
+        encoded = self.layer(np.where(missing, 0.0, raw)[:, None])[:, 0]
+        if self.encoding is Encoding.NUMBER:
+            # A missing number counts as the mean.
+            return np.where(missing, 0.0, encoded).astype(np.float32)
+        return np.where(missing, 0, np.asarray(encoded) + 1).astype(np.int32)
+
+
+class FeatureSet:
+    """The features of one owner, with what they learned from training rows.
+
+    Args:
+        features: adapted features, see `FeatureSet.adapt`.
+
+    Example:
+    ```python
+    features = FeatureSet.adapt(schema.item_features, train_items)
+    tables = features.encode(catalogue.items)
+    tower = build_tower(features, TowerConfig(embedding_dim=32))
+    embeddings = tower(tables)["embedding"]  # [num_items, 32]
+    ```
+    """
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self.features = tuple(features)
+
+    def __iter__(self) -> object:
+        return iter(self.features)
+
+    @classmethod
+    def adapt(
+        cls, columns: Sequence[Column], table: pd.DataFrame
+    ) -> FeatureSet:
+        """Learns vocabularies, moments and buckets.
+
+        Args:
+            columns: columns of one owner; those that `table` lacks are left
+                out (a schema may name a table that was not given).
+            table: the rows that training events name, and no others.
+
+        Returns:
+            The adapted features.
+
+        Raises:
+            UserError: no column is in `table`.
+        """
+        present = [c for c in columns if c.name in table.columns]
+        if not present:
+            raise UserError(
+                "A tower needs at least one feature. Received: columns "
+                f"{[c.name for c in columns]}, none of them in the table "
+                f"{list(table.columns)}. Mend the schema."
+            )
+        return cls([_adapt(column, table[column.name]) for column in present])
+
+    def encode(
+        self, table: pd.DataFrame, unknown_first: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Encodes a table.
+
+        Args:
+            table: rows with the columns of the features.
+            unknown_first: put a row 0 in front with nothing known in it.
+
+        Returns:
+            Encoded columns by name, each `[num_rows, ...]`.
+        """
+        encoded = {f.name: f.encode(table[f.name]) for f in self.features}
+        if not unknown_first:
+            return encoded
+        return {
+            name: np.concatenate([np.zeros_like(values[:1]), values])
+            for name, values in encoded.items()
+        }
+
+
+def _strings(values: pd.Series) -> np.ndarray:
+    return (
+        values.astype(object)
+        .where(values.notna(), "")
+        .astype(str)
+        .to_numpy(dtype=object)
+    )
+
+
+def _adapt(column: Column, values: pd.Series) -> Feature:
+    if column.encoding in (Encoding.NUMBER, Encoding.BUCKETS):
+        return _adapt_number(column, values)
+    if column.encoding in _LISTS:
+        return _adapt_list(column, values)
+    return _adapt_category(column, values)
+
+
+def _adapt_number(column: Column, values: pd.Series) -> Feature:
+    known = pd.to_numeric(values).dropna().to_numpy(np.float64)
+    if column.encoding is Encoding.NUMBER:
+        mean = known.mean() if len(known) else 0.0
+        variance = known.var() if len(known) else 1.0
+        layer = tf.keras.layers.Normalization(
+            mean=float(mean), variance=float(max(variance, 1e-12))
+        )
+        return Feature(column.name, column.encoding, 0, 0, layer)
+    quantiles = np.linspace(0, 1, column.num_buckets + 1)[1:-1]
+    edges = np.unique(np.quantile(known, quantiles)) if len(known) else [0.0]
+    layer = tf.keras.layers.Discretization(
+        bin_boundaries=[float(edge) for edge in edges]
+    )
+    return Feature(column.name, column.encoding, len(edges) + 2, 0, layer)
+
+
+def _adapt_category(column: Column, values: pd.Series) -> Feature:
+    strings = pd.Series(_strings(values))
+    counts = strings[strings != ""].value_counts()
+    # Ids are never cut: an id without an embedding is nobody.
+    limit = None if column.encoding is Encoding.ID else column.max_tokens
+    layer = tf.keras.layers.StringLookup(
+        vocabulary=sorted(counts.index[:limit])
+    )
+    return Feature(
+        column.name, column.encoding, layer.vocabulary_size(), 0, layer
+    )
+
+
+def _adapt_list(column: Column, values: pd.Series) -> Feature:
+    if column.encoding is Encoding.TEXT:
+        layer = tf.keras.layers.TextVectorization(
+            max_tokens=column.max_tokens + 2,
+            output_sequence_length=column.max_length,
+        )
+    else:
+        layer = _SplitLookup(column.separator, column.max_tokens)
+    layer.adapt(tf.constant(_strings(values)))
+    return Feature(
+        column.name,
+        column.encoding,
+        layer.vocabulary_size(),
+        column.max_length,
+        layer,
+    )
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class _SplitLookup(tf.keras.layers.Layer):
+    """Splits strings at a separator and looks the parts up; 0 is padding."""
+
+    def __init__(self, separator: str, max_tokens: int, **kwargs: str) -> None:
+        super().__init__(**kwargs)
+        self.separator = separator
+        self.max_tokens = max_tokens
+        self.lookup = tf.keras.layers.StringLookup(
+            max_tokens=max_tokens + 2, mask_token=""
+        )
+
+    def adapt(self, values: tf.Tensor) -> None:
+        self.lookup.adapt(self._split(values).flat_values)
+
+    def vocabulary_size(self) -> int:
+        return self.lookup.vocabulary_size()
+
+    def call(self, values: tf.Tensor) -> tf.RaggedTensor:
+        return self.lookup(self._split(values))
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "separator": self.separator,
+            "max_tokens": self.max_tokens,
+        }
+
+    def _split(self, values: tf.Tensor) -> tf.RaggedTensor:
+        parts = tf.strings.strip(tf.strings.split(values, self.separator))
+        return tf.ragged.boolean_mask(parts, parts != "")

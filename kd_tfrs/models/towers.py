@@ -1,0 +1,155 @@
+"""Functional towers with named outputs, built from features."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.models.features import Feature, FeatureSet
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerConfig:
+    """The size and shape of one tower.
+
+    Args:
+        embedding_dim: width of the output embedding, and of every feature's
+            embedding.
+        hidden_units: widths of the hidden layers. With none, the embeddings
+            of the features are summed, each feature a bias on the id's own
+            vector; with some, they are concatenated and fed through.
+        normalize: divide the embedding by its L2 norm, so that a dot product
+            is a cosine.
+        dropout: share of the embedding's inputs dropped in training, [0, 1).
+
+    Raises:
+        UserError: a size is not positive or a share out of range.
+
+    Example:
+    ```python
+    TowerConfig(embedding_dim=128, hidden_units=(256,), dropout=0.1)
+    ```
+    """
+
+    embedding_dim: int = 32
+    hidden_units: tuple[int, ...] = ()
+    normalize: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        sizes = (self.embedding_dim, *self.hidden_units)
+        if any(size < 1 for size in sizes):
+            raise UserError(
+                "`embedding_dim` and `hidden_units` should be positive. "
+                f"Received: {self.embedding_dim} and {self.hidden_units}. "
+                "Give sizes of at least 1."
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(
+                "`dropout` should lie in [0, 1). Received: `dropout` = "
+                f"{self.dropout}. Give a share such as 0.1."
+            )
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class MaskedMean(tf.keras.layers.Layer):
+    r"""Mean of the embeddings of a list, padding left out.
+
+    $$y = \sum_l [x_l \ne 0] e_l / \max(1, \sum_l [x_l \ne 0])$$
+
+    Call it with `[embeddings, ids]`, `[batch, length, dim]` and
+    `[batch, length]`; it returns `[batch, dim]`, zeros for an empty list.
+
+    Example:
+    ```python
+    pooled = MaskedMean()([tf.keras.layers.Embedding(9, 4)(ids), ids])
+    ```
+    """
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """See the class."""
+        embeddings, ids = inputs
+        mask = tf.cast(ids != 0, embeddings.dtype)[..., None]
+        total = tf.reduce_sum(embeddings * mask, axis=1)
+        return total / tf.maximum(tf.reduce_sum(mask, axis=1), 1)
+
+
+def build_tower(
+    features: FeatureSet, config: TowerConfig, name: str = "tower"
+) -> tf.keras.Model:
+    """Builds a Functional model from encoded features to named outputs.
+
+    Args:
+        features: adapted features; each is an input by its name.
+        config: sizes.
+        name: name of the model.
+
+    Returns:
+        A Keras model from a dict of `[batch]` or `[batch, length]` tensors to
+        a dict of `[batch, width]` float32 tensors: `hidden_0`, `hidden_1`,
+        ... for the hidden layers and `embedding` for the last.
+
+    Example:
+    ```python
+    tower = build_tower(features, TowerConfig(embedding_dim=32))
+    tower(tables)["embedding"]  # [num_rows, 32]
+    ```
+    """
+    inputs = {feature.name: feature.input() for feature in features}
+    vectors = [
+        _embed(feature, inputs[feature.name], config.embedding_dim)
+        for feature in features
+    ]
+    outputs: dict[str, tf.Tensor] = {}
+    if config.hidden_units:
+        x = _join(vectors, tf.keras.layers.Concatenate(name="features"))
+        x = _dropout(x, config.dropout)
+        for i, units in enumerate(config.hidden_units):
+            x = tf.keras.layers.Dense(
+                units, activation="relu", name=f"hidden_{i}"
+            )(x)
+            outputs[f"hidden_{i}"] = x
+        x = tf.keras.layers.Dense(config.embedding_dim, name="projection")(x)
+    else:
+        x = _join(vectors, tf.keras.layers.Add(name="features"))
+        x = _dropout(x, config.dropout)
+    if config.normalize:
+        x = tf.keras.layers.UnitNormalization(name="unit")(x)
+    # Scores and losses are float32 whatever the policy of the layers.
+    outputs["embedding"] = tf.keras.layers.Activation(
+        "linear", dtype="float32", name="embedding"
+    )(x)
+    return tf.keras.Model(inputs, outputs, name=name)
+
+
+def _embed(feature: Feature, x: tf.Tensor, dim: int) -> tf.Tensor:
+    name = f"{feature.name}_embedding"
+    if not feature.vocabulary_size:
+        column = tf.keras.layers.Reshape((1,), name=f"{feature.name}_column")
+        return tf.keras.layers.Dense(dim, use_bias=False, name=name)(column(x))
+    table = tf.keras.layers.Embedding(
+        feature.vocabulary_size,
+        dim,
+        embeddings_initializer=tf.keras.initializers.RandomNormal(
+            stddev=dim**-0.5
+        ),
+        name=name,
+    )
+    embedded = table(x)
+    if feature.length:
+        return MaskedMean(name=f"{feature.name}_mean")([embedded, x])
+    return embedded
+
+
+def _join(vectors: list[tf.Tensor], layer: tf.keras.layers.Layer) -> tf.Tensor:
+    return layer(vectors) if len(vectors) > 1 else vectors[0]
+
+
+def _dropout(x: tf.Tensor, rate: float) -> tf.Tensor:
+    # The generator's state is a variable, so that a checkpoint holds it and a
+    # resumed run drops what an unbroken one drops.
+    if not rate:
+        return x
+    return tf.keras.layers.Dropout(rate, force_generator=True)(x)

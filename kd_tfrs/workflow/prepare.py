@@ -1,0 +1,253 @@
+"""From the data options to everything that training and evaluation need."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from kd_tfrs.data import Interactions, Split, pseudonymise, read_key, split
+from kd_tfrs.data.catalogue import Catalogue
+from kd_tfrs.data.datasets import load
+from kd_tfrs.data.pipelines import RetrievalBatches
+from kd_tfrs.data.schema import Encoding
+from kd_tfrs.evaluation import FullRanking, SampledRanking
+from kd_tfrs.models import FeatureSet
+from kd_tfrs.workflow.config import (
+    DataConfig,
+    EvaluationOptions,
+    TowerOptions,
+    TrainOptions,
+)
+
+logger = logging.getLogger(__name__)
+_EVALUATION_SEED = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """The features of both sides, and their values by row.
+
+    Args:
+        query: features of the query tower.
+        candidate: features of the candidate tower.
+        query_tables: `[num_users + 1, ...]` by feature; row 0 is unknown.
+        candidate_tables: `[num_items, ...]` by feature.
+    """
+
+    query: FeatureSet
+    candidate: FeatureSet
+    query_tables: dict[str, np.ndarray]
+    candidate_tables: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Data, split and protocols of a run.
+
+    Args:
+        interactions: cleaned data.
+        split: its parts.
+        catalogue: rows for ids, from training events and tables.
+        validation: protocol to tune on.
+        test: protocol to report, asked once a stage.
+        sampled_test: the same against random negatives, or `None`.
+    """
+
+    interactions: Interactions
+    split: Split
+    catalogue: Catalogue
+    validation: FullRanking
+    test: FullRanking
+    sampled_test: SampledRanking | None
+
+    def encode(self, options: TowerOptions) -> Encoded:
+        """Encodes the features that the towers of a model see.
+
+        Vocabularies and moments come from users and items with training
+        events; every user and item of the catalogue is encoded.
+
+        Args:
+            options: whether all columns or ids only.
+
+        Returns:
+            Features and tables.
+        """
+        catalogue, schema = self.catalogue, self.interactions.schema
+        sides = []
+        for columns, table, events, unknown_first in (
+            (
+                schema.user_features,
+                catalogue.users,
+                catalogue.user_events[1:],
+                True,
+            ),
+            (
+                schema.item_features,
+                catalogue.items,
+                catalogue.item_events,
+                False,
+            ),
+        ):
+            if options.features == "ids":
+                columns = [c for c in columns if c.encoding is Encoding.ID]
+            features = FeatureSet.adapt(columns, table[events > 0])
+            sides.append((features, features.encode(table, unknown_first)))
+        (query, query_tables), (candidate, candidate_tables) = sides
+        return Encoded(query, candidate, query_tables, candidate_tables)
+
+    def batches(
+        self, encoded: Encoded, options: TrainOptions, seed: int
+    ) -> RetrievalBatches:
+        """Training batches.
+
+        Args:
+            encoded: the model's features.
+            options: batch size and negatives.
+            seed: of shuffles and draws.
+
+        Returns:
+            See `RetrievalBatches`.
+        """
+        train, schema = self.split.train, self.interactions.schema
+        return RetrievalBatches(
+            self.catalogue.user_rows(train[schema.user_id]),
+            self.catalogue.item_rows(train[schema.item_id]),
+            encoded.query_tables,
+            encoded.candidate_tables,
+            self.catalogue.item_events,
+            batch_size=options.batch_size,
+            num_uniform_negatives=options.uniform_negatives,
+            weights=train[schema.weight] if schema.weight else None,
+            seed=seed,
+        )
+
+    def seen(self) -> tf.RaggedTensor:
+        """Training item rows of every user row, ascending."""
+        train, schema = self.split.train, self.interactions.schema
+        pairs = pd.DataFrame(
+            {
+                "user": self.catalogue.user_rows(train[schema.user_id]),
+                "item": self.catalogue.item_rows(train[schema.item_id]),
+            }
+        ).sort_values(["user", "item"])
+        return tf.RaggedTensor.from_value_rowids(
+            tf.constant(pairs["item"].to_numpy(np.int32)),
+            tf.constant(pairs["user"].to_numpy(np.int32)),
+            nrows=self.catalogue.num_users + 1,
+        )
+
+
+def prepare(
+    data: DataConfig, evaluation: EvaluationOptions, seed: int
+) -> Prepared:
+    """Loads, cleans, hides, splits and indexes the data.
+
+    Args:
+        data: what is read and how.
+        evaluation: what is measured.
+        seed: of random splits.
+
+    Returns:
+        Everything that follows from it.
+
+    Raises:
+        UserError: the data cannot be used; see the message.
+
+    Example:
+    ```python
+    prepared = prepare(DataConfig("movielens-100k"), EvaluationOptions(), 0)
+    ```
+    """
+    interactions = _load(data)
+    logger.info("%s: %s", interactions.name, interactions.report)
+    parts = split(interactions, data.split, seed)
+    logger.info("split: %s", parts)
+    catalogue = Catalogue.build(interactions, parts.train)
+    common = {
+        "user_col": catalogue.user_column,
+        "item_col": catalogue.item_column,
+    }
+    sampled = None
+    if evaluation.sampled_negatives:
+        sampled = SampledRanking(
+            parts.train,
+            parts.test,
+            catalogue.item_ids,
+            exclude=parts.validation,
+            num_negatives=evaluation.sampled_negatives,
+            seed=_EVALUATION_SEED,
+            **common,
+        )
+    return Prepared(
+        interactions=interactions,
+        split=parts,
+        catalogue=catalogue,
+        validation=FullRanking(
+            parts.train,
+            _some_users(
+                parts.validation,
+                catalogue.user_column,
+                evaluation.validation_users,
+            ),
+            catalogue.item_ids,
+            exclude=parts.test,
+            **common,
+        ),
+        test=FullRanking(
+            parts.train,
+            parts.test,
+            catalogue.item_ids,
+            exclude=parts.validation,
+            item_vectors=_item_vectors(interactions, catalogue),
+            **common,
+        ),
+        sampled_test=sampled,
+    )
+
+
+def _load(data: DataConfig) -> Interactions:
+    size = {"num_events": data.num_events}
+    interactions = load(
+        data.dataset,
+        data_dir=data.data_dir,
+        user_id=data.user_column,
+        item_id=data.item_column,
+        time=data.time_column,
+        label=data.label_column,
+        min_user_events=data.min_user_events,
+        min_item_events=data.min_item_events,
+        min_label=data.min_label,
+        **(size if data.dataset == "synthetic" else {}),
+    )
+    if data.pseudonym_key_file:
+        key = read_key(os.path.expanduser(data.pseudonym_key_file))
+        interactions = pseudonymise(interactions, key)
+    return interactions
+
+
+def _some_users(
+    events: pd.DataFrame, user_column: str, limit: int
+) -> pd.DataFrame:
+    users = np.unique(events[user_column].to_numpy())
+    if len(users) <= limit:
+        return events
+    rng = np.random.default_rng(_EVALUATION_SEED)
+    chosen = rng.choice(users, limit, replace=False)
+    return events[events[user_column].isin(chosen)]
+
+
+def _item_vectors(
+    interactions: Interactions, catalogue: Catalogue
+) -> np.ndarray | None:
+    """Multi-hot categories of the items, for diversity; else co-occurrence."""
+    for column in interactions.schema.item_features:
+        listed = column.encoding is Encoding.CATEGORIES
+        if listed and column.name in catalogue.items.columns:
+            values = catalogue.items[column.name].fillna("")
+            return values.str.get_dummies(column.separator).to_numpy(np.float32)
+    return None

@@ -1,0 +1,212 @@
+"""A run folder: what was asked, what was found, and where to go on."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.config import Config
+
+_PACKAGES = (
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-recommenders",
+    "tensorflow-model-optimization",
+    "numpy",
+    "pandas",
+)
+_FLAGS = "flags.json"
+
+
+class Run:
+    """One folder, one configuration, one process at a time.
+
+    Everything in it is written beside and renamed. A folder of a run that
+    was stopped is taken up again by the same flags, and refused to others.
+
+    Args:
+        directory: made when missing.
+        config: what is asked for.
+
+    Raises:
+        UserError: the folder belongs to other flags, or another process is
+            at work in it.
+
+    Example:
+    ```python
+    run = Run("runs/first", Config(seed=1))
+    ```
+    """
+
+    def __init__(self, directory: str | os.PathLike, config: Config) -> None:
+        self.directory = Path(directory)
+        self.config = config
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.directory / ".lock").open("w")
+        except OSError as error:
+            raise UserError(
+                f"`--run_dir` should be a folder that can be written. "
+                f"Received: {self.directory} ({error.strerror}). Choose "
+                "another one."
+            ) from None
+        self._claim()
+        self._log_to_file()
+
+    def path(self, *parts: str) -> Path:
+        """A path in the folder; its parent is made."""
+        path = self.directory.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Writes a JSON file, beside and renamed.
+
+        Args:
+            name: path in the folder.
+            value: what to write; floats that are not finite are refused.
+
+        Returns:
+            The file.
+        """
+        text = json.dumps(value, indent=1, allow_nan=False, default=_plain)
+        return self.write_text(name, text + "\n")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Writes a text file, beside and renamed."""
+        path = self.path(name)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        return partial.rename(path)
+
+    def read_json(self, name: str) -> Any | None:
+        """Reads a JSON file of the folder; `None` where there is none."""
+        path = self.directory / name
+        return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+    def save_weights(self, name: str, weights: list[np.ndarray]) -> None:
+        """Keeps a list of arrays under `weights/<name>.npz`."""
+        path = self.path("weights", f"{name}.npz")
+        partial = path.with_name(f".{path.name}.partial")
+        with partial.open("wb") as file:
+            np.savez(file, *weights)
+        partial.rename(path)
+
+    def load_weights(self, name: str) -> list[np.ndarray] | None:
+        """The inverse of `save_weights`; `None` where there are none."""
+        path = self.directory / "weights" / f"{name}.npz"
+        if not path.exists():
+            return None
+        with np.load(path) as arrays:
+            return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
+
+    def check_data(self, fingerprint: str) -> None:
+        """Ties the folder to its data.
+
+        Args:
+            fingerprint: of the interactions.
+
+        Raises:
+            UserError: the folder was made from other data.
+        """
+        found = self.read_json("data.json")
+        if found is None:
+            self.write_json("data.json", {"fingerprint": fingerprint})
+        elif found["fingerprint"] != fingerprint:
+            raise UserError(
+                f"The data has changed since {self.directory} was made. "
+                f"Received: fingerprint {fingerprint[:12]}, the run has "
+                f"{found['fingerprint'][:12]}. Use another `--run_dir`."
+            )
+
+    def _claim(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"Another process is at work in {self.directory}. Wait for "
+                "it, or choose another `--run_dir`."
+            ) from None
+        asked = json.loads(json.dumps(self.config.flat()))
+        found = self.read_json(_FLAGS)
+        if found is None:
+            self.write_json(_FLAGS, asked)
+            self.write_json("environment.json", environment())
+            return
+        changed = [k for k in asked if found.get(k) != asked[k]]
+        if changed:
+            differences = ", ".join(
+                f"--{k} was {found.get(k)!r}, now {asked[k]!r}" for k in changed
+            )
+            raise UserError(
+                f"`--run_dir` {self.directory} was made by other flags: "
+                f"{differences}. Use these flags again, or another folder."
+            )
+
+    def _log_to_file(self) -> None:
+        # Only the last run of a process writes: seeds come one by one.
+        logger = logging.getLogger("kd_tfrs")
+        for old in list(logger.handlers):
+            if isinstance(old, logging.FileHandler):
+                logger.removeHandler(old)
+                old.close()
+        handler = logging.FileHandler(self.path("log.txt"), encoding="utf-8")
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(name)s %(message)s")
+        )
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and hardware, for `metrics.json`.
+
+    Returns:
+        A dict of strings and numbers.
+    """
+    return {
+        "python": platform.python_version(),
+        "packages": {p: importlib.metadata.version(p) for p in _PACKAGES},
+        "commit": _commit(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(
+            command, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")

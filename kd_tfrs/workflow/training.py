@@ -1,0 +1,259 @@
+"""Training that can be killed: a checkpoint an epoch, the best one kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+from kd_tfrs.data.pipelines import Join, RetrievalBatches
+from kd_tfrs.models import RetrievalModel
+
+logger = logging.getLogger(__name__)
+Validate = Callable[[], dict[str, float]]
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a training is; lives in its checkpoint.
+
+    Args:
+        epoch: epochs done.
+        best_epoch: the epoch with the best validation, or -1.
+        best: its value of the monitored metric.
+        seconds: time spent so far.
+        finished: whether the training has come to its end.
+        history: one dict an epoch, with losses and validation metrics.
+    """
+
+    epoch: int = 0
+    best_epoch: int = -1
+    best: float = -1.0
+    seconds: float = 0.0
+    finished: bool = False
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+class _SavedProgress(tf.train.experimental.PythonState):
+    """Lets the checkpoint hold the progress, so that both are of one epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = Progress()
+
+    def serialize(self) -> str:
+        return json.dumps(dataclasses.asdict(self.value))
+
+    def deserialize(self, string_value: str) -> None:
+        self.value = Progress(**json.loads(string_value))
+
+
+class Training:
+    """Fits a model, validates every epoch, and ends at its best weights.
+
+    Args:
+        model: compiled; a `RetrievalModel` or a `Distiller`.
+        student: the `RetrievalModel` whose towers are kept.
+        directory: of checkpoints and TensorBoard events.
+        monitor: validation metric to maximise, or `None` to keep the last
+            epoch (pruning: the best one may not be sparse yet).
+        name: for the progress bar.
+
+    Example:
+    ```python
+    training = Training(model, model, "run/student", "ndcg@20", "student")
+    progress = training.fit(batches, validate, epochs=40, patience=5)
+    ```
+    """
+
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        student: RetrievalModel,
+        directory: Path,
+        monitor: str | None,
+        name: str,
+    ) -> None:
+        self.model = model
+        self.student = student
+        self.directory = Path(directory)
+        self.monitor = monitor
+        self.name = name
+        self._saved = _SavedProgress()
+        self._manager = tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                student=student,
+                optimizer=model.optimizer,
+                progress=self._saved,
+            ),
+            str(self.directory / "checkpoints"),
+            max_to_keep=1,
+        )
+        self._writer = tf.summary.create_file_writer(
+            str(self.directory / "tensorboard")
+        )
+
+    def fit(
+        self,
+        batches: RetrievalBatches,
+        validate: Validate,
+        *,
+        epochs: int,
+        patience: int,
+        join: Join | None = None,
+        callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+    ) -> Progress:
+        """Trains, from the start or from where a kill stopped it.
+
+        Args:
+            batches: see `RetrievalBatches`.
+            validate: measures the student as it is.
+            epochs: epochs at most.
+            patience: epochs without a better validation before the end.
+            join: see `RetrievalBatches.dataset`.
+            callbacks: more Keras callbacks.
+
+        Returns:
+            What happened. The student's weights are those of the best epoch.
+        """
+        if self._manager.restore_or_initialize():
+            logger.info(
+                "%s goes on after epoch %d", self.name, self.progress.epoch
+            )
+        if not self.progress.finished:
+            watcher = _Watcher(self, validate, batches, epochs, patience)
+            self.model.fit(
+                batches.dataset(epochs, self.progress.epoch, join),
+                initial_epoch=self.progress.epoch,
+                epochs=epochs,
+                steps_per_epoch=batches.steps_per_epoch,
+                callbacks=[*callbacks, watcher],
+                verbose=0,
+            )
+            self.progress.finished = True
+            self._manager.save()
+        if self.monitor is not None:
+            set_weights(self.student, self._load_best())
+        return self.progress
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return self._saved.value
+
+    def end_epoch(self, row: dict[str, float], seconds: float) -> None:
+        """Notes an epoch and checkpoints it.
+
+        Args:
+            row: losses and validation metrics.
+            seconds: what the epoch took.
+        """
+        progress = self.progress
+        progress.epoch += 1
+        progress.seconds += seconds
+        progress.history.append({"epoch": progress.epoch, **row})
+        value = row[self.monitor] if self.monitor else progress.epoch
+        if value > progress.best:
+            progress.best, progress.best_epoch = value, progress.epoch
+            if self.monitor is not None:
+                self._save_best()
+        with self._writer.as_default(step=progress.epoch):
+            for key, scalar in row.items():
+                tf.summary.scalar(key, scalar)
+        self._writer.flush()
+        self._manager.save()
+        # Only now does no checkpoint name the older ones.
+        for old in self.directory.glob("best-*.npz"):
+            if old != self._best_path():
+                old.unlink()
+        logger.info("%s %s", self.name, progress.history[-1])
+
+    def _best_path(self) -> Path:
+        return self.directory / f"best-{self.progress.best_epoch:05d}.npz"
+
+    def _save_best(self) -> None:
+        partial = self.directory / ".best.partial"
+        with partial.open("wb") as file:
+            np.savez(file, *get_weights(self.student))
+        partial.rename(self._best_path())
+
+    def _load_best(self) -> list[np.ndarray]:
+        with np.load(self._best_path()) as arrays:
+            return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
+
+
+class _Watcher(tf.keras.callbacks.Callback):
+    """Validates, checkpoints, stops early and draws the progress bar."""
+
+    def __init__(
+        self,
+        training: Training,
+        validate: Validate,
+        batches: RetrievalBatches,
+        epochs: int,
+        patience: int,
+    ) -> None:
+        super().__init__()
+        self._training = training
+        self._validate = validate
+        self._patience = patience
+        steps = batches.steps_per_epoch
+        self._bar = tqdm(
+            total=epochs * steps,
+            initial=training.progress.epoch * steps,
+            desc=training.name,
+            unit="step",
+            mininterval=0.5,
+        )
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        del epoch, logs
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        del batch, logs
+        self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        del epoch
+        # Training time is what a user pays for; validation stands apart.
+        seconds = time.perf_counter() - self._started
+        row = {k: float(v) for k, v in (logs or {}).items()}
+        row.update(self._validate())
+        training = self._training
+        training.end_epoch(row, seconds)
+        progress = training.progress
+        shown = {"loss": f"{row.get('loss', 0.0):.3f}"}
+        if training.monitor:
+            shown[training.monitor] = f"{row[training.monitor]:.4f}"
+            shown["best"] = f"{progress.best:.4f}"
+        self._bar.set_postfix(shown)
+        if progress.epoch - progress.best_epoch >= self._patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        del logs
+        self._bar.close()
+
+
+def get_weights(model: RetrievalModel) -> list[np.ndarray]:
+    """Weights of both towers, the query tower's first."""
+    return [
+        *model.query_tower.get_weights(),
+        *model.candidate_tower.get_weights(),
+    ]
+
+
+def set_weights(model: RetrievalModel, weights: list[np.ndarray]) -> None:
+    """The inverse of `get_weights`."""
+    count = len(model.query_tower.weights)
+    model.query_tower.set_weights(weights[:count])
+    model.candidate_tower.set_weights(weights[count:])
