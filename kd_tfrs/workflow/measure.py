@@ -170,7 +170,9 @@ def latency(serve: Any, user_ids: np.ndarray, repeats: int) -> dict[str, float]:
     Returns:
         `p50`, `p95` and `p99`.
     """
-    requests = [tf.constant([user]) for user in user_ids[:repeats]]
+    # Slices of the array, since a list of ints would become int32.
+    asked = range(min(repeats, len(user_ids)))
+    requests = [tf.constant(user_ids[i : i + 1]) for i in asked]
     turn = iter(range(10**9))
 
     def call() -> np.ndarray:

@@ -29,7 +29,6 @@ class Progress:
         best_epoch: the epoch with the best validation, or -1.
         best: its value of the monitored metric.
         seconds: time spent so far.
-        finished: whether the training has come to its end.
         history: one dict an epoch, with losses and validation metrics.
     """
 
@@ -37,7 +36,6 @@ class Progress:
     best_epoch: int = -1
     best: float = -1.0
     seconds: float = 0.0
-    finished: bool = False
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
@@ -87,14 +85,11 @@ class Training:
         self.monitor = monitor
         self.name = name
         self._saved = _SavedProgress()
+        self._checkpoint = tf.train.Checkpoint(
+            student=student, optimizer=model.optimizer, progress=self._saved
+        )
         self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(
-                student=student,
-                optimizer=model.optimizer,
-                progress=self._saved,
-            ),
-            str(self.directory / "checkpoints"),
-            max_to_keep=1,
+            self._checkpoint, str(self.directory / "checkpoints"), max_to_keep=1
         )
         self._writer = tf.summary.create_file_writer(
             str(self.directory / "tensorboard")
@@ -123,11 +118,15 @@ class Training:
         Returns:
             What happened. The student's weights are those of the best epoch.
         """
-        if self._manager.restore_or_initialize():
+        if self._manager.latest_checkpoint:
+            # The optimizer's slots wait for the first step.
+            self._checkpoint.restore(
+                self._manager.latest_checkpoint
+            ).expect_partial()
             logger.info(
                 "%s goes on after epoch %d", self.name, self.progress.epoch
             )
-        if not self.progress.finished:
+        if not self.is_over(epochs, patience):
             watcher = _Watcher(self, validate, batches, epochs, patience)
             self.model.fit(
                 batches.dataset(epochs, self.progress.epoch, join),
@@ -137,8 +136,6 @@ class Training:
                 callbacks=[*callbacks, watcher],
                 verbose=0,
             )
-            self.progress.finished = True
-            self._manager.save()
         if self.monitor is not None:
             set_weights(self.student, self._load_best())
         return self.progress
@@ -147,6 +144,20 @@ class Training:
     def progress(self) -> Progress:
         """How far it is."""
         return self._saved.value
+
+    def is_over(self, epochs: int, patience: int) -> bool:
+        """Whether there is nothing left to train.
+
+        Args:
+            epochs: epochs at most.
+            patience: epochs without a better validation before the end.
+
+        Returns:
+            The same for a run that was killed here as for one that was not.
+        """
+        progress = self.progress
+        idle = progress.epoch - max(0, progress.best_epoch)
+        return progress.epoch >= epochs or idle >= patience
 
     def end_epoch(self, row: dict[str, float], seconds: float) -> None:
         """Notes an epoch and checkpoints it.
@@ -203,6 +214,7 @@ class _Watcher(tf.keras.callbacks.Callback):
         super().__init__()
         self._training = training
         self._validate = validate
+        self._epochs = epochs
         self._patience = patience
         steps = batches.steps_per_epoch
         self._bar = tqdm(
@@ -236,7 +248,7 @@ class _Watcher(tf.keras.callbacks.Callback):
             shown[training.monitor] = f"{row[training.monitor]:.4f}"
             shown["best"] = f"{progress.best:.4f}"
         self._bar.set_postfix(shown)
-        if progress.epoch - progress.best_epoch >= self._patience:
+        if training.is_over(self._epochs, self._patience):
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict | None = None) -> None:
