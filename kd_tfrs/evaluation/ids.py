@@ -167,7 +167,7 @@ class IdIndex:
         return found.astype(np.int64, copy=False).reshape(ids.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exclusions:
     """Items that must not be recommended, a row of raw ids for each query.
 

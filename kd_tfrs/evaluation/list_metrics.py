@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+# Numbers in the sums of vectors that `diversity_at_k` holds at a time.
+_BLOCK = 2**23
+
 
 def coverage_at_k(ranked: np.ndarray, num_items: int, k: int) -> float:
     """Share of the catalogue that is in anyone's first k.
@@ -144,18 +147,30 @@ def diversity_at_k(
         Ziegler et al. 2005, "Improving recommendation lists through topic
         diversification".
     """
-    shown = ranked[:, :k]
+    # The vectors of a block of lists are summed at once: bounded memory.
+    step = max(1, _BLOCK // vectors.shape[1])
+    parts = [
+        _diversity(vectors, ranked[start : start + step, :k])
+        for start in range(0, len(ranked), step)
+    ]
+    return np.concatenate([np.empty(0), *parts])
+
+
+def _diversity(
+    vectors: sp.csr_matrix | np.ndarray, shown: np.ndarray
+) -> np.ndarray:
+    """The diversity of whole lists [users, k]."""
     there = shown >= 0
     size = there.sum(axis=1)
     bounds = np.concatenate([[0], np.cumsum(size)])
     lists = sp.csr_matrix(
-        (np.ones(bounds[-1]), shown[there], bounds),
-        shape=(len(ranked), vectors.shape[0]),
+        (np.ones(bounds[-1], np.float32), shown[there], bounds),
+        shape=(len(shown), vectors.shape[0]),
     )
     # The squared length of the sum of vectors is the sum over all pairs of
     # their cosines; what an item has with itself is taken off.
-    own = lists @ np.asarray(_squared(vectors).sum(axis=1)).ravel()
-    pairs = np.asarray(_squared(lists @ vectors).sum(axis=1)).ravel() - own
+    own = lists @ _row_sums(_squared(vectors))
+    pairs = _row_sums(_squared(lists @ vectors)) - own
     count = size * (size - 1)
     return np.where(count > 0, 1 - pairs / np.maximum(1, count), 0.0)
 
@@ -175,11 +190,44 @@ def unit_rows(vectors: sp.spmatrix | np.ndarray) -> sp.csr_matrix | np.ndarray:
     """
     if not sp.issparse(vectors):
         vectors = np.asarray(vectors, np.float64)
-    squares = np.asarray(_squared(vectors).sum(axis=1)).ravel()
+    squares = _row_sums(_squared(vectors))
     scale = 1 / np.sqrt(np.where(squares > 0, squares, 1.0))
     if sp.issparse(vectors):
         return sp.csr_matrix(sp.diags(scale) @ vectors)
     return vectors * scale[:, None]
+
+
+def sketch_columns(
+    vectors: sp.csr_matrix, width: int = 2048, seed: int = 0
+) -> sp.csr_matrix:
+    """Folds many columns into few and keeps dot products of rows on average.
+
+    Every column is added to one of the few, drawn at random, with a random
+    sign (count sketch): `E[s(x) . s(y)] = x . y`, with a standard deviation
+    of at most `|x| |y| sqrt(2 / width)`.
+
+    Args:
+        vectors: [rows, dim].
+        width: number of columns to fold into.
+        seed: of the draw.
+
+    Returns:
+        [rows, width].
+
+    Example:
+    >>> sketch_columns(sp.csr_matrix(np.ones((2, 9))), width=3).shape
+    (2, 3)
+
+    References:
+        Charikar, Chen and Farach-Colton 2002, "Finding frequent items in data
+        streams".
+    """
+    random = np.random.default_rng(seed)
+    dim = vectors.shape[1]
+    signs = random.choice(np.float32([-1, 1]), dim)
+    places = random.integers(width, size=dim)
+    folds = sp.csr_matrix((signs, (np.arange(dim), places)), shape=(dim, width))
+    return sp.csr_matrix(vectors @ folds)
 
 
 def _squared(vectors: sp.spmatrix | np.ndarray) -> sp.spmatrix | np.ndarray:
@@ -187,3 +235,8 @@ def _squared(vectors: sp.spmatrix | np.ndarray) -> sp.spmatrix | np.ndarray:
     if sp.issparse(vectors):
         return vectors.multiply(vectors)
     return np.square(vectors)
+
+
+def _row_sums(vectors: sp.spmatrix | np.ndarray) -> np.ndarray:
+    """[rows] sums of a dense or sparse matrix, in double precision."""
+    return np.asarray(vectors.sum(axis=1, dtype=np.float64)).ravel()

@@ -74,3 +74,32 @@ def test_equal_items_have_no_diversity_and_strangers_have_all():
     ranked = np.array([[0, 1]])
     assert list_metrics.diversity_at_k(same, ranked, 2) == pytest.approx(0)
     assert list_metrics.diversity_at_k(np.eye(2), ranked, 2) == 1
+
+
+def test_diversity_does_not_depend_on_the_blocks(monkeypatch):
+    random = np.random.default_rng(0)
+    vectors = list_metrics.unit_rows(random.random((9, 4)))
+    ranked = random.integers(0, 9, (50, 3))
+    whole = list_metrics.diversity_at_k(vectors, ranked, 3)
+    monkeypatch.setattr(list_metrics, "_BLOCK", 28)
+    found = list_metrics.diversity_at_k(vectors, ranked, 3)
+    np.testing.assert_allclose(found, whole)
+    assert list_metrics.diversity_at_k(vectors, ranked[:0], 3).shape == (0,)
+
+
+def test_a_sketch_keeps_the_diversity():
+    random = np.random.default_rng(0)
+    # Two kinds of items with users of their own: cosines of .2 and 0.
+    taken = np.kron(np.eye(2), np.ones((20, 2000)))
+    taken *= random.random(taken.shape) < 0.2
+    vectors = list_metrics.unit_rows(sp.csr_matrix(taken))
+    ranked = np.array([np.arange(20), np.arange(10, 30), np.arange(20, 40)])
+    exact = list_metrics.diversity_at_k(vectors, ranked, 20)
+    assert exact[0] == pytest.approx(0.8, abs=0.01)
+    found = []
+    for seed in range(30):
+        sketch = list_metrics.sketch_columns(vectors, seed=seed)
+        found.append(list_metrics.diversity_at_k(sketch, ranked, 20))
+    # The promised standard deviation of a pair is sqrt(2 / 2048) = .031.
+    assert np.abs(found - exact).max() < 0.05
+    np.testing.assert_allclose(np.mean(found, axis=0), exact, atol=0.005)

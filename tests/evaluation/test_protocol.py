@@ -1,4 +1,5 @@
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from kd_tfrs.evaluation import (
     EmbeddingScorer,
     FullRanking,
     PopularityScorer,
+    list_metrics,
     paired_test,
 )
+from kd_tfrs.evaluation import protocol as protocol_module
 from kd_tfrs.evaluation.protocol import head_items
 
 
@@ -132,6 +135,20 @@ def test_diversity_uses_the_vectors_in_the_order_of_the_given_items():
     assert protocol.evaluate(lists).metrics["diversity@2"] == pytest.approx(0)
     with pytest.raises(UserError, match="one row an item"):
         FullRanking(train, test, [13, 11, 10], item_vectors=vectors[:2])
+
+
+def test_large_data_are_sketched(monkeypatch):
+    train, _, test = random_split(2)
+    scorer = PopularityScorer(train, range(30))
+    exact = FullRanking(train, test, range(30)).evaluate(scorer).metrics
+    monkeypatch.setattr(protocol_module, "_EXACT_DIVERSITY", 0)
+    sketch = partial(list_metrics.sketch_columns, width=32)
+    monkeypatch.setattr(list_metrics, "sketch_columns", sketch)
+    found = FullRanking(train, test, range(30)).evaluate(scorer).metrics
+    assert found["diversity@20"] != exact["diversity@20"]
+    assert found["diversity@20"] == pytest.approx(
+        exact["diversity@20"], abs=0.2
+    )
 
 
 def test_head_is_the_fewest_items_with_most_events():
