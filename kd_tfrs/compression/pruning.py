@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
+from tensorflow_model_optimization.python.core.sparsity.keras import (
+    pruning_wrapper,
+)
 
 from kd_tfrs.errors import UserError
 
@@ -172,7 +175,7 @@ def _inner_name(layer: tf.keras.layers.Layer) -> str:
 
 
 def _is_wrapper(layer: tf.keras.layers.Layer) -> bool:
-    return isinstance(layer, tfmot.sparsity.keras.PruneLowMagnitude)
+    return isinstance(layer, pruning_wrapper.PruneLowMagnitude)
 
 
 def _masked_weights(layer: tf.keras.layers.Layer) -> list[np.ndarray]:

@@ -78,7 +78,10 @@ def build_cache(
     todo = [s for s in _shards(manifest) if not (directory / s[0]).exists()]
     rows = sum(stop - start for _, start, stop in todo)
     with tqdm(
-        total=rows, desc="teacher cache", unit="row", disable=not progress
+        total=rows,
+        desc="teacher cache",
+        unit="row",
+        disable=not (progress and todo),
     ) as bar:
         for name, start, stop in todo:
             table = _shard(teacher, manifest, name, start, stop, bar)

@@ -130,7 +130,7 @@ class Distiller(tf.keras.Model):
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One step of training."""
         with tf.GradientTape() as tape:
-            total, parts = self._losses(batch, training=True)
+            total, parts = self._total_and_parts(batch, training=True)
         self.optimizer.minimize(
             total, self.student.trainable_variables, tape=tape
         )
@@ -138,9 +138,9 @@ class Distiller(tf.keras.Model):
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The same losses without training."""
-        return self._log(batch, *self._losses(batch, training=False))
+        return self._log(batch, *self._total_and_parts(batch, training=False))
 
-    def _losses(
+    def _total_and_parts(
         self, batch: Batch, training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         step = self.optimizer.iterations if self.optimizer else 0

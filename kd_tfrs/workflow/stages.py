@@ -18,7 +18,12 @@ from kd_tfrs.evaluation import SavedModelScorer
 from kd_tfrs.export import export_saved_model, verify_export
 from kd_tfrs.models import LazyAdam, RetrievalModel
 from kd_tfrs.workflow import measure
-from kd_tfrs.workflow.builders import build_model, build_teacher, build_terms
+from kd_tfrs.workflow.builders import (
+    build_model,
+    build_teacher,
+    build_terms,
+    parse_loss,
+)
 from kd_tfrs.workflow.config import TowerOptions, TrainOptions
 from kd_tfrs.workflow.prepare import Encoded, Prepared, prepare
 from kd_tfrs.workflow.run import Run
@@ -32,6 +37,7 @@ from kd_tfrs.workflow.training import (
 logger = logging.getLogger(__name__)
 STAGES = ("teacher", "student", "distilled", "pruned", "saved_model")
 _VERIFIED_USERS = 200
+Watch = Callable[[dict[str, float]], None]
 
 
 class Stages:
@@ -53,6 +59,8 @@ class Stages:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.config = run.config
+        for text in self.config.distillation.losses:
+            parse_loss(text)  # a mistake shows before the teacher trains
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -75,11 +83,18 @@ class Stages:
         if kept is not None:
             return kept
         logger.info("stage %s", stage)
-        # The same numbers whether the stages before were read or done.
-        tf.keras.utils.set_random_seed(
-            1000 * self.config.seed + STAGES.index(stage)
-        )
         return getattr(self, f"_do_{stage}")()
+
+    def adopt(self, other: Stages, stage: str) -> None:
+        """Takes a finished stage over from another run of the same data.
+
+        Args:
+            other: has done the stage, with the same options for it.
+            stage: its name.
+        """
+        row = other.result(stage)
+        self.run.save_weights(stage, other.run.load_weights(stage))
+        self._keep(row, other.per_user(stage), other.history(stage))
 
     def per_user(self, stage: str) -> dict[str, np.ndarray]:
         """Test metrics of a finished stage by user, `[users]` each."""
@@ -100,11 +115,11 @@ class Stages:
             A model with its weights.
         """
         self.result(stage)
-        is_teacher = stage == "teacher"
-        training = self.config.teacher if is_teacher else self.config.student
-        if stage in ("distilled", "pruned"):
-            training = self.config.distilled
-        model = build_model(self.encoded(stage), self._towers(stage), training)
+        model = build_model(
+            self.encoded(stage),
+            self._towers(stage),
+            self._training_options(stage),
+        )
         set_weights(model, self.run.load_weights(stage))
         return model
 
@@ -125,6 +140,19 @@ class Stages:
         ):
             return self._teacher_encoded
         return self.prepared.encode(self.config.student_towers)
+
+    def _set_seed(self, stage: str) -> None:
+        # The same numbers whether the stages before were read or done.
+        tf.keras.utils.set_random_seed(
+            1000 * self.config.seed + STAGES.index(stage)
+        )
+
+    def _training_options(self, stage: str) -> TrainOptions:
+        options = {
+            "teacher": self.config.teacher,
+            "student": self.config.student,
+        }
+        return options.get(stage, self.config.distilled)
 
     def _towers(self, stage: str) -> TowerOptions:
         if stage == "teacher":
@@ -240,8 +268,8 @@ class Stages:
         }
         return self._keep(row, per_user, [])
 
-    def _teacher(self) -> Teacher:
-        """The teacher, live or as the cache that it has written."""
+    def teacher(self) -> Teacher:
+        """The trained teacher, live or as the cache that it has written."""
         options = self.config.distillation
         model, encoded = self.model("teacher"), self.encoded("teacher")
         seen = self.prepared.seen() if options.exclude_seen else None
@@ -291,12 +319,17 @@ class Stages:
         return Training(model, student, directory, monitor, stage)
 
     def _validate(
-        self, model: RetrievalModel, encoded: Encoded
+        self,
+        model: RetrievalModel,
+        encoded: Encoded,
+        watch: Watch | None = None,
     ) -> Callable[[], dict[str, float]]:
         def validate() -> dict[str, float]:
             embedded = measure.embed(model, encoded, self.prepared)
             scorer = embedded.scorer(self.prepared)
             result = self.prepared.validation.evaluate(scorer, fast=True)
+            if watch is not None:
+                watch(result.metrics)
             return result.metrics
 
         return validate

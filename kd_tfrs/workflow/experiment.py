@@ -1,0 +1,311 @@
+"""A whole experiment: all stages, their table and plots, one seed or many."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation import (
+    AlsScorer,
+    PopularityScorer,
+    paired_test,
+    paired_test_over_seeds,
+    plot_curves,
+    plot_stages,
+    stages_markdown,
+    stages_text,
+)
+from kd_tfrs.workflow import measure
+from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.stages import STAGES, Stages
+from kd_tfrs.workflow.tracking import Tracker
+
+_TESTED = ("ndcg@20", "recall@50")
+_TRAINED = ("teacher", "student", "distilled", "pruned")
+_CURVES = ("loss", "student_loss", "recall@50", "ndcg@20")
+Say = Callable[[str], None]
+
+
+def run_experiment(
+    config: Config,
+    run_dir: str | os.PathLike,
+    *,
+    tracker: Tracker | None = None,
+    stages: Sequence[str] = STAGES,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Runs every stage of one seed and writes what was found.
+
+    Args:
+        config: what to run.
+        run_dir: where everything is kept; a run that was stopped goes on.
+        tracker: logs to Weights & Biases as well.
+        stages: which stages to run; what they need runs too.
+        say: prints a line for a person.
+
+    Returns:
+        What stands in `metrics.json`.
+
+    Raises:
+        UserError: a mistake in the options or the data.
+
+    Example:
+    ```python
+    found = run_experiment(Config(), "runs/first")
+    found["stages"][-1]["metrics"]["ndcg@20"]
+    ```
+    """
+    run = Run(run_dir, config)
+    chain = Stages(run)
+    say(f"{chain.prepared.interactions.name}: {chain.prepared.split}")
+    rows = []
+    for stage in stages:
+        rows.append(chain.result(stage))
+        if tracker is not None:
+            tracker.log_stage(rows[-1], chain.history(stage))
+    found = {
+        "dataset": config.data.dataset,
+        "seed": config.seed,
+        "flags": config.flat(),
+        "environment": run.read_json("environment.json"),
+        "data_fingerprint": run.read_json("data.json")["fingerprint"],
+        "stages": rows,
+        "baselines": _baselines(chain, config),
+        "significance": _significance(chain, stages),
+    }
+    _write(run, chain, found)
+    run.write_json("metrics.json", found)
+    say("")
+    say(stages_text([*found["baselines"], *rows]))
+    for name, line in found["significance"].items():
+        say(f"{name}, distilled against student alone: {line['text']}")
+    return found
+
+
+def run_seeds(
+    config: Config,
+    run_dir: str | os.PathLike,
+    num_seeds: int,
+    *,
+    tracker: Tracker | None = None,
+    stages: Sequence[str] = STAGES,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Repeats an experiment with the seeds `seed .. seed + num_seeds - 1`.
+
+    Args:
+        config: of the first seed.
+        run_dir: holds a run folder a seed, and the summary.
+        num_seeds: at least 2.
+        tracker: see `run_experiment`.
+        stages: see `run_experiment`.
+        say: prints a line for a person.
+
+    Returns:
+        What stands in `summary.json`: mean and standard deviation of every
+        metric of every stage, and paired tests over the seeds.
+    """
+    run_dir = Path(run_dir)
+    found = []
+    for seed in range(config.seed, config.seed + num_seeds):
+        say(f"seed {seed}")
+        found.append(
+            run_experiment(
+                dataclasses.replace(config, seed=seed),
+                run_dir / f"seed-{seed}",
+                tracker=tracker,
+                stages=stages,
+                say=say,
+            )
+        )
+    summary = summarise(found)
+    run = Run(run_dir / "summary", config)
+    run.write_json("summary.json", summary)
+    text = summary_markdown(summary)
+    run.write_text("summary.md", text)
+    say(text)
+    return summary
+
+
+def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means, standard deviations and paired tests over seeds.
+
+    Args:
+        found: one `metrics.json` a seed, two or more.
+
+    Returns:
+        See `run_seeds`.
+    """
+    stages = {}
+    for rows in zip(
+        *(f["baselines"] + f["stages"] for f in found), strict=True
+    ):
+        stages[rows[0]["stage"]] = {
+            name: _mean_and_deviation([row["metrics"][name] for row in rows])
+            for name in rows[0]["metrics"]
+        }
+    tests = {}
+    for name in _TESTED:
+        values = {
+            stage: [
+                row["metrics"][name]
+                for f in found
+                for row in f["stages"]
+                if row["stage"] == stage
+            ]
+            for stage in ("student", "distilled")
+        }
+        if all(values.values()):
+            test = paired_test_over_seeds(
+                values["student"], values["distilled"]
+            )
+            tests[name] = {**dataclasses.asdict(test), "text": str(test)}
+    return {
+        "dataset": found[0]["dataset"],
+        "seeds": [f["seed"] for f in found],
+        "flags": found[0]["flags"],
+        "environment": found[0]["environment"],
+        "stages": stages,
+        "significance": tests,
+    }
+
+
+def summary_markdown(summary: dict[str, Any]) -> str:
+    """The summary as a Markdown table.
+
+    Args:
+        summary: see `summarise`.
+
+    Returns:
+        Text with a line break at the end.
+    """
+    names = ("recall@10", "recall@50", "ndcg@10", "ndcg@20", "mrr")
+    lines = [
+        f"# {summary['dataset']}, seeds "
+        f"{', '.join(map(str, summary['seeds']))}",
+        "",
+        f"Commit {summary['environment']['commit']}, "
+        f"{summary['environment']['processor']}. Test metrics, mean (standard "
+        "deviation).",
+        "",
+        "| stage | " + " | ".join(names) + " |",
+        "| :-- |" + " --: |" * len(names),
+    ]
+    for stage, metrics in summary["stages"].items():
+        cells = [
+            f"{metrics[n]['mean']:.4f} ({metrics[n]['deviation']:.4f})"
+            for n in names
+        ]
+        lines.append(f"| {stage} | " + " | ".join(cells) + " |")
+    lines.append("")
+    for name, test in summary["significance"].items():
+        lines.append(
+            f"* {name}, distilled against student alone: {test['text']}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _mean_and_deviation(values: list[float | None]) -> dict[str, Any]:
+    if any(value is None for value in values):
+        return {"mean": None, "deviation": None}
+    return {
+        "mean": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+    }
+
+
+def _baselines(chain: Stages, config: Config) -> list[dict[str, Any]]:
+    if not config.evaluation.baselines:
+        return []
+    kept = chain.run.read_json("stages/baselines.json")
+    if kept is not None:
+        return kept
+    prepared = chain.prepared
+    items, train = prepared.catalogue.item_ids, prepared.split.train
+    columns = {
+        "user_col": prepared.catalogue.user_column,
+        "item_col": prepared.catalogue.item_column,
+    }
+    scorers = {
+        "popularity": PopularityScorer(
+            train, items, item_col=columns["item_col"]
+        ),
+        "als": AlsScorer(train, items, seed=config.seed, **columns),
+    }
+    rows = []
+    for name, scorer in scorers.items():
+        metrics, _ = measure.quality(scorer, prepared)
+        rows.append({"stage": name, "metrics": metrics})
+    chain.run.write_json("stages/baselines.json", rows)
+    return rows
+
+
+def _significance(
+    chain: Stages, stages: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    if not {"student", "distilled"} <= set(stages):
+        return {}
+    alone, distilled = chain.per_user("student"), chain.per_user("distilled")
+    tests = {n: paired_test(alone[n], distilled[n]) for n in _TESTED}
+    return {
+        name: {**dataclasses.asdict(test), "text": str(test)}
+        for name, test in tests.items()
+    }
+
+
+def _write(run: Run, chain: Stages, found: dict[str, Any]) -> None:
+    rows = [*found["baselines"], *found["stages"]]
+    has_teacher = any(row["stage"] == "teacher" for row in rows)
+    reference = "teacher" if has_teacher else rows[-1]["stage"]
+    environment = found["environment"]
+    text = (
+        f"# {found['dataset']}, seed {found['seed']}\n\n"
+        f"Commit {environment['commit']}, {environment['processor']}. Test "
+        f"metrics, each also as a percentage of the {reference}; latency of "
+        "one user's top "
+        f"{run.config.evaluation.top_k} in process; sizes of the SavedModel "
+        "that the stage would ship.\n\n"
+        + stages_markdown(rows, reference=reference)
+    )
+    for name, test in found["significance"].items():
+        text += f"\n* {name}, distilled against student alone: {test['text']}"
+    run.write_text("stages.md", text + "\n")
+    plot_stages(rows, run.path("stages.png"))
+    history = {
+        stage: [
+            {k: v for k, v in row.items() if k in ("epoch", *_CURVES)}
+            for row in chain.history(stage)
+        ]
+        for stage in _TRAINED
+    }
+    history = {stage: kept for stage, kept in history.items() if kept}
+    if history:
+        plot_curves(history, run.path("curves.png"))
+
+
+def check_stages(names: Sequence[str]) -> tuple[str, ...]:
+    """Checks stage names.
+
+    Args:
+        names: which stages to run, in any order.
+
+    Returns:
+        The same in the order of the chain.
+
+    Raises:
+        UserError: a name is unknown, or there is none.
+    """
+    unknown = sorted(set(names) - set(STAGES))
+    if unknown or not names:
+        raise UserError(
+            f"`--stages` should name some of {', '.join(STAGES)}. Received: "
+            f"{', '.join(unknown) or 'none'}."
+        )
+    return tuple(stage for stage in STAGES if stage in names)

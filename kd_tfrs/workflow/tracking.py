@@ -1,0 +1,68 @@
+"""Weights & Biases, for those who want their runs there as well."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from kd_tfrs.workflow.config import Config
+
+
+class Tracker:
+    """Logs stages to Weights & Biases.
+
+    Offline with the environment variable `WANDB_MODE=offline`, as ever.
+
+    Args:
+        project: name of the W&B project.
+        directory: where W&B keeps its files.
+        config: the run's options.
+
+    Raises:
+        ImportError: wandb is not installed.
+
+    Example:
+    ```python
+    tracker = Tracker("kd_tfrs", "runs/first", config)
+    ```
+    """
+
+    def __init__(
+        self, project: str, directory: str | os.PathLike, config: Config
+    ) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise ImportError(
+                "`--wandb_project` needs the package wandb. Install it with "
+                "pip install 'kd_tfrs[wandb]'."
+            ) from None
+        os.makedirs(directory, exist_ok=True)
+        self._run = wandb.init(
+            project=project, dir=os.fspath(directory), config=config.flat()
+        )
+
+    def log_stage(
+        self, row: dict[str, Any], history: list[dict[str, float]]
+    ) -> None:
+        """Logs the epochs of a stage and its test metrics.
+
+        Args:
+            row: as in `metrics.json`.
+            history: one dict an epoch.
+        """
+        stage = row["stage"]
+        for epoch in history:
+            self._run.log({f"{stage}/{k}": v for k, v in epoch.items()})
+        summary = {
+            f"{stage}/test/{name}": value
+            for name, value in row["metrics"].items()
+            if value is not None
+        }
+        for name in ("parameters", "nonzero_parameters", "size_bytes"):
+            summary[f"{stage}/{name}"] = row[name]
+        self._run.summary.update(summary)
+
+    def close(self) -> None:
+        """Ends the W&B run."""
+        self._run.finish()
