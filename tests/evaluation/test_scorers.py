@@ -6,6 +6,7 @@ import tensorflow as tf
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import EmbeddingScorer, PopularityScorer, Scorer
 from kd_tfrs.evaluation import catalogue as catalogue_module
+from kd_tfrs.evaluation.catalogue import top_k
 from kd_tfrs.evaluation.scorers import SavedModelScorer, version_folder
 
 
@@ -48,6 +49,38 @@ def test_recommend_is_brute_force_with_ties_and_masks(kind, block, monkeypatch):
     assert ids.tolist() == brute_force(scores, item_ids, 10, exclude)
     assert values.dtype == np.float32
     assert (np.diff(values, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("levels", [2, 50, 10**6])
+@pytest.mark.parametrize("width", [2048, 3001])
+def test_top_k_of_a_wide_row_is_a_stable_sort(levels, width):
+    random = np.random.default_rng(levels)
+    # From two values only, where all are near the top, to hardly any ties.
+    scores = random.integers(0, levels, (20, width)).astype(np.float32)
+    scores[0, 5:] = -np.inf
+    scores[1] = -np.inf
+    scores[2] = 0
+    scores[3, ::2] = -0.0
+    scores[4] = np.arange(width)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :100]
+    values, columns = top_k(scores, 100)
+    np.testing.assert_array_equal(columns, order)
+    np.testing.assert_array_equal(
+        values, np.take_along_axis(scores, order, axis=1)
+    )
+
+
+def test_the_fast_way_is_taken_and_left():
+    random = np.random.default_rng(0)
+    few = random.random((50, 4096), np.float32)
+    values, columns = catalogue_module._top_k_above_bound(few, 100)
+    order = np.argsort(-few, axis=1, kind="stable")[:, :100]
+    np.testing.assert_array_equal(columns, order)
+    np.testing.assert_array_equal(
+        values, np.take_along_axis(few, order, axis=1)
+    )
+    equal = np.zeros((50, 4096), np.float32)
+    assert catalogue_module._top_k_above_bound(equal, 1) is None
 
 
 @pytest.mark.parametrize("kind", [int, str])
