@@ -19,7 +19,8 @@ class Parity:
         users: how many users were compared.
         k: length of the lists.
         identical_lists: share of users whose lists are equal id by id.
-        max_score_difference: largest difference of two scores of one place.
+        max_score_difference: largest difference of two scores of one place,
+            or of one listed item; infinite where only one list goes on.
     """
 
     users: int
@@ -49,20 +50,33 @@ def compare_scorers(
     """
     ids_a, scores_a = expected.recommend(user_ids, k)
     ids_b, scores_b = actual.recommend(user_ids, k)
-    listed = actual.score(user_ids, ids_a)
-    both = np.isfinite(scores_a) & np.isfinite(scores_b)
-    differences = [
-        np.abs(np.where(both, scores_a - other, 0.0))
-        for other in (scores_b, listed)
-    ]
-    same = (ids_a == ids_b) | ~np.isfinite(scores_a)
-    agree = np.isfinite(scores_a) == np.isfinite(scores_b)
+    listed_a, listed_b = scores_a > -np.inf, scores_b > -np.inf
+    same = (ids_a == ids_b) | ~listed_a
+    # Right scores beside wrong ids are wrong: the reference is asked what it
+    # thinks of the items that were listed, and the other way round.
+    differences = (
+        _largest_difference(scores_a, scores_b, listed_a | listed_b),
+        _largest_difference(scores_a, actual.score(user_ids, ids_a), listed_a),
+        _largest_difference(
+            expected.score(user_ids, ids_b), scores_b, listed_b
+        ),
+    )
     return Parity(
         users=len(user_ids),
         k=k,
-        identical_lists=float((same & agree).all(axis=1).mean()),
-        max_score_difference=float(np.max(differences)),
+        identical_lists=float(
+            (same & (listed_a == listed_b)).all(axis=1).mean()
+        ),
+        max_score_difference=max(differences),
     )
+
+
+def _largest_difference(
+    one: np.ndarray, other: np.ndarray, places: np.ndarray
+) -> float:
+    """Infinite where a list ends before the other, or a score is NaN."""
+    found = np.abs(one[places] - other[places])
+    return float(np.where(np.isnan(found), np.inf, found).max(initial=0.0))
 
 
 def verify_export(
