@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -49,26 +50,42 @@ def export_saved_model(
     base_dir = Path(base_dir)
     partial = base_dir / f".partial-{os.getpid()}"
     try:
-        base_dir.mkdir(parents=True, exist_ok=True)
-        tf.saved_model.save(
-            module, str(partial), signatures=module.signatures()
-        )
-        if items is not None:
-            extra = partial / "assets.extra"
-            extra.mkdir()
-            items.to_parquet(extra / "items.parquet", index=False)
+        with _named_errors(base_dir):
+            base_dir.mkdir(parents=True, exist_ok=True)
+            # What a killed process of the same number may have left.
+            shutil.rmtree(partial, ignore_errors=True)
+            _write(module, partial, items)
         if verify is not None:
             verify(partial)
         version = base_dir / str(1 + max(versions(base_dir), default=0))
-        os.rename(partial, version)
-    except OSError as error:
-        raise UserError(
-            f"The export should be written below {base_dir}. Received: "
-            f"{error}. Check the path, its rights and the space left."
-        ) from error
+        with _named_errors(base_dir):
+            os.rename(partial, version)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return version
+
+
+def _write(
+    module: RetrievalModule, folder: Path, items: pd.DataFrame | None
+) -> None:
+    tf.saved_model.save(module, str(folder), signatures=module.signatures())
+    if items is not None:
+        extra = folder / "assets.extra"
+        extra.mkdir()
+        items.to_parquet(extra / "items.parquet", index=False)
+
+
+@contextlib.contextmanager
+def _named_errors(base_dir: Path) -> Iterator[None]:
+    # TensorFlow's own file errors are no OSErrors.
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"The export should be written below {base_dir}. Received: "
+            f"{reason}. Check the path, its rights and the space left."
+        ) from error
 
 
 def versions(base_dir: str | os.PathLike) -> list[int]:
