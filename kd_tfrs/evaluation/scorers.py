@@ -161,6 +161,7 @@ class SavedModelScorer:
         check_k(k)
         queries = self._ids(self._recommend, "user_id", queries).ravel()
         exclude = Exclusions.of(exclude, len(queries))
+        self._ids(self._recommend, "exclude", exclude.ids)
         parts = [
             self._recommend_batch(
                 queries[start : start + _BATCH],
