@@ -1,0 +1,183 @@
+"""An exported model in TensorFlow's C library, without Python TensorFlow.
+
+The C library loads a version folder as TensorFlow Serving's loader does: the
+graph and the variables, nothing of Python. What it answers is what a server
+would answer. Nothing here imports `tensorflow`; even its protobuf messages
+would, which is why the few fields of `saved_model.pb` are read by hand.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.export.c_library import (
+    Handle,
+    Output,
+    call,
+    delete_tensor,
+    library,
+    to_array,
+    to_tensor,
+)
+
+# Name in the graph and type number of each tensor, by its name outside.
+_Tensors = dict[str, tuple[str, int]]
+
+
+class CSavedModel:
+    """A version folder, loaded by the C library of the TensorFlow wheel.
+
+    Args:
+        path: a version folder.
+
+    Raises:
+        UserError: there is no C library, or it cannot load the folder.
+
+    Example:
+    ```python
+    model = CSavedModel("models/retrieval/1")
+    found = model.run("serving_default", {"user_id": np.array([196])})
+    found["item_id"]  # [1, 10]
+    ```
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        path = Path(path)
+        file = path / "saved_model.pb"
+        if not file.is_file():
+            raise UserError(
+                f"`path` should be a version folder. Received: {path}, which "
+                "holds no saved_model.pb. Give the folder that the export "
+                "wrote."
+            )
+        self._graph = library().TF_NewGraph()
+        weakref.finalize(self, library().TF_DeleteGraph, self._graph)
+        self._session = _load(path, self._graph)
+        weakref.finalize(self, call, "TF_DeleteSession", self._session)
+        self._signatures = _signatures(file.read_bytes())
+
+    def run(
+        self, signature: str, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Asks a signature.
+
+        Args:
+            signature: its name.
+            inputs: arrays by name; text as `str` or `bytes`, numbers are
+                cast to the signature's own type.
+
+        Returns:
+            Outputs by name; text as arrays of `bytes`, dtype `object`.
+
+        Raises:
+            UserError: there is no such signature, it takes other inputs, or
+                it fails on these.
+        """
+        takes, gives = self._signatures.get(signature, ({}, {}))
+        if not gives or set(takes) != set(inputs):
+            known = {name: list(t) for name, (t, _) in self._signatures.items()}
+            raise UserError(
+                f"A request should name one of the signatures {known} and "
+                f"its inputs. Received: {signature!r} with {list(inputs)}."
+            )
+        tensors, results = (Handle * len(takes))(), (Handle * len(gives))()
+        try:
+            for i, (name, (_, number)) in enumerate(takes.items()):
+                tensors[i] = to_tensor(inputs[name], number)
+            call(
+                *("TF_SessionRun", self._session, None),
+                *(self._outputs(takes), tensors, len(takes)),
+                *(self._outputs(gives), results, len(gives)),
+                *(None, 0, None),
+            )
+            return dict(zip(gives, map(to_array, results), strict=True))
+        finally:
+            for tensor in tensors:
+                delete_tensor(tensor, own=True)
+            for tensor in results:
+                delete_tensor(tensor, own=False)
+
+    def _outputs(self, tensors: _Tensors) -> ctypes.Array[Output]:
+        outputs = (Output * len(tensors))()
+        for output, (name, _) in zip(outputs, tensors.values(), strict=True):
+            operation, _, index = name.rpartition(":")
+            output.operation = library().TF_GraphOperationByName(
+                self._graph, operation.encode()
+            )
+            output.index = int(index)
+        return outputs
+
+
+def _load(path: Path, graph: Handle) -> Handle:
+    options = library().TF_NewSessionOptions()
+    tags = (ctypes.c_char_p * 1)(b"serve")
+    try:
+        return call(
+            *("TF_LoadSessionFromSavedModel", options, None),
+            *(os.fsencode(path), tags, 1, graph, None),
+        )
+    finally:
+        library().TF_DeleteSessionOptions(options)
+
+
+def _signatures(saved_model: bytes) -> dict[str, tuple[_Tensors, _Tensors]]:
+    """Inputs and outputs of every signature.
+
+    The fields, from saved_model.proto and meta_graph.proto: SavedModel has
+    meta_graphs = 2; MetaGraphDef has signature_def = 5; SignatureDef has
+    inputs = 1 and outputs = 2; TensorInfo has name = 1 and dtype = 2.
+    """
+    return {
+        name: (_tensors(signature, 1), _tensors(signature, 2))
+        for number, graph in _fields(saved_model)
+        if number == 2
+        for name, signature in _entries(graph, 5)
+        # What TensorFlow adds for itself, such as __saved_model_init_op.
+        if not name.startswith("__")
+    }
+
+
+def _tensors(signature: bytes, field: int) -> _Tensors:
+    infos = {name: dict(_fields(i)) for name, i in _entries(signature, field)}
+    return {name: (info[1].decode(), info[2]) for name, info in infos.items()}
+
+
+def _entries(message: bytes, field: int) -> Iterator[tuple[str, bytes]]:
+    """A map field: entries with key = 1 and value = 2."""
+    for number, value in _fields(message):
+        if number == field:
+            entry = dict(_fields(value))
+            yield entry[1].decode(), entry.get(2, b"")
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Number and value of every field of a protobuf message, in order."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        wire_type = key & 7
+        if wire_type == 0:
+            value, at = _varint(message, at)
+        else:
+            size = {1: 8, 5: 4}.get(wire_type)
+            if size is None:
+                size, at = _varint(message, at)
+            value, at = message[at : at + size], at + size
+        yield key >> 3, value
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
