@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from kd_tfrs.errors import UserError
+
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class LazyAdam(tf.keras.optimizers.legacy.Adam):
@@ -27,7 +29,7 @@ class LazyAdam(tf.keras.optimizers.legacy.Adam):
         **kwargs: `clipnorm`, `clipvalue`, `decay`, as in Keras.
 
     Raises:
-        ValueError: `amsgrad` was asked for.
+        UserError: `amsgrad` was asked for.
 
     Example:
     ```python
@@ -50,7 +52,7 @@ class LazyAdam(tf.keras.optimizers.legacy.Adam):
         **kwargs: float,
     ) -> None:
         if kwargs.pop("amsgrad", False):
-            raise ValueError(
+            raise UserError(
                 "`amsgrad` should be False: its maximum spans every row. "
                 "Received: `amsgrad` = True. Use tf.keras's Adam for it."
             )
@@ -83,9 +85,18 @@ class LazyAdam(tf.keras.optimizers.legacy.Adam):
             self._resource_scatter_add(var, indices, -step),
         )
 
+    # Keras's own two return the variable's value, which copies the table.
+
     def _resource_scatter_update(
         self, resource: tf.Variable, indices: tf.Tensor, update: tf.Tensor
     ) -> tf.Operation:
         return tf.raw_ops.ResourceScatterUpdate(
+            resource=resource.handle, indices=indices, updates=update
+        )
+
+    def _resource_scatter_add(
+        self, resource: tf.Variable, indices: tf.Tensor, update: tf.Tensor
+    ) -> tf.Operation:
+        return tf.raw_ops.ResourceScatterAdd(
             resource=resource.handle, indices=indices, updates=update
         )
