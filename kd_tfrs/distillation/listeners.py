@@ -63,11 +63,9 @@ def first_occurrences(rows: tf.Tensor) -> tf.Tensor:
     Returns:
         `[n]` bool, false where the same row stood before.
     """
-    _, groups = tf.unique(rows)
+    unique, groups = tf.unique(rows)
     places = tf.range(tf.shape(rows)[0])
-    first = tf.math.unsorted_segment_min(
-        places, groups, tf.reduce_max(groups) + 1
-    )
+    first = tf.math.unsorted_segment_min(places, groups, tf.size(unique))
     return tf.gather(first, groups) == places
 
 
