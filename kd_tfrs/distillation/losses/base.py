@@ -71,24 +71,12 @@ class DistillationLoss(tf.keras.losses.Loss):
         Returns:
             A scalar, or `[batch]` with `Reduction.NONE`.
         """
-        teacher = tf.stop_gradient(tf.cast(y_true, tf.float32))
-        student = tf.cast(y_pred, tf.float32)
-        if mask is None:
-            mask = tf.ones_like(student, tf.bool)
-        mask = tf.broadcast_to(mask, tf.shape(student))
-        losses = self.per_query(
-            teacher, student, mask, schedules.value_at(self.temperature, step)
-        )
+        losses = self._per_query(y_true, y_pred, mask, step)
         return self._reduce(losses, sample_weight)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """The loss of every query, `[batch]`, without mask or weights."""
-        return self.per_query(
-            tf.stop_gradient(tf.cast(y_true, tf.float32)),
-            tf.cast(y_pred, tf.float32),
-            tf.ones_like(y_pred, tf.bool),
-            schedules.value_at(self.temperature, 0),
-        )
+        return self._per_query(y_true, y_pred, None, 0)
 
     def per_query(
         self,
@@ -100,8 +88,8 @@ class DistillationLoss(tf.keras.losses.Loss):
         """The loss of every query, which is all that a subclass defines.
 
         Args:
-            teacher: `[batch, candidates]` float32 scores.
-            student: `[batch, candidates]` float32 scores.
+            teacher: `[batch, candidates]` float32 scores, 0 where masked.
+            student: `[batch, candidates]` float32 scores, 0 where masked.
             mask: `[batch, candidates]` bool.
             temperature: float32 scalar.
 
@@ -118,6 +106,27 @@ class DistillationLoss(tf.keras.losses.Loss):
             **super().get_config(),
             "temperature": schedules.serialize(self.temperature),
         }
+
+    def _per_query(
+        self,
+        y_true: tf.Tensor,
+        y_pred: tf.Tensor,
+        mask: tf.Tensor | None,
+        step: tf.Tensor | int,
+    ) -> tf.Tensor:
+        teacher = tf.stop_gradient(tf.cast(y_true, tf.float32))
+        student = tf.cast(y_pred, tf.float32)
+        if mask is None:
+            mask = tf.ones_like(student, tf.bool)
+        mask = tf.broadcast_to(mask, tf.shape(student))
+        # Before the subclass, not after: a score of -inf that is left out of
+        # a sum still turns its gradient, 0 times infinity, into NaN.
+        return self.per_query(
+            tf.where(mask, teacher, 0.0),
+            tf.where(mask, student, 0.0),
+            mask,
+            schedules.value_at(self.temperature, step),
+        )
 
     def _reduce(
         self, losses: tf.Tensor, sample_weight: tf.Tensor | None
