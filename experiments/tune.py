@@ -44,7 +44,7 @@ GROUPS["Run"] = ["run_dir", "stage", "trials", "warmup_epochs", "seed"]
 # student's own, and what it hears besides.
 TRAINING = {
     "learning_rate": (0.005, 0.01, 0.02, 0.04),
-    "batch_size": (512, 1024),
+    "batch_size": (256, 512, 1024),
     "uniform_negatives": (512, 1024, 2048),
     "softmax_temperature": (0.1, 0.12, 0.15, 0.2),
     "popularity_correction": (0.7, 1.0),
@@ -109,15 +109,20 @@ def run() -> Any:
         ) from None
     flat = console.config_from_flags().flat()
     with console.quiet_imports():
+        from kd_tfrs.workflow.learner import Learner
+        from kd_tfrs.workflow.prepare import prepare
         from kd_tfrs.workflow.run import Run
-        from kd_tfrs.workflow.stages import Stages
     logging.getLogger("kd_tfrs").propagate = False
     stage, directory = FLAGS.stage, Path(FLAGS.run_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    base = Stages(Run(directory / "base", Config.from_flat(flat)))
-    prepared = base.prepared
+    config = Config.from_flat(flat)
+    prepared = prepare(config.data, config.evaluation, config.seed)
+    teacher = None
     if stage == "distilled":
-        base.model("teacher")
+        base = Learner(Run(directory / "base", config), prepared)
+        if base.run.load_weights("teacher") is None:
+            base.save("teacher", base.train("teacher")[0])
+        teacher = base.run.load_weights("teacher")
     journal = optuna.storages.journal.JournalFileBackend(
         str(directory / "studies.log")
     )
@@ -138,18 +143,20 @@ def run() -> Any:
         place = directory / f"{stage}-{trial.number}"
         shutil.rmtree(place, ignore_errors=True)
         config = Config.from_flat(suggest(trial, stage, flat))
-        stages = Stages(Run(place, config))
-        stages.prepared = prepared
-        if stage == "distilled":
-            stages.adopt(base, "teacher")
+        learner = Learner(Run(place, config), prepared)
+        if teacher is not None:
+            learner.run.save_weights("teacher", teacher)
         epoch = iter(range(10**6))
 
         def watch(metrics: dict[str, float]) -> None:
-            trial.report(metrics[config.evaluation.monitor], next(epoch))
+            every = config.evaluation.validate_every
+            trial.report(
+                metrics[config.evaluation.monitor], every * (1 + next(epoch))
+            )
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        progress = stages.train(stage, watch)[1]
+        progress = learner.train(stage, watch)[1]
         trial.set_user_attr("best", progress.history[progress.best_epoch - 1])
         return progress.best
 

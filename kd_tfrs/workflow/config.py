@@ -182,6 +182,9 @@ class EvaluationOptions(_Checked):
     validation_users: int = _option(
         10_000, "Users ranked in each validation while training.", low=1
     )
+    validate_every: int = _option(
+        1, "Epochs from one validation to the next.", low=1
+    )
     monitor: str = _option(
         "ndcg@20",
         "Validation metric that picks the best epoch.",

@@ -63,6 +63,8 @@ class Training:
         monitor: validation metric to maximise, or `None` to keep the last
             epoch (pruning: the best one may not be sparse yet).
         name: for the progress bar.
+        validate_every: epochs from one validation to the next; the last
+            epoch is always validated.
 
     Example:
     ```python
@@ -78,12 +80,14 @@ class Training:
         directory: Path,
         monitor: str | None,
         name: str,
+        validate_every: int = 1,
     ) -> None:
         self.model = model
         self.student = student
         self.directory = Path(directory)
         self.monitor = monitor
         self.name = name
+        self.validate_every = validate_every
         self._saved = _SavedProgress()
         self._checkpoint = tf.train.Checkpoint(
             student=student, optimizer=model.optimizer, progress=self._saved
@@ -170,7 +174,7 @@ class Training:
         progress.epoch += 1
         progress.seconds += seconds
         progress.history.append({"epoch": progress.epoch, **row})
-        value = row[self.monitor] if self.monitor else progress.epoch
+        value = row.get(self.monitor, -1.0) if self.monitor else progress.epoch
         if value > progress.best:
             progress.best, progress.best_epoch = value, progress.epoch
             if self.monitor is not None:
@@ -235,16 +239,17 @@ class _Watcher(tf.keras.callbacks.Callback):
         self._bar.update()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        del epoch
         # Training time is what a user pays for; validation stands apart.
         seconds = time.perf_counter() - self._started
         row = {k: float(v) for k, v in (logs or {}).items()}
-        row.update(self._validate())
         training = self._training
+        is_due = (epoch + 1) % training.validate_every == 0
+        if is_due or epoch + 1 == self._epochs:
+            row.update(self._validate())
         training.end_epoch(row, seconds)
         progress = training.progress
         shown = {"loss": f"{row.get('loss', 0.0):.3f}"}
-        if training.monitor:
+        if training.monitor in row:
             shown[training.monitor] = f"{row[training.monitor]:.4f}"
             shown["best"] = f"{progress.best:.4f}"
         self._bar.set_postfix(shown)

@@ -1,0 +1,253 @@
+"""How each stage's model comes to be: trained, distilled, pruned."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+
+from kd_tfrs.compression import prunable, pruning_schedule, strip
+from kd_tfrs.distillation import Distiller, Teacher, build_cache
+from kd_tfrs.errors import UserError
+from kd_tfrs.models import LazyAdam, RetrievalModel
+from kd_tfrs.workflow import measure
+from kd_tfrs.workflow.builders import (
+    build_model,
+    build_teacher,
+    build_terms,
+    parse_loss,
+)
+from kd_tfrs.workflow.config import TowerOptions, TrainOptions
+from kd_tfrs.workflow.prepare import Encoded, Prepared
+from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.training import (
+    Progress,
+    Training,
+    get_weights,
+    set_weights,
+)
+
+MODELS = ("teacher", "student", "distilled", "pruned")
+Watch = Callable[[dict[str, float]], None]
+Learned = tuple[RetrievalModel, Progress]
+
+
+class Learner:
+    """Trains the models of a run, and asks the test events nothing.
+
+    Args:
+        run: keeps checkpoints and weights.
+        prepared: data, split and protocols.
+
+    Example:
+    ```python
+    model, progress = Learner(run, prepared).train("student")
+    ```
+    """
+
+    def __init__(self, run: Run, prepared: Prepared) -> None:
+        self.run = run
+        self.config = run.config
+        self.prepared = prepared
+        for text in self.config.distillation.losses:
+            parse_loss(text)  # a mistake shows before the teacher trains
+
+    def train(self, stage: str, watch: Watch | None = None) -> Learned:
+        """Trains a stage, from the start or from where it was stopped.
+
+        Args:
+            stage: one of `MODELS`; "distilled" needs the teacher's weights in
+                the run folder, "pruned" the distilled student's as well.
+            watch: called with the validation metrics of every epoch; an
+                exception from it ends the training.
+
+        Returns:
+            The model at its best epoch, and what happened.
+        """
+        if stage == "pruned":
+            return self._prune(watch)
+        options, encoded = self._options(stage), self.encoded(stage)
+        teacher = self.teacher() if stage == "distilled" else None
+        self._set_seed(stage)
+        model = build_model(encoded, self._towers(stage), options)
+        trained, join = model, None
+        if teacher is not None:
+            trained = self._distiller(teacher, model, options.learning_rate)
+            join = trained.join
+        progress = self._training(
+            stage, trained, model, self.config.evaluation.monitor
+        ).fit(
+            self.prepared.batches(encoded, options, self.config.seed),
+            self._validate(model, encoded, watch),
+            epochs=options.epochs,
+            patience=options.patience,
+            join=join,
+        )
+        return model, progress
+
+    def save(self, stage: str, model: RetrievalModel) -> None:
+        """Keeps a stage's weights in the run folder."""
+        self.run.save_weights(stage, get_weights(model))
+
+    def load(self, stage: str) -> RetrievalModel:
+        """The model of a stage with the weights that were kept.
+
+        Args:
+            stage: one of `MODELS`.
+
+        Returns:
+            A compiled model.
+
+        Raises:
+            UserError: the stage has not been done.
+        """
+        weights = self.run.load_weights(stage)
+        if weights is None:
+            raise UserError(
+                f"The stage {stage} should be done first. Received: no "
+                f"weights of it in {self.run.directory}."
+            )
+        model = build_model(
+            self.encoded(stage), self._towers(stage), self._options(stage)
+        )
+        set_weights(model, weights)
+        return model
+
+    def encoded(self, stage: str) -> Encoded:
+        """The features of a stage's model."""
+        if stage == "teacher":
+            return self._teacher_encoded
+        return self._student_encoded
+
+    def teacher(self) -> Teacher:
+        """The trained teacher, live or as the cache that it has written."""
+        options = self.config.distillation
+        model, encoded = self.load("teacher"), self.encoded("teacher")
+        seen = self.prepared.seen() if options.exclude_seen else None
+        teacher = build_teacher(model, encoded, seen)
+        if options.knowledge == "live":
+            return teacher
+        digest = hashlib.sha256(
+            self.prepared.interactions.fingerprint().encode()
+        )
+        digest.update(str((options.exclude_seen, self.config.seed)).encode())
+        for weight in get_weights(model):
+            digest.update(np.ascontiguousarray(weight))
+        return build_cache(
+            teacher,
+            self.run.path("knowledge"),
+            fingerprint=digest.hexdigest(),
+            k=options.top_k,
+        )
+
+    @cached_property
+    def _teacher_encoded(self) -> Encoded:
+        return self.prepared.encode(self.config.teacher_towers)
+
+    @cached_property
+    def _student_encoded(self) -> Encoded:
+        mine, its = self.config.student_towers, self.config.teacher_towers
+        if mine.features == its.features:
+            return self._teacher_encoded
+        return self.prepared.encode(mine)
+
+    def _prune(self, watch: Watch | None) -> Learned:
+        dense, teacher = self.load("distilled"), self.teacher()
+        options, pruning = self.config.distilled, self.config.pruning
+        encoded = self.encoded("pruned")
+        self._set_seed("pruned")
+        # Other batches than those that the distilled student has seen.
+        batches = self.prepared.batches(
+            encoded, options, self.config.seed + 10_000
+        )
+        schedule = pruning_schedule(
+            pruning.schedule,
+            pruning.final_sparsity,
+            pruning.epochs * batches.steps_per_epoch,
+        )
+        student = dense.with_towers(
+            prunable(dense.query_tower, schedule),
+            prunable(dense.candidate_tower, schedule),
+        )
+        rate = pruning.learning_rate or options.learning_rate / 2
+        distiller = self._distiller(teacher, student, rate)
+        # The last epoch is kept: the best one may not be sparse yet.
+        progress = self._training("pruned", distiller, student, None).fit(
+            batches,
+            self._validate(student, encoded, watch),
+            epochs=pruning.epochs,
+            patience=pruning.epochs,
+            join=distiller.join,
+            callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
+        )
+        sparse = student.with_towers(
+            strip(student.query_tower, pruning.final_sparsity),
+            strip(student.candidate_tower, pruning.final_sparsity),
+        )
+        return sparse, progress
+
+    def _distiller(
+        self, teacher: Teacher, student: RetrievalModel, learning_rate: float
+    ) -> Distiller:
+        options, training = self.config.distillation, self.config.distilled
+        steps = training.epochs * max(
+            1, len(self.prepared.split.train) // training.batch_size
+        )
+        terms, weights = build_terms(
+            options, steps, self.prepared.catalogue.num_items
+        )
+        distiller = Distiller(
+            teacher, student, terms, weights, options.student_loss_weight
+        )
+        distiller.compile(optimizer=LazyAdam(learning_rate))
+        return distiller
+
+    def _training(
+        self,
+        stage: str,
+        model: tf.keras.Model,
+        student: RetrievalModel,
+        monitor: str | None,
+    ) -> Training:
+        directory = self.run.path("training", stage)
+        directory.mkdir(exist_ok=True)
+        return Training(
+            model,
+            student,
+            directory,
+            monitor,
+            stage,
+            self.config.evaluation.validate_every,
+        )
+
+    def _validate(
+        self, model: RetrievalModel, encoded: Encoded, watch: Watch | None
+    ) -> Callable[[], dict[str, float]]:
+        def validate() -> dict[str, float]:
+            embedded = measure.embed(model, encoded, self.prepared)
+            scorer = embedded.scorer(self.prepared)
+            result = self.prepared.validation.evaluate(scorer, fast=True)
+            if watch is not None:
+                watch(result.metrics)
+            return result.metrics
+
+        return validate
+
+    def _set_seed(self, stage: str) -> None:
+        # The same numbers whether the stages before were read or done.
+        tf.keras.utils.set_random_seed(
+            1000 * self.config.seed + MODELS.index(stage)
+        )
+
+    def _options(self, stage: str) -> TrainOptions:
+        alone = {"teacher": self.config.teacher, "student": self.config.student}
+        return alone.get(stage, self.config.distilled)
+
+    def _towers(self, stage: str) -> TowerOptions:
+        if stage == "teacher":
+            return self.config.teacher_towers
+        return self.config.student_towers
