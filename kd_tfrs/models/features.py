@@ -8,7 +8,8 @@ never touches a string.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from kd_tfrs.errors import UserError
 
 _INTEGERS = (Encoding.ID, Encoding.CATEGORY, Encoding.BUCKETS)
 _LISTS = (Encoding.CATEGORIES, Encoding.TEXT)
+_RESERVED = 2  # integers of a list: padding and unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +43,18 @@ class Feature:
     length: int
     layer: tf.keras.layers.Layer = dataclasses.field(repr=False, compare=False)
 
-    def input(self) -> tf.Tensor:
-        """A symbolic Keras input, `[batch]` or `[batch, length]`."""
+    def input(self, name: str | None = None) -> tf.Tensor:
+        """A symbolic Keras input, `[batch]` or `[batch, length]`.
+
+        Args:
+            name: of the input layer; the column's own when `None`.
+
+        Returns:
+            A Keras tensor, int32, or float32 for numbers.
+        """
         shape = (self.length,) if self.length else ()
         dtype = tf.int32 if self.vocabulary_size else tf.float32
-        return tf.keras.Input(shape=shape, dtype=dtype, name=self.name)
+        return tf.keras.Input(shape, dtype=dtype, name=name or self.name)
 
     def encode(self, values: pd.Series) -> np.ndarray:
         """Encodes raw values of the column.
@@ -64,7 +73,7 @@ class Feature:
         return encoded.numpy().astype(np.int32)
 
     def _encode_numbers(self, values: pd.Series) -> np.ndarray:
-        raw = pd.to_numeric(values).to_numpy(np.float32, na_value=np.nan)
+        raw = _numbers(values)
         missing = np.isnan(raw)
         encoded = self.layer(np.where(missing, 0.0, raw)[:, None])[:, 0]
         if self.encoding is Encoding.NUMBER:
@@ -91,7 +100,7 @@ class FeatureSet:
     def __init__(self, features: Sequence[Feature]) -> None:
         self.features = tuple(features)
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[Feature]:
         return iter(self.features)
 
     @classmethod
@@ -101,24 +110,27 @@ class FeatureSet:
         """Learns vocabularies, moments and buckets.
 
         Args:
-            columns: columns of one owner; those that `table` lacks are left
-                out (a schema may name a table that was not given).
+            columns: columns of one owner; those that `table` lacks, or where
+                it has not one value, are left out (a schema may name a table
+                that was not given).
             table: the rows that training events name, and no others.
 
         Returns:
             The adapted features.
 
         Raises:
-            UserError: no column is in `table`.
+            UserError: no column has a value in `table`.
         """
         present = [c for c in columns if c.name in table.columns]
-        if not present:
+        adapted = [_adapt(column, table[column.name]) for column in present]
+        features = [feature for feature in adapted if feature is not None]
+        if not features:
             raise UserError(
                 "A tower needs at least one feature. Received: columns "
-                f"{[c.name for c in columns]}, none of them in the table "
-                f"{list(table.columns)}. Mend the schema."
+                f"{[c.name for c in columns]}, none of them with a value in "
+                f"the table {list(table.columns)}. Mend the schema."
             )
-        return cls([_adapt(column, table[column.name]) for column in present])
+        return cls(features)
 
     def encode(
         self, table: pd.DataFrame, unknown_first: bool = False
@@ -150,7 +162,13 @@ def _strings(values: pd.Series) -> np.ndarray:
     )
 
 
-def _adapt(column: Column, values: pd.Series) -> Feature:
+def _numbers(values: pd.Series) -> np.ndarray:
+    """Float64, since seconds since 1970 do not fit float32; NaN: missing."""
+    raw = pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
+    return np.where(np.isfinite(raw), raw, np.nan)
+
+
+def _adapt(column: Column, values: pd.Series) -> Feature | None:
     if column.encoding in (Encoding.NUMBER, Encoding.BUCKETS):
         return _adapt_number(column, values)
     if column.encoding in _LISTS:
@@ -158,26 +176,32 @@ def _adapt(column: Column, values: pd.Series) -> Feature:
     return _adapt_category(column, values)
 
 
-def _adapt_number(column: Column, values: pd.Series) -> Feature:
-    known = pd.to_numeric(values).dropna().to_numpy(np.float64)
+def _adapt_number(column: Column, values: pd.Series) -> Feature | None:
+    known = _numbers(values)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        return None
     if column.encoding is Encoding.NUMBER:
-        mean = known.mean() if len(known) else 0.0
-        variance = known.var() if len(known) else 1.0
+        # A constant has no scale of its own: leave its distances as they are.
+        variance = known.var() if np.ptp(known) > 0 else 1.0
         layer = tf.keras.layers.Normalization(
-            mean=float(mean), variance=float(max(variance, 1e-12))
+            mean=float(known.mean()), variance=float(variance), dtype="float64"
         )
         return Feature(column.name, column.encoding, 0, 0, layer)
     quantiles = np.linspace(0, 1, column.num_buckets + 1)[1:-1]
-    edges = np.unique(np.quantile(known, quantiles)) if len(known) else [0.0]
+    edges = np.unique(np.quantile(known, quantiles))
     layer = tf.keras.layers.Discretization(
         bin_boundaries=[float(edge) for edge in edges]
     )
     return Feature(column.name, column.encoding, len(edges) + 2, 0, layer)
 
 
-def _adapt_category(column: Column, values: pd.Series) -> Feature:
+def _adapt_category(column: Column, values: pd.Series) -> Feature | None:
     strings = pd.Series(_strings(values))
-    counts = strings[strings != ""].value_counts()
+    # Keras keeps "[UNK]" for itself; in the data it says unknown as well.
+    counts = strings[~strings.isin(["", "[UNK]"])].value_counts()
+    if counts.empty:
+        return None
     # Ids are never cut: an id without an embedding is nobody.
     limit = None if column.encoding is Encoding.ID else column.max_tokens
     layer = tf.keras.layers.StringLookup(
@@ -188,15 +212,17 @@ def _adapt_category(column: Column, values: pd.Series) -> Feature:
     )
 
 
-def _adapt_list(column: Column, values: pd.Series) -> Feature:
+def _adapt_list(column: Column, values: pd.Series) -> Feature | None:
     if column.encoding is Encoding.TEXT:
         layer = tf.keras.layers.TextVectorization(
-            max_tokens=column.max_tokens + 2,
+            max_tokens=column.max_tokens + _RESERVED,
             output_sequence_length=column.max_length,
         )
     else:
         layer = _SplitLookup(column.separator, column.max_tokens)
     layer.adapt(tf.constant(_strings(values)))
+    if layer.vocabulary_size() <= _RESERVED:
+        return None
     return Feature(
         column.name,
         column.encoding,
@@ -210,16 +236,18 @@ def _adapt_list(column: Column, values: pd.Series) -> Feature:
 class _SplitLookup(tf.keras.layers.Layer):
     """Splits strings at a separator and looks the parts up; 0 is padding."""
 
-    def __init__(self, separator: str, max_tokens: int, **kwargs: str) -> None:
+    def __init__(self, separator: str, max_tokens: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.separator = separator
         self.max_tokens = max_tokens
         self.lookup = tf.keras.layers.StringLookup(
-            max_tokens=max_tokens + 2, mask_token=""
+            max_tokens=max_tokens + _RESERVED, mask_token=""
         )
 
     def adapt(self, values: tf.Tensor) -> None:
-        self.lookup.adapt(self._split(values).flat_values)
+        parts = self._split(values).flat_values
+        if tf.size(parts):
+            self.lookup.adapt(parts)
 
     def vocabulary_size(self) -> int:
         return self.lookup.vocabulary_size()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import tensorflow as tf
 
@@ -97,10 +98,14 @@ def build_tower(
     tower(tables)["embedding"]  # [num_rows, 32]
     ```
     """
-    inputs = {feature.name: feature.input() for feature in features}
+    names = [_layer_name(i, f.name) for i, f in enumerate(features)]
+    inputs = {
+        feature.name: feature.input(name)
+        for feature, name in zip(features, names, strict=True)
+    }
     vectors = [
-        _embed(feature, inputs[feature.name], config.embedding_dim)
-        for feature in features
+        _embed(feature, inputs[feature.name], config.embedding_dim, name)
+        for feature, name in zip(features, names, strict=True)
     ]
     outputs: dict[str, tf.Tensor] = {}
     if config.hidden_units:
@@ -124,22 +129,31 @@ def build_tower(
     return tf.keras.Model(inputs, outputs, name=name)
 
 
-def _embed(feature: Feature, x: tf.Tensor, dim: int) -> tf.Tensor:
-    name = f"{feature.name}_embedding"
+def _layer_name(position: int, column: str) -> str:
+    """A name that TensorFlow accepts and that no other layer has.
+
+    Columns may be called "Book Title", or "features" like a layer.
+    """
+    return f"{position}_" + re.sub("[^A-Za-z0-9_.]", "_", column)
+
+
+def _embed(feature: Feature, x: tf.Tensor, dim: int, name: str) -> tf.Tensor:
     if not feature.vocabulary_size:
-        column = tf.keras.layers.Reshape((1,), name=f"{feature.name}_column")
-        return tf.keras.layers.Dense(dim, use_bias=False, name=name)(column(x))
+        x = tf.keras.layers.Reshape((1,), name=f"{name}_column")(x)
+        return tf.keras.layers.Dense(
+            dim, use_bias=False, name=f"{name}_embedding"
+        )(x)
     table = tf.keras.layers.Embedding(
         feature.vocabulary_size,
         dim,
         embeddings_initializer=tf.keras.initializers.RandomNormal(
             stddev=dim**-0.5
         ),
-        name=name,
+        name=f"{name}_embedding",
     )
     embedded = table(x)
     if feature.length:
-        return MaskedMean(name=f"{feature.name}_mean")([embedded, x])
+        return MaskedMean(name=f"{name}_mean")([embedded, x])
     return embedded
 
 
