@@ -58,11 +58,7 @@ def build_cache(
     cached = build_cache(teacher, "run/knowledge", fingerprint=digest, k=200)
     ```
     """
-    if dtype not in ("float32", "float16"):
-        raise UserError(
-            "`dtype` of a cache should be float32 or float16. Received: "
-            f"`dtype` = {dtype!r}."
-        )
+    _check(teacher, k, dtype)
     directory = Path(directory)
     manifest = {
         "format": _FORMAT,
@@ -142,6 +138,24 @@ def load_cache(
     )
 
 
+def _check(teacher: object, k: int, dtype: str) -> None:
+    if not isinstance(teacher, (TwoTowerTeacher, EmbeddingTeacher)):
+        raise UserError(
+            "A cache should be built of a teacher with embeddings. Received: "
+            f"{type(teacher).__name__}. Listen to it live."
+        )
+    if k < 1:
+        raise UserError(
+            "`k` should be a positive integer. Received: `k` = "
+            f"{k}. Give k >= 1."
+        )
+    if dtype not in ("float32", "float16"):
+        raise UserError(
+            "`dtype` of a cache should be float32 or float16. Received: "
+            f"`dtype` = {dtype!r}."
+        )
+
+
 def _claim(directory: Path, manifest: dict) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     found = _read_manifest(directory)
@@ -190,11 +204,11 @@ def _shard(
     columns: dict[str, list[np.ndarray]] = {}
     for first in range(start, stop, _BLOCK_ROWS):
         rows = tf.range(first, min(first + _BLOCK_ROWS, stop))
-        block = {"embedding": embed(rows).numpy().astype(manifest["dtype"])}
+        block = {"embedding": _cast(embed(rows), manifest["dtype"])}
         if is_query:
             listed, scores = teacher.top_k(rows, manifest["k"])
             block["list_row"] = listed.numpy()
-            block["list_score"] = scores.numpy().astype(manifest["dtype"])
+            block["list_score"] = _cast(scores, manifest["dtype"])
         for column, values in block.items():
             columns.setdefault(column, []).append(values)
         bar.update(len(rows))
@@ -204,6 +218,21 @@ def _shard(
             for column, values in columns.items()
         }
     )
+
+
+def _cast(values: tf.Tensor, dtype: str) -> np.ndarray:
+    exact = values.numpy()
+    with np.errstate(over="ignore"):
+        cast = exact.astype(dtype)
+    # -inf fills a short list and stays; what float16 cannot hold must not
+    # turn into it.
+    if np.any(np.isfinite(exact) & ~np.isfinite(cast)):
+        raise UserError(
+            f"`dtype` = {dtype!r} should hold every score and embedding, up to "
+            f"{np.finfo(dtype).max:g}. Received: "
+            f"{np.abs(exact[np.isfinite(exact)]).max():g}. Use float32."
+        )
+    return cast
 
 
 def _fixed_size_list(values: np.ndarray) -> pa.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -97,14 +98,14 @@ def mask_seen(scores: tf.Tensor, seen: tf.RaggedTensor) -> tf.Tensor:
 
 
 class TwoTowerTeacher(Teacher):
-    """A live teacher: any two Keras models that yield embeddings.
+    """A live teacher: any two models that yield embeddings.
 
     The towers run at every step, on what the losses listen to. Where they
     are slow, build a cache of the same teacher once (`build_cache`).
 
     Args:
-        query_model: from query inputs to `[batch, dim]`, or to a dict with
-            an `embedding`.
+        query_model: a Keras model, a loaded SavedModel or a function, from
+            query inputs to `[batch, dim]`, or to a dict with an `embedding`.
         candidate_model: likewise for candidates.
         query_inputs: the query model's inputs by user row: arrays
             `[num_users + 1, ...]` by input name, or one array.
@@ -125,8 +126,8 @@ class TwoTowerTeacher(Teacher):
 
     def __init__(
         self,
-        query_model: tf.keras.Model,
-        candidate_model: tf.keras.Model,
+        query_model: Callable,
+        candidate_model: Callable,
         query_inputs: Inputs,
         candidate_inputs: Inputs,
         temperature: float = 1.0,
@@ -188,10 +189,13 @@ class EmbeddingTeacher(Teacher):
         query_embeddings: `[num_users + 1, dim]` by user row.
         candidate_embeddings: `[num_items, dim]` by item row.
         temperature: scores are dot products divided by it, positive.
-        lists: `[num_users + 1, K]` int32 rows of the best candidates and
-            their `[num_users + 1, K]` scores, or `None` to rank at every
-            step.
-        seen: see `Teacher`; for lists that are not given.
+        lists: `[num_users + 1, K]` rows of the best candidates and their
+            `[num_users + 1, K]` scores, or `None` to rank at every step.
+        seen: see `Teacher`; only where `lists` are not given.
+
+    Raises:
+        UserError: both `lists` and `seen` are given, or `temperature` is not
+            positive.
 
     Example:
     ```python
@@ -211,7 +215,16 @@ class EmbeddingTeacher(Teacher):
         self.temperature = _positive_temperature(temperature)
         self._queries = tf.constant(query_embeddings)
         self._candidates = tf.constant(candidate_embeddings)
-        self._lists = None if lists is None else tuple(map(tf.constant, lists))
+        if lists is not None and seen is not None:
+            raise UserError(
+                "`seen` should be left out where `lists` are given: lists "
+                "stay as they are. Received: both. Leave seen items out of "
+                "the lists."
+            )
+        self._lists = lists and (
+            tf.cast(tf.constant(lists[0]), tf.int32),
+            tf.constant(lists[1]),
+        )
 
     def embed_queries(self, rows: tf.Tensor) -> tf.Tensor:
         """Embeddings of user rows, `[..., dim]` float32."""
@@ -322,10 +335,7 @@ class PairTeacher(Teacher):
             **gather_features(self._query_inputs, query_rows),
             **gather_features(self._candidate_inputs, candidate_rows),
         }
-        if isinstance(self._score, tf.keras.Model):
-            scores = self._score(inputs, training=False)
-        else:
-            scores = self._score(inputs)
+        scores = _call(self._score, inputs)
         return tf.stop_gradient(tf.reshape(tf.cast(scores, tf.float32), [-1]))
 
 
@@ -346,15 +356,22 @@ def _as_tensors(inputs: Inputs) -> dict[str, tf.Tensor] | tf.Tensor:
     return tf.constant(inputs)
 
 
+def _call(model: Callable, inputs: dict[str, tf.Tensor] | tf.Tensor) -> Any:
+    """Calls a Keras model without dropout, and anything else as it is."""
+    if isinstance(model, tf.keras.Model):
+        return model(inputs, training=False)
+    return model(inputs)
+
+
 def _embed(
-    model: tf.keras.Model,
+    model: Callable,
     inputs: dict[str, tf.Tensor] | tf.Tensor,
     rows: tf.Tensor,
 ) -> tf.Tensor:
     if isinstance(inputs, Mapping):
-        outputs = model(gather_features(inputs, rows), training=False)
+        outputs = _call(model, gather_features(inputs, rows))
     else:
-        outputs = model(tf.gather(inputs, rows), training=False)
+        outputs = _call(model, tf.gather(inputs, rows))
     if isinstance(outputs, Mapping):
         outputs = outputs["embedding"]
     return tf.stop_gradient(tf.cast(outputs, tf.float32))
