@@ -15,6 +15,8 @@ from kd_tfrs.distillation.losses import DistillationLoss
 from kd_tfrs.distillation.teachers import Teacher
 from kd_tfrs.errors import UserError
 
+_OWN_NAMES = ("loss", "student_loss")
+
 
 @dataclasses.dataclass(frozen=True)
 class Term:
@@ -46,7 +48,8 @@ class Distiller(tf.keras.Model):
         distillation_losses: a `DistillationLoss` or a `Term`, or a sequence
             of them; a bare loss listens to the batch's candidates.
         distillation_loss_weights: $w_i$, one for each loss; numbers or Keras
-            schedules. `1 - student_loss_weight` shared equally when `None`.
+            schedules. When `None`, they share `1 - student_loss_weight`,
+            which then has to be positive.
         student_loss_weight: $\lambda$, a number of at least 0 or a schedule.
         name: name of the model.
 
@@ -96,7 +99,7 @@ class Distiller(tf.keras.Model):
         )
         self._means = {
             name: tf.keras.metrics.Mean(name=name)
-            for name in ("loss", "student_loss", *self._term_names())
+            for name in (*_OWN_NAMES, *self._term_names())
         }
 
     @property
@@ -203,7 +206,10 @@ class Distiller(tf.keras.Model):
         names: list[str] = []
         for term in self._terms.value:
             name = term.loss.name or type(term.loss).__name__
-            name = name if name not in names else f"{name}_{term.over.name}"
+            if name in (*_OWN_NAMES, *names):
+                name = f"{name}_{term.over.name}"
+            if name in names:
+                name = f"{name}_{len(names)}"
             names.append(name)
         return names
 
@@ -230,7 +236,14 @@ class Distiller(tf.keras.Model):
                     "`distillation_loss_weights` should be given when "
                     "`student_loss_weight` is a schedule. Received: None."
                 )
-            rest = max(0.0, 1.0 - self.student_loss_weight)
+            rest = 1.0 - self.student_loss_weight
+            if rest <= 0:
+                raise UserError(
+                    "`distillation_loss_weights` should be given when "
+                    "`student_loss_weight` leaves nothing of 1 for them. "
+                    "Received: None, and `student_loss_weight` = "
+                    f"{self.student_loss_weight}."
+                )
             return (rest / count,) * count
         if not isinstance(weights, Sequence):
             weights = (weights,)

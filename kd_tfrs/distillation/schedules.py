@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import tensorflow as tf
 
@@ -39,7 +40,7 @@ def check_scheduled(name: str, value: Scheduled, minimum: float) -> Scheduled:
     Args:
         name: of the argument, for the error.
         value: a number or a schedule.
-        minimum: a number has to be greater, or equal where `minimum` is 0.
+        minimum: least number allowed.
 
     Returns:
         `value`.
@@ -49,7 +50,7 @@ def check_scheduled(name: str, value: Scheduled, minimum: float) -> Scheduled:
     """
     if isinstance(value, Schedule):
         return value
-    good = isinstance(value, (int, float)) and math.isfinite(value)
+    good = isinstance(value, numbers.Real) and math.isfinite(value)
     if not good or value < minimum:
         raise UserError(
             f"`{name}` should be a number of at least {minimum:g} or a Keras "
