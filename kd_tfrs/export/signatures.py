@@ -107,7 +107,12 @@ class RetrievalModule(tf.Module):
         positive = tf.debugging.assert_positive(
             k, "`k` should be at least 1. Received a smaller one."
         )
-        with tf.control_dependencies([positive]):
+        rowwise = tf.debugging.assert_equal(
+            tf.shape(exclude)[0],
+            tf.shape(user_id)[0],
+            "`exclude` should hold one row a user, empty ones padded.",
+        )
+        with tf.control_dependencies([positive, rowwise]):
             scores = self._all_scores(user_id)
         rows = self.item_rows.lookup(exclude)
         places = tf.where(rows >= 0)

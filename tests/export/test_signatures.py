@@ -163,6 +163,17 @@ def test_k_below_one_is_refused(served, ask, k):
         )
 
 
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_exclude_needs_a_row_for_every_user(served, ask, rows):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`exclude` shou"):
+        ask(
+            "recommend",
+            user_id=served.users[:2],
+            k=1,
+            exclude=nothing(served, rows),
+        )
+
+
 @pytest.mark.parametrize("kind", [int, str])
 def test_ties_go_to_the_smaller_id(kind, catalogue_of):
     # Whole numbers, so that equal scores are equal bit by bit.
