@@ -110,7 +110,8 @@ def to_tensor(values: np.ndarray, number: int) -> Handle:
         UserError: the values are of another kind.
     """
     is_text, values = number == _STRING, np.asarray(values)
-    if is_text != (values.dtype.kind in "OSU"):
+    # An empty array has no kind of its own.
+    if values.size and is_text != (values.dtype.kind in "OSU"):
         kind = "text" if is_text else "numbers"
         raise UserError(
             f"A tensor should hold {kind} here. Received: an array of "

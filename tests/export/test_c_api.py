@@ -55,6 +55,7 @@ def requests(served):
         ("recommend", {"user_id": users, "k": 20, "exclude": exclude}),
         ("recommend", {"user_id": none, "k": 2, "exclude": exclude[:0]}),
         ("recommend", {"user_id": users, "k": 2, "exclude": exclude[:, :0]}),
+        ("recommend", {"user_id": users, "k": 2, "exclude": [[]] * 13}),
         ("score", {"user_id": users, "item_id": items}),
         ("embed_query", {"user_id": users}),
     ]
