@@ -5,6 +5,8 @@ Ties are broken by catalogue order; see `kd_tfrs.evaluation.catalogue`.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -190,6 +192,40 @@ class SavedModelScorer:
         ]
         return np.concatenate(parts).astype(np.float32, copy=False)
 
+    def parse_user_ids(self, texts: Sequence[str]) -> np.ndarray:
+        """Turns ids as a person types them into the kind the export takes.
+
+        Args:
+            texts: [n].
+
+        Returns:
+            [n] `int64` or strings.
+
+        Raises:
+            UserError: text where the export takes integers.
+        """
+        return _parsed(self._recommend, "user_id", texts)
+
+    def parse_item_ids(self, texts: Sequence[str]) -> np.ndarray:
+        """Likewise for items; see `parse_user_ids`."""
+        return _parsed(self._recommend, "exclude", texts)
+
+    def knows(self, user_id: Any) -> bool:
+        """Whether a user is more to the model than its fallback.
+
+        Args:
+            user_id: a raw id.
+
+        Returns:
+            False where the user embeds as an id does that nobody can have.
+        """
+        embed = self._model.signatures["embed_query"]
+        is_text = _dtype(embed, "user_id") == tf.string
+        nobody = TEXT_PADDING if is_text else INTEGER_PADDING
+        both = _constant(embed, "user_id", np.array([user_id, nobody], object))
+        mine, fallback = embed(user_id=both)["embedding"].numpy()
+        return not np.array_equal(mine, fallback)
+
     def _recommend_batch(
         self, queries: np.ndarray, k: int, exclude: Exclusions
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -244,7 +280,7 @@ def version_folder(path: str | Path) -> Path:
     versions = [
         folder
         for folder in (path.iterdir() if path.is_dir() else ())
-        if folder.name.isdigit() and (folder / "saved_model.pb").is_file()
+        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
     ]
     if not versions:
         raise UserError(
@@ -253,6 +289,18 @@ def version_folder(path: str | Path) -> Path:
             "folder that the export wrote."
         )
     return max(versions, key=lambda folder: int(folder.name))
+
+
+def _parsed(signature: Any, name: str, texts: Sequence[str]) -> np.ndarray:
+    if _dtype(signature, name) == tf.string:
+        return np.array([text.strip() for text in texts], object)
+    wrong = [t for t in texts if not re.fullmatch(r"\s*-?\d{1,18}\s*", t)]
+    if wrong:
+        raise UserError(
+            "Ids of this export should be integers, as in the data it was "
+            f"made from. Received: {shown(wrong[0])}. Give whole numbers."
+        )
+    return np.array([int(text) for text in texts], np.int64)
 
 
 def _dtype(signature: Any, name: str) -> tf.DType:

@@ -143,10 +143,12 @@ class Run:
             self.write_json(_FLAGS, asked)
             self.write_json("environment.json", environment())
             return
-        changed = [k for k in asked if found.get(k) != asked[k]]
+        # A folder older than a flag was made with the flag's default.
+        found = {**json.loads(json.dumps(Config().flat())), **found}
+        changed = [k for k in asked if found[k] != asked[k]]
         if changed:
             differences = ", ".join(
-                f"--{k} was {found.get(k)!r}, now {asked[k]!r}" for k in changed
+                f"--{k} was {found[k]!r}, now {asked[k]!r}" for k in changed
             )
             raise UserError(
                 f"`--run_dir` {self.directory} was made by other flags: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -153,11 +154,15 @@ class Stages:
             )
             logger.info("verified before it is put in place: %s", parity)
 
+        base_dir = self.run.path("export", "retrieval")
+        # The run is locked: what lies about here was left by a kill.
+        for leftover in base_dir.glob(".partial-*"):
+            shutil.rmtree(leftover)
         return export_saved_model(
             measure.serving_module(
                 model, encoded, embedded, prepared, self.config.evaluation.top_k
             ),
-            self.run.path("export", "retrieval"),
+            base_dir,
             verify=verify,
             items=prepared.catalogue.items,
         )
