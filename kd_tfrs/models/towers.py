@@ -8,6 +8,7 @@ import re
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.models.dropout import CheckpointedDropout
 from kd_tfrs.models.features import Feature, FeatureSet
 
 
@@ -162,8 +163,4 @@ def _join(vectors: list[tf.Tensor], layer: tf.keras.layers.Layer) -> tf.Tensor:
 
 
 def _dropout(x: tf.Tensor, rate: float) -> tf.Tensor:
-    # The generator's state is a variable, so that a checkpoint holds it and a
-    # resumed run drops what an unbroken one drops.
-    if not rate:
-        return x
-    return tf.keras.layers.Dropout(rate, force_generator=True)(x)
+    return CheckpointedDropout(rate)(x) if rate else x
