@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -63,7 +64,15 @@ def run_experiment(
     ```
     """
     run = Run(run_dir, config)
-    chain = Stages(run)
+    # Closed whatever happens: a notebook may go on in the same process.
+    with contextlib.closing(run):
+        return _run(run, stages, tracker, say)
+
+
+def _run(
+    run: Run, stages: Sequence[str], tracker: Tracker | None, say: Say
+) -> dict[str, Any]:
+    config, chain = run.config, Stages(run)
     say(f"{chain.prepared.interactions.name}: {chain.prepared.split}")
     rows = []
     for stage in stages:
@@ -126,10 +135,10 @@ def run_seeds(
             )
         )
     summary = summarise(found)
-    run = Run(run_dir / "summary", config)
-    run.write_json("summary.json", summary)
     text = summary_markdown(summary)
-    run.write_text("summary.md", text)
+    with contextlib.closing(Run(run_dir / "summary", config)) as run:
+        run.write_json("summary.json", summary)
+        run.write_text("summary.md", text)
     say(text)
     return summary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
@@ -9,6 +10,8 @@ import logging
 import os
 import platform
 import subprocess
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +95,10 @@ class Run:
     def read_json(self, name: str) -> Any | None:
         """Reads a JSON file of the folder; `None` where there is none."""
         path = self.directory / name
-        return json.loads(path.read_text("utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        with _named_damage(path):
+            return json.loads(path.read_text("utf-8"))
 
     def save_weights(self, name: str, weights: list[np.ndarray]) -> None:
         """Keeps a list of arrays under `weights/<name>.npz`."""
@@ -107,8 +113,13 @@ class Run:
         path = self.directory / "weights" / f"{name}.npz"
         if not path.exists():
             return None
-        with np.load(path) as arrays:
+        with _named_damage(path), np.load(path) as arrays:
             return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
+
+    def close(self) -> None:
+        """Lets others into the folder; what is in it stays readable."""
+        self._lock.close()
+        _stop_logging()
 
     def check_data(self, fingerprint: str) -> None:
         """Ties the folder to its data.
@@ -157,17 +168,34 @@ class Run:
 
     def _log_to_file(self) -> None:
         # Only the last run of a process writes: seeds come one by one.
+        _stop_logging()
         logger = logging.getLogger("kd_tfrs")
-        for old in list(logger.handlers):
-            if isinstance(old, logging.FileHandler):
-                logger.removeHandler(old)
-                old.close()
         handler = logging.FileHandler(self.path("log.txt"), encoding="utf-8")
         handler.setFormatter(
             logging.Formatter("%(asctime)s %(name)s %(message)s")
         )
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+
+
+def _stop_logging() -> None:
+    logger = logging.getLogger("kd_tfrs")
+    for handler in list(logger.handlers):
+        if isinstance(handler, logging.FileHandler):
+            logger.removeHandler(handler)
+            handler.close()
+
+
+@contextlib.contextmanager
+def _named_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    # What `json` and `numpy` raise for files that end early.
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} should be as a run has written it. Received: a damaged "
+            f"file ({error}). Use another `--run_dir`, or delete this one."
+        ) from None
 
 
 def environment() -> dict[str, Any]:
