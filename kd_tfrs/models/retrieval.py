@@ -79,8 +79,9 @@ class RetrievalModel(tfrs.Model):
                 from_logits=True, reduction=tf.keras.losses.Reduction.SUM
             ),
             temperature=temperature,
-            remove_accidental_hits=remove_accidental_hits,
         )
+        # Nor may a float16 policy of the towers cast the queries.
+        self.task._autocast = False
 
     def with_towers(
         self, query_tower: tf.keras.Model, candidate_tower: tf.keras.Model
@@ -136,6 +137,7 @@ class RetrievalModel(tfrs.Model):
         weight = batch["event_weight"]
         probability = batch["candidate_probability"]
         num_candidates = tf.shape(probability)[0]
+        rows = batch["candidate_row"][:num_candidates]
         total = self.task(
             outputs["query"]["embedding"][: tf.shape(weight)[0]],
             outputs["candidate"]["embedding"][:num_candidates],
@@ -145,8 +147,13 @@ class RetrievalModel(tfrs.Model):
                 if self.popularity_correction
                 else None
             ),
-            candidate_ids=batch["candidate_row"][:num_candidates],
             compute_metrics=False,
+            # TFRS's own layer for them gives NaN under a float16 policy.
+            score_mask=(
+                _not_accidental(rows, tf.shape(weight)[0])
+                if self.remove_accidental_hits
+                else None
+            ),
         )
         return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
 
@@ -161,3 +168,9 @@ class RetrievalModel(tfrs.Model):
             A scalar.
         """
         return self.task_loss(inputs, self(inputs, training=training))
+
+
+def _not_accidental(rows: tf.Tensor, num_queries: tf.Tensor) -> tf.Tensor:
+    """False where a candidate is the query's own item once more."""
+    own = tf.eye(num_queries, tf.shape(rows)[0], dtype=tf.bool)
+    return own | (rows[:num_queries, None] != rows[None, :])
