@@ -23,7 +23,8 @@ class _Checked:
             if value is None:
                 continue
             low, high = field.metadata.get("low"), field.metadata.get("high")
-            too_low = low is not None and value < low
+            parts = value if isinstance(value, tuple) else (value,)
+            too_low = low is not None and any(part < low for part in parts)
             if too_low or (high is not None and value > high):
                 top = "" if high is None else f" and at most {high:g}"
                 raise UserError(
@@ -89,7 +90,9 @@ class TowerOptions(_Checked):
 
     embedding_dim: int = _option(32, "Width of the embeddings.", low=1)
     hidden_units: tuple[int, ...] = _option(
-        (), "Widths of hidden layers, comma separated; none sums embeddings."
+        (),
+        "Widths of hidden layers, comma separated; none sums embeddings.",
+        low=1,
     )
     features: str = _option(
         "all",
@@ -155,6 +158,19 @@ class DistillationOptions(_Checked):
         "every step.",
         choices=("cached", "live"),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.losses:
+            raise UserError(
+                "`losses` should name at least one loss. Received: none. "
+                "Write it as soft_targets:0.8."
+            )
+        if self.over == "sampled" and self.num_random < 2:
+            raise UserError(
+                "`num_random` should be at least 2 where `over` is sampled. "
+                f"Received: `num_random` = {self.num_random}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
