@@ -145,7 +145,7 @@ class SavedModelScorer:
     def __init__(self, path: str | Path) -> None:
         self.path = version_folder(path)
         # The loaded object owns the variables; signatures alone would not.
-        self._model = tf.saved_model.load(str(self.path))
+        self._model = _load(self.path)
         missing = {"recommend", "score"} - set(self._model.signatures)
         if missing:
             raise UserError(
@@ -255,6 +255,18 @@ class SavedModelScorer:
                 "kind of ids that the model was trained on."
             )
         return ids
+
+
+def _load(version: Path) -> Any:
+    try:
+        return tf.saved_model.load(str(version))
+    # What TensorFlow raises depends on which of the files is damaged.
+    except (OSError, ValueError, LookupError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"`path` should hold a whole SavedModel. Received: {version}, "
+            f"which TensorFlow cannot load ({reason}). Export it again."
+        ) from error
 
 
 def version_folder(path: str | Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.config import Config
 
 
@@ -20,6 +21,7 @@ class Tracker:
 
     Raises:
         ImportError: wandb is not installed.
+        UserError: it refuses, say for want of a login.
 
     Example:
     ```python
@@ -38,9 +40,15 @@ class Tracker:
                 "pip install 'kd_tfrs[wandb]'."
             ) from None
         os.makedirs(directory, exist_ok=True)
-        self._run = wandb.init(
-            project=project, dir=os.fspath(directory), config=config.flat()
-        )
+        try:
+            self._run = wandb.init(
+                project=project, dir=os.fspath(directory), config=config.flat()
+            )
+        except wandb.errors.Error as error:
+            raise UserError(
+                f"`--wandb_project` should be one you can log to. Received: "
+                f"{project!r} ({error}). Log in, or set WANDB_MODE=offline."
+            ) from None
 
     def log_stage(
         self, row: dict[str, Any], history: list[dict[str, float]]
