@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as pa_dataset
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 
 from kd_tfrs.data import arrow
 from kd_tfrs.errors import UserError
+
+_BUFFER_BYTES = 1 << 20
 
 
 def column_names(path: Path) -> list[str]:
@@ -102,3 +105,59 @@ def batches(
     for batch in source.to_batches(columns=chosen, batch_size=batch_rows):
         if len(batch):
             yield arrow.flat(pa.Table.from_batches([batch])).to_pandas()
+
+
+def num_rows(path: Path) -> int:
+    """Returns the number of rows that a file's footer tells.
+
+    Args:
+        path: a Parquet file.
+
+    Returns:
+        The rows, without reading one.
+
+    Raises:
+        UserError: when the file is not complete.
+    """
+    try:
+        return pq.read_metadata(path).num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise _bad_parquet(path, error) from error
+
+
+def shuffled_batches(
+    path: Path,
+    columns: Sequence[str],
+    batch_rows: int,
+    rng: np.random.Generator | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Streams one file with its row groups in a random order.
+
+    Nothing is read ahead: a page of each column and one batch are all that
+    is in memory, however large the row groups are.
+
+    Args:
+        path: a Parquet file.
+        columns: names to read.
+        batch_rows: the most rows at a time, at least 1.
+        rng: draws the order; None leaves the file's own.
+
+    Yields:
+        Frames of at most `batch_rows` rows; within a row group they stand in
+        the order of the file.
+
+    Raises:
+        UserError: when the file cannot be read to its end.
+    """
+    try:
+        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as file:
+            groups = np.arange(file.num_row_groups)
+            if rng is not None:
+                groups = rng.permutation(groups)
+            for batch in file.iter_batches(
+                batch_rows, row_groups=groups.tolist(), columns=list(columns)
+            ):
+                if len(batch):
+                    yield arrow.flat(pa.Table.from_batches([batch])).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise _bad_parquet(path, error) from error

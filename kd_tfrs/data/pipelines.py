@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +14,7 @@ from kd_tfrs.errors import UserError
 Batch = dict[str, tf.Tensor]
 Tables = Mapping[str, np.ndarray]
 Join = Callable[[Batch, tf.Tensor], Batch]
+Events = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 def gather_features(tables: Tables, rows: tf.Tensor) -> Batch:
@@ -52,13 +55,13 @@ def sampling_probability(
     return (mixed / mixed.max()).astype(np.float32)
 
 
-class RetrievalBatches:
+class EventBatches(abc.ABC):
     """Batches of (user, item) events with in-batch and uniform candidates.
 
-    Every epoch is a permutation of the events that depends on `seed` and the
-    epoch's number alone, and so does each draw of negatives: a run that goes
-    on at epoch 7 sees what an unbroken one sees. The last, smaller batch of
-    an epoch is left out; the next permutation leaves out others.
+    Where the events come from is up to the subclass: `RetrievalBatches` has
+    them in memory, `StreamedBatches` in shards on disk. Every epoch depends on
+    `seed` and its number alone: a run that goes on at epoch 7 sees what an
+    unbroken one sees. The last, smaller batch of an epoch is left out.
 
     A batch is a dict:
 
@@ -70,6 +73,148 @@ class RetrievalBatches:
     * `candidate_probability`: `[batch + num_uniform_negatives]`, the
       candidates that the softmax loss sees;
     * whatever `join` adds: more queries and candidates at the end.
+
+    Args:
+        num_events: events of an epoch.
+        query_tables: encoded user columns by row.
+        candidate_tables: encoded item columns by row.
+        item_events: `[num_items]` training events of each item.
+        batch_size: events a step; at most `num_events` are taken.
+        num_uniform_negatives: extra candidates drawn uniformly each step.
+        seed: of the permutations and the draws.
+    """
+
+    def __init__(
+        self,
+        num_events: int,
+        query_tables: Tables,
+        candidate_tables: Tables,
+        item_events: np.ndarray,
+        *,
+        batch_size: int,
+        num_uniform_negatives: int,
+        seed: int,
+    ) -> None:
+        if not num_events:
+            raise UserError(
+                "Training needs at least one event. Received: 0 events. "
+                "Check the split and the filters."
+            )
+        if batch_size < 1 or num_uniform_negatives < 0:
+            raise UserError(
+                "`batch_size` should be positive and `num_uniform_negatives` "
+                f"not negative. Received: {batch_size} and "
+                f"{num_uniform_negatives}. Mend the two numbers."
+            )
+        self.num_events = num_events
+        self.batch_size = min(batch_size, num_events)
+        self.num_uniform_negatives = num_uniform_negatives
+        self.seed = seed
+        self.num_items = len(item_events)
+        self._query_tables = _constants(query_tables)
+        self._candidate_tables = _constants(candidate_tables)
+        self._probability = tf.constant(
+            sampling_probability(
+                np.asarray(item_events), self.batch_size, num_uniform_negatives
+            )
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in an epoch."""
+        return self.num_events // self.batch_size
+
+    def dataset(
+        self, epochs: int, start_epoch: int = 0, join: Join | None = None
+    ) -> tf.data.Dataset:
+        """The batches of the epochs `start_epoch .. epochs - 1`, in order.
+
+        Args:
+            epochs: epoch after the last.
+            start_epoch: first epoch, counted from 0.
+            join: adds rows to a row batch (see `Distiller.join`); called with
+                the batch and a `[2]` int32 seed of that step, inside the
+                graph.
+
+        Returns:
+            A dataset of `(epochs - start_epoch) * steps_per_epoch` batches.
+        """
+        epoch_numbers = tf.data.Dataset.range(
+            start_epoch, epochs, output_type=tf.int32
+        )
+        steps = epoch_numbers.flat_map(
+            lambda epoch: tf.data.Dataset.zip(
+                (self._picks(epoch), self._step_seeds(epoch))
+            )
+        )
+
+        def build(pick: Any, step_seed: tf.Tensor) -> Batch:
+            rows = self._row_batch(*self._events_of(pick), step_seed)
+            if join is not None:
+                rows = join(rows, step_seed)
+            return self._with_features(rows)
+
+        return steps.map(
+            build, num_parallel_calls=2, deterministic=True
+        ).prefetch(4)
+
+    @abc.abstractmethod
+    def _picks(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        """An element for every step of an epoch, in the epoch's order."""
+
+    @abc.abstractmethod
+    def _events_of(self, pick: Any) -> Events:
+        """User rows, item rows and weights, each `[batch]`, of an element."""
+
+    def _step_seeds(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        steps = self.steps_per_epoch
+        return tf.data.Dataset.from_tensor_slices(
+            tf.stack(
+                [
+                    tf.fill([steps], self.seed + 1),
+                    epoch * steps + tf.range(steps),
+                ],
+                axis=1,
+            )
+        )
+
+    def _row_batch(
+        self,
+        users: tf.Tensor,
+        items: tf.Tensor,
+        weights: tf.Tensor,
+        step_seed: tf.Tensor,
+    ) -> Batch:
+        if self.num_uniform_negatives:
+            negatives = tf.random.stateless_uniform(
+                [self.num_uniform_negatives],
+                seed=step_seed,
+                maxval=self.num_items,
+                dtype=tf.int32,
+            )
+            items = tf.concat([items, negatives], axis=0)
+        return {
+            "query_row": users,
+            "candidate_row": items,
+            "event_weight": weights,
+            "candidate_probability": tf.gather(self._probability, items),
+        }
+
+    def _with_features(self, rows: Batch) -> Batch:
+        return {
+            **rows,
+            "query": gather_features(self._query_tables, rows["query_row"]),
+            "candidate": gather_features(
+                self._candidate_tables, rows["candidate_row"]
+            ),
+        }
+
+
+class RetrievalBatches(EventBatches):
+    """Batches of events that are in memory, see `EventBatches`.
+
+    Every epoch is a permutation of the events; the permutations leave out
+    different remainders.
 
     Args:
         user_rows: `[n]` int32 user rows of the events.
@@ -112,117 +257,39 @@ class RetrievalBatches:
         weights: np.ndarray | None = None,
         seed: int = 0,
     ) -> None:
-        if not len(user_rows):
-            raise UserError(
-                "Training needs at least one event. Received: 0 events. "
-                "Check the split and the filters."
-            )
-        if batch_size < 1 or num_uniform_negatives < 0:
-            raise UserError(
-                "`batch_size` should be positive and `num_uniform_negatives` "
-                f"not negative. Received: {batch_size} and "
-                f"{num_uniform_negatives}. Mend the two numbers."
-            )
-        self.batch_size = min(batch_size, len(user_rows))
-        self.num_uniform_negatives = num_uniform_negatives
-        self.seed = seed
-        self.num_items = len(item_events)
+        super().__init__(
+            len(user_rows),
+            query_tables,
+            candidate_tables,
+            item_events,
+            batch_size=batch_size,
+            num_uniform_negatives=num_uniform_negatives,
+            seed=seed,
+        )
         if weights is None:
             weights = np.ones(len(user_rows))
-        self._events = tuple(
-            tf.constant(values)
-            for values in (
-                np.asarray(user_rows, np.int32),
-                np.asarray(item_rows, np.int32),
-                np.asarray(weights, np.float32),
-            )
-        )
-        self._query_tables = _constants(query_tables)
-        self._candidate_tables = _constants(candidate_tables)
-        self._probability = tf.constant(
-            sampling_probability(
-                np.asarray(item_events), self.batch_size, num_uniform_negatives
-            )
+        self._events = (
+            tf.constant(np.asarray(user_rows, np.int32)),
+            tf.constant(np.asarray(item_rows, np.int32)),
+            tf.constant(np.asarray(weights, np.float32)),
         )
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Full batches in an epoch."""
-        return int(self._events[0].shape[0]) // self.batch_size
-
-    def dataset(
-        self, epochs: int, start_epoch: int = 0, join: Join | None = None
-    ) -> tf.data.Dataset:
-        """The batches of the epochs `start_epoch .. epochs - 1`, in order.
-
-        Args:
-            epochs: epoch after the last.
-            start_epoch: first epoch, counted from 0.
-            join: adds rows to a row batch (see `Distiller.join`); called with
-                the batch and a `[2]` int32 seed of that step, inside the
-                graph.
-
-        Returns:
-            A dataset of `(epochs - start_epoch) * steps_per_epoch` batches.
-        """
-        epoch_numbers = tf.data.Dataset.range(
-            start_epoch, epochs, output_type=tf.int32
-        )
-        positions = epoch_numbers.flat_map(self._positions)
-
-        def build(order: tf.Tensor, step_seed: tf.Tensor) -> Batch:
-            rows = self._row_batch(order, step_seed)
-            if join is not None:
-                rows = join(rows, step_seed)
-            return self._with_features(rows)
-
-        return positions.map(
-            build, num_parallel_calls=2, deterministic=True
-        ).prefetch(4)
-
-    def _positions(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        steps = self.steps_per_epoch
-        count = tf.shape(self._events[0])[0]
+    def _picks(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        steps, size = self.steps_per_epoch, self.batch_size
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(count), seed=tf.stack([self.seed, epoch])
+            tf.range(self.num_events), seed=tf.stack([self.seed, epoch])
         )
-        order = tf.reshape(
-            order[: steps * self.batch_size], [steps, self.batch_size]
+        return tf.data.Dataset.from_tensor_slices(
+            tf.reshape(order[: steps * size], [steps, size])
         )
-        step_seeds = tf.stack(
-            [
-                tf.fill([steps], self.seed + 1),
-                epoch * steps + tf.range(steps),
-            ],
-            axis=1,
-        )
-        return tf.data.Dataset.from_tensor_slices((order, step_seeds))
 
-    def _row_batch(self, order: tf.Tensor, step_seed: tf.Tensor) -> Batch:
-        users, items, weights = (tf.gather(e, order) for e in self._events)
-        if self.num_uniform_negatives:
-            negatives = tf.random.stateless_uniform(
-                [self.num_uniform_negatives],
-                seed=step_seed,
-                maxval=self.num_items,
-                dtype=tf.int32,
-            )
-            items = tf.concat([items, negatives], axis=0)
-        return {
-            "query_row": users,
-            "candidate_row": items,
-            "event_weight": weights,
-            "candidate_probability": tf.gather(self._probability, items),
-        }
-
-    def _with_features(self, rows: Batch) -> Batch:
-        return {
-            **rows,
-            "query": gather_features(self._query_tables, rows["query_row"]),
-            "candidate": gather_features(
-                self._candidate_tables, rows["candidate_row"]
-            ),
-        }
+    def _events_of(self, pick: tf.Tensor) -> Events:
+        users, items, weights = self._events
+        return (
+            tf.gather(users, pick),
+            tf.gather(items, pick),
+            tf.gather(weights, pick),
+        )
 
 
 def _constants(tables: Tables) -> dict[str, tf.Tensor]:
