@@ -1,7 +1,53 @@
 """kd_tfrs: distil large TensorFlow Recommenders models into small ones."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from kd_tfrs.keras_guard import require_legacy_keras
 
 require_legacy_keras()
 
 __version__ = "0.1.0"
+
+# The names of a first program; every room has more. They are imported when
+# they are asked for: `import kd_tfrs` alone does not wait for TensorFlow.
+_ROOMS = {
+    "kd_tfrs.data": ("Column", "Interactions", "Schema", "clean", "load"),
+    "kd_tfrs.models": (
+        "LazyAdam",
+        "RetrievalModel",
+        "TowerConfig",
+        "build_tower",
+    ),
+    "kd_tfrs.distillation": (
+        "Distiller",
+        "InBatch",
+        "PairTeacher",
+        "SoftTargets",
+        "TeacherTopK",
+        "Term",
+        "TwoTowerTeacher",
+    ),
+    "kd_tfrs.evaluation": ("SavedModelScorer",),
+    "kd_tfrs.errors": ("UserError",),
+    "kd_tfrs.workflow.exporting": ("export_model",),
+    "kd_tfrs.workflow.fitting": ("fit",),
+    "kd_tfrs.workflow.prepare": ("prepare_interactions",),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -142,3 +142,69 @@ class Catalogue:
         """
         rows = pd.Index(self.items[self.item_column]).get_indexer(ids)
         return rows.astype(np.int32)
+
+    def user_inputs(self, *columns: str) -> dict[str, np.ndarray]:
+        """Raw columns by user row, for a model that does its own encoding.
+
+        Row 0, the unknown user, has an id that nobody has (the smallest
+        int64, or ""), and 0 or "" in the other columns.
+
+        Args:
+            *columns: names of the users' columns; the id alone when none.
+
+        Returns:
+            `[num_users + 1]` values by column name.
+
+        Raises:
+            UserError: there is no such column.
+
+        Example:
+        ```python
+        my_query_model(catalogue.user_inputs("user_id", "age"))
+        ```
+        """
+        inputs = _inputs(self.users, columns or (self.user_column,))
+        return {
+            name: np.concatenate(
+                [[_nothing(values, name == self.user_column)], values]
+            ).astype(values.dtype)
+            for name, values in inputs.items()
+        }
+
+    def item_inputs(self, *columns: str) -> dict[str, np.ndarray]:
+        """Raw columns by item row, see `user_inputs`.
+
+        Args:
+            *columns: names of the items' columns; the id alone when none.
+
+        Returns:
+            `[num_items]` values by column name.
+
+        Raises:
+            UserError: there is no such column.
+        """
+        return _inputs(self.items, columns or (self.item_column,))
+
+
+def _inputs(
+    table: pd.DataFrame, columns: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise UserError(
+            "`columns` should name columns of the table. Received: "
+            f"{missing[0]!r}. Choose from {', '.join(table.columns)}."
+        )
+    return {
+        # TensorFlow takes no other array of strings than one of objects.
+        name: table[name].to_numpy()
+        if pd.api.types.is_numeric_dtype(table[name])
+        else table[name].to_numpy(dtype=object)
+        for name in columns
+    }
+
+
+def _nothing(values: np.ndarray, is_id: bool) -> int | str:
+    if values.dtype == object:
+        return ""
+    return np.iinfo(values.dtype).min if is_id else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kd_tfrs.evaluation import (
     EmbeddingScorer,
+    SavedModelScorer,
     Scorer,
     measure_latency,
     size_bytes,
@@ -22,6 +23,7 @@ from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow.prepare import Encoded, Prepared
 
 _BLOCK = 8192
+Measured = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,85 @@ def _run(tower: tf.keras.Model, tables: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate(blocks)
 
 
+def measure_scorer(stage: str, scorer: Scorer, prepared: Prepared) -> Measured:
+    """The row of anything that recommends: a baseline, your own teacher.
+
+    Args:
+        stage: name of the row.
+        scorer: what is measured.
+        prepared: for the protocols.
+
+    Returns:
+        A row with `stage` and `metrics`, and `[users]` test metrics by name.
+
+    Example:
+    ```python
+    row, _ = measure_scorer("teacher", TeacherScorer(teacher, data), data)
+    ```
+    """
+    metrics, per_user = quality(scorer, prepared)
+    return {"stage": stage, "metrics": metrics}, per_user
+
+
+def measure_model(
+    stage: str,
+    model: RetrievalModel,
+    encoded: Encoded,
+    prepared: Prepared,
+    *,
+    top_k: int = 10,
+    latency_repeats: int = 200,
+) -> Measured:
+    """The row of a model: quality, parameters, size and speed.
+
+    Args:
+        stage: name of the row.
+        model: trained.
+        encoded: its features.
+        prepared: for the protocols.
+        top_k: answers of a request that is timed.
+        latency_repeats: requests that are timed.
+
+    Returns:
+        As `measure_scorer`, with what the model would ship.
+    """
+    embedded = embed(model, encoded, prepared)
+    module = serving_module(model, encoded, embedded, prepared, top_k)
+    row, per_user = measure_scorer(stage, embedded.scorer(prepared), prepared)
+    serve = module.signatures()["serving_default"]
+    row.update(
+        **parameters(model),
+        **module_size(module),
+        latency_ms=latency(serve, prepared.test.users, latency_repeats),
+    )
+    return row, per_user
+
+
+def measure_export(
+    stage: str, version: Path, prepared: Prepared, *, latency_repeats: int = 200
+) -> Measured:
+    """The row of an export, asked through its own signatures.
+
+    Args:
+        stage: name of the row.
+        version: the folder that was exported.
+        prepared: for the protocols.
+        latency_repeats: requests that are timed.
+
+    Returns:
+        As `measure_model`, but for the parameters, which it does not tell.
+    """
+    row, per_user = measure_scorer(stage, SavedModelScorer(version), prepared)
+    # The loaded object owns the variables that the signature reads.
+    loaded = tf.saved_model.load(str(version))
+    serve = loaded.signatures["serving_default"]
+    row.update(
+        **folder_size(version),
+        latency_ms=latency(serve, prepared.test.users, latency_repeats),
+    )
+    return row, per_user
+
+
 def serving_module(
     model: RetrievalModel,
     encoded: Encoded,
@@ -100,6 +181,23 @@ def serving_module(
         prepared.catalogue,
         top_k=min(top_k, prepared.catalogue.num_items),
     )
+
+
+def validate(
+    model: RetrievalModel, encoded: Encoded, prepared: Prepared
+) -> dict[str, float]:
+    """Validation metrics of a model as it is.
+
+    Args:
+        model: while it trains.
+        encoded: its features.
+        prepared: for the protocol.
+
+    Returns:
+        Accuracy metrics by name.
+    """
+    scorer = embed(model, encoded, prepared).scorer(prepared)
+    return prepared.validation.evaluate(scorer, fast=True).metrics
 
 
 def quality(
@@ -135,20 +233,17 @@ def parameters(model: RetrievalModel) -> dict[str, int]:
     }
 
 
-def module_size(module: RetrievalModule, directory: Path) -> dict[str, int]:
+def module_size(module: RetrievalModule) -> dict[str, int]:
     """Bytes of the SavedModel that a stage would ship.
 
     Args:
         module: see `serving_module`.
-        directory: where it is written, and removed from again.
 
     Returns:
         `size_bytes` and `size_bytes_gzip`.
     """
-    version = export_saved_model(module, directory)
-    sizes = folder_size(version)
-    shutil.rmtree(directory)
-    return sizes
+    with tempfile.TemporaryDirectory() as folder:
+        return folder_size(export_saved_model(module, folder))
 
 
 def folder_size(version: Path) -> dict[str, int]:

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from kd_tfrs.data import Interactions, Split, pseudonymise, read_key, split
+from kd_tfrs.data import Interactions, Split, pseudonymise, read_key
+from kd_tfrs.data import split as split_events
 from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.data.datasets import load
 from kd_tfrs.data.pipelines import RetrievalBatches
 from kd_tfrs.data.schema import Encoding
 from kd_tfrs.evaluation import FullRanking, SampledRanking
 from kd_tfrs.models import FeatureSet
+from kd_tfrs.workflow import protocols
 from kd_tfrs.workflow.config import (
     DataConfig,
     EvaluationOptions,
@@ -25,7 +27,6 @@ from kd_tfrs.workflow.config import (
 )
 
 logger = logging.getLogger(__name__)
-_EVALUATION_SEED = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +66,14 @@ class Prepared:
     test: FullRanking
     sampled_test: SampledRanking | None
 
-    def encode(self, options: TowerOptions) -> Encoded:
+    def encode(self, options: TowerOptions | None = None) -> Encoded:
         """Encodes the features that the towers of a model see.
 
         Vocabularies and moments come from users and items with training
         events; every user and item of the catalogue is encoded.
 
         Args:
-            options: whether all columns or ids only.
+            options: whether all columns or ids only; all when `None`.
 
         Returns:
             Features and tables.
@@ -93,7 +94,7 @@ class Prepared:
                 False,
             ),
         ):
-            if options.features == "ids":
+            if options is not None and options.features == "ids":
                 columns = [c for c in columns if c.encoding is Encoding.ID]
             features = FeatureSet.adapt(columns, table[events > 0])
             sides.append((features, features.encode(table, unknown_first)))
@@ -101,18 +102,22 @@ class Prepared:
         return Encoded(query, candidate, query_tables, candidate_tables)
 
     def batches(
-        self, encoded: Encoded, options: TrainOptions, seed: int
+        self,
+        encoded: Encoded,
+        options: TrainOptions | None = None,
+        seed: int = 0,
     ) -> RetrievalBatches:
         """Training batches.
 
         Args:
             encoded: the model's features.
-            options: batch size and negatives.
+            options: batch size and negatives; the defaults when `None`.
             seed: of shuffles and draws.
 
         Returns:
             See `RetrievalBatches`.
         """
+        options = options or TrainOptions()
         train, schema = self.split.train, self.interactions.schema
         return RetrievalBatches(
             self.catalogue.user_rows(train[schema.user_id]),
@@ -163,50 +168,56 @@ def prepare(
     prepared = prepare(DataConfig("movielens-100k"), EvaluationOptions(), 0)
     ```
     """
-    interactions = _load(data)
+    return prepare_interactions(
+        _load(data), split=data.split, evaluation=evaluation, seed=seed
+    )
+
+
+def prepare_interactions(
+    interactions: Interactions,
+    *,
+    split: Split | str = "auto",
+    evaluation: EvaluationOptions | None = None,
+    seed: int = 0,
+) -> Prepared:
+    """The same for interactions in hand, such as a DataFrame's.
+
+    Args:
+        interactions: cleaned data, see `kd_tfrs.data.clean`.
+        split: a split of your own, or the name of a method, see
+            `kd_tfrs.data.split`.
+        evaluation: what is measured; the defaults when `None`.
+        seed: of random splits.
+
+    Returns:
+        Everything that training and evaluation need.
+
+    Raises:
+        UserError: the data cannot be used; see the message.
+
+    Example:
+    ```python
+    schema = Schema.infer(events, items=movies, item_id="movie_id")
+    prepared = prepare_interactions(clean(events, None, movies, schema))
+    ```
+    """
+    evaluation = evaluation or EvaluationOptions()
     logger.info("%s: %s", interactions.name, interactions.report)
-    parts = split(interactions, data.split, seed)
-    logger.info("split: %s", parts)
-    catalogue = Catalogue.build(interactions, parts.train)
-    common = {
-        "user_col": catalogue.user_column,
-        "item_col": catalogue.item_column,
-    }
-    sampled = None
-    if evaluation.sampled_negatives:
-        sampled = SampledRanking(
-            parts.train,
-            parts.test,
-            catalogue.item_ids,
-            exclude=parts.validation,
-            num_negatives=evaluation.sampled_negatives,
-            seed=_EVALUATION_SEED,
-            **common,
-        )
+    if isinstance(split, str):
+        split = split_events(interactions, split, seed)
+    logger.info("split: %s", split)
+    catalogue = Catalogue.build(interactions, split.train)
     return Prepared(
         interactions=interactions,
-        split=parts,
+        split=split,
         catalogue=catalogue,
-        validation=FullRanking(
-            parts.train,
-            _some_users(
-                parts.validation,
-                catalogue.user_column,
-                evaluation.validation_users,
-            ),
-            catalogue.item_ids,
-            exclude=parts.test,
-            **common,
+        validation=protocols.for_validation(
+            split, catalogue, evaluation.validation_users
         ),
-        test=FullRanking(
-            parts.train,
-            parts.test,
-            catalogue.item_ids,
-            exclude=parts.validation,
-            item_vectors=_item_vectors(interactions, catalogue),
-            **common,
+        test=protocols.for_test(split, catalogue, interactions.schema),
+        sampled_test=protocols.for_sampled_test(
+            split, catalogue, evaluation.sampled_negatives
         ),
-        sampled_test=sampled,
     )
 
 
@@ -228,26 +239,3 @@ def _load(data: DataConfig) -> Interactions:
         key = read_key(os.path.expanduser(data.pseudonym_key_file))
         interactions = pseudonymise(interactions, key)
     return interactions
-
-
-def _some_users(
-    events: pd.DataFrame, user_column: str, limit: int
-) -> pd.DataFrame:
-    users = np.unique(events[user_column].to_numpy())
-    if len(users) <= limit:
-        return events
-    rng = np.random.default_rng(_EVALUATION_SEED)
-    chosen = rng.choice(users, limit, replace=False)
-    return events[events[user_column].isin(chosen)]
-
-
-def _item_vectors(
-    interactions: Interactions, catalogue: Catalogue
-) -> np.ndarray | None:
-    """Multi-hot categories of the items, for diversity; else co-occurrence."""
-    for column in interactions.schema.item_features:
-        listed = column.encoding is Encoding.CATEGORIES
-        if listed and column.name in catalogue.items.columns:
-            values = catalogue.items[column.name].fillna("")
-            return values.str.get_dummies(column.separator).to_numpy(np.float32)
-    return None

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from kd_tfrs.evaluation import SavedModelScorer
-from kd_tfrs.export import export_saved_model, verify_export
 from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
+from kd_tfrs.workflow.exporting import export_model
 from kd_tfrs.workflow.learner import MODELS, Learner
 from kd_tfrs.workflow.prepare import Prepared, prepare
 from kd_tfrs.workflow.run import Run
@@ -23,7 +21,6 @@ logger = logging.getLogger(__name__)
 STAGES = (*MODELS, "saved_model")
 # What has to be done before, when only some stages are asked for.
 _NEEDS = {"distilled": "teacher", "pruned": "distilled"}
-_VERIFIED_USERS = 200
 
 
 class Stages:
@@ -96,76 +93,44 @@ class Stages:
         """Losses and validation metrics of a stage by epoch."""
         return self.run.read_json(f"stages/{stage}.history.json") or []
 
-    def _measure(
-        self, stage: str, model: RetrievalModel
-    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        prepared, evaluation = self.prepared, self.config.evaluation
-        encoded = self.learner.encoded(stage)
-        embedded = measure.embed(model, encoded, prepared)
-        module = measure.serving_module(
-            model, encoded, embedded, prepared, evaluation.top_k
+    def _measure(self, stage: str, model: RetrievalModel) -> measure.Measured:
+        evaluation = self.config.evaluation
+        return measure.measure_model(
+            stage,
+            model,
+            self.learner.encoded(stage),
+            self.prepared,
+            top_k=evaluation.top_k,
+            latency_repeats=evaluation.latency_repeats,
         )
-        metrics, per_user = measure.quality(embedded.scorer(prepared), prepared)
-        row = {
-            "stage": stage,
-            "metrics": metrics,
-            **measure.parameters(model),
-            **measure.module_size(module, self.run.path("sizes", stage)),
-            "latency_ms": measure.latency(
-                module.signatures()["serving_default"],
-                prepared.test.users,
-                evaluation.latency_repeats,
-            ),
-        }
-        return row, per_user
 
     def _export(self) -> dict[str, Any]:
         pruned, evaluation = self.result("pruned"), self.config.evaluation
-        version = self._export_pruned()
-        scorer = SavedModelScorer(version)
-        metrics, per_user = measure.quality(scorer, self.prepared)
-        loaded = tf.saved_model.load(str(version))
-        row = {
-            "stage": "saved_model",
-            "metrics": metrics,
-            "parameters": pruned["parameters"],
-            "nonzero_parameters": pruned["nonzero_parameters"],
-            **measure.folder_size(version),
-            "latency_ms": measure.latency(
-                loaded.signatures["serving_default"],
-                self.prepared.test.users,
-                evaluation.latency_repeats,
-            ),
-            "train_seconds": 0.0,
-        }
+        row, per_user = measure.measure_export(
+            "saved_model",
+            self._export_pruned(),
+            self.prepared,
+            latency_repeats=evaluation.latency_repeats,
+        )
+        for name in ("parameters", "nonzero_parameters"):
+            row[name] = pruned[name]
+        row["train_seconds"] = 0.0
         return self._keep(row, per_user, [])
 
     def _export_pruned(self) -> Path:
-        prepared, encoded = self.prepared, self.learner.encoded("pruned")
-        model = self.model("pruned")
-        embedded = measure.embed(model, encoded, prepared)
-
-        def verify(path: Path) -> None:
-            parity = verify_export(
-                path,
-                embedded.scorer(prepared),
-                prepared.test.users[:_VERIFIED_USERS],
-                k=min(100, prepared.catalogue.num_items),
-            )
-            logger.info("verified before it is put in place: %s", parity)
-
         base_dir = self.run.path("export", "retrieval")
         # The run is locked: what lies about here was left by a kill.
         for leftover in base_dir.glob(".partial-*"):
             shutil.rmtree(leftover)
-        return export_saved_model(
-            measure.serving_module(
-                model, encoded, embedded, prepared, self.config.evaluation.top_k
-            ),
+        version, parity = export_model(
+            self.model("pruned"),
+            self.learner.encoded("pruned"),
+            self.prepared,
             base_dir,
-            verify=verify,
-            items=prepared.catalogue.items,
+            top_k=self.config.evaluation.top_k,
         )
+        logger.info("verified before it was put in place: %s", parity)
+        return version
 
     def _keep(
         self,
