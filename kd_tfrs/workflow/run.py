@@ -63,7 +63,12 @@ class Run:
                 f"Received: {self.directory} ({error.strerror}). Choose "
                 "another one."
             ) from None
-        self._claim()
+        try:
+            self._claim()
+        except UserError:
+            # Else the error itself would hold the lock, by its traceback.
+            self._lock.close()
+            raise
         self._log_to_file()
 
     def path(self, *parts: str) -> Path:
