@@ -1,0 +1,236 @@
+"""How much a step of LazyAdam costs beside a step of plain SGD.
+
+Two measures, for a large embedding table of which a step looks up a batch of
+random rows. `training step`: look the rows up, in-batch softmax against as many
+candidates, gradient, update; this is what a user waits for. `update alone`:
+`apply_gradients` with an `IndexedSlices` gradient. SGD writes one table there
+and LazyAdam three, so that the bound holds for the training step.
+
+The optimizers take turns in random order, so that a busy moment of the machine
+hits all of them, and the ratio is one of medians.
+
+    python experiments/benchmarks/lazy_adam.py \
+        --output=experiments/benchmarks/results/lazy_adam
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import kd_tfrs  # noqa: F401  before TensorFlow: it chooses Keras 2
+
+# isort: split
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from kd_tfrs.models import LazyAdam
+
+_ROWS = flags.DEFINE_integer("rows", 1_000_000, "Rows of the table.", 1)
+_DIM = flags.DEFINE_integer("dim", 64, "Width of the table.", 1)
+_BATCH = flags.DEFINE_integer("batch", 1024, "Rows a step looks up.", 1)
+_REPEATS = flags.DEFINE_integer("repeats", 200, "Turns that are measured.", 2)
+_WARMUP = flags.DEFINE_integer("warmup", 20, "Turns that are not.", 1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the rows that are looked up.")
+_LIMIT = flags.DEFINE_float("limit", 1.5, "Ratio that LazyAdam may reach.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Where to write the result, without .json and .md."
+)
+
+Step = Callable[[tf.Tensor, tf.Tensor], object]
+Times = dict[str, list[float]]
+_BASE = "SGD (legacy)"
+_MEASURES = ("training step", "update alone")
+_PACKAGES = ("tensorflow", "tf-keras", "numpy")
+
+
+def make_update(optimizer: tf.keras.optimizers.legacy.Optimizer) -> Step:
+    """The update alone, on a table of its own.
+
+    Args:
+        optimizer: a legacy Keras optimizer.
+
+    Returns:
+        A compiled step from `[batch]` rows and `[batch, dim]` gradients.
+    """
+    table = tf.Variable(tf.random.normal([_ROWS.value, _DIM.value]))
+    # As numbers: asking the variable for its shape would copy the table.
+    shape = tf.constant(table.shape.as_list(), tf.int64)
+
+    @tf.function
+    def step(rows: tf.Tensor, values: tf.Tensor) -> None:
+        gradient = tf.IndexedSlices(values, rows, shape)
+        optimizer.apply_gradients([(gradient, table)])
+
+    return step
+
+
+def make_training(optimizer: tf.keras.optimizers.legacy.Optimizer) -> Step:
+    """A training step, on a table of its own.
+
+    Args:
+        optimizer: a legacy Keras optimizer.
+
+    Returns:
+        A compiled step from `[batch]` rows and `[batch, dim]` candidates.
+    """
+    layer = tf.keras.layers.Embedding(_ROWS.value, _DIM.value)
+    layer.build(None)
+
+    @tf.function
+    def step(rows: tf.Tensor, candidates: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            scores = tf.matmul(layer(rows), candidates, transpose_b=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                tf.range(tf.shape(rows)[0]), scores
+            )
+            loss = tf.reduce_mean(losses)
+        optimizer.minimize(loss, layer.trainable_variables, tape=tape)
+
+    return step
+
+
+def measure(steps: dict[str, Step]) -> Times:
+    """Milliseconds of every turn, the steps one after the other in each."""
+    generator = np.random.default_rng(_SEED.value)
+    times: Times = {name: [] for name in steps}
+    for turn in range(_WARMUP.value + _REPEATS.value):
+        rows = tf.constant(generator.integers(0, _ROWS.value, _BATCH.value))
+        values = tf.constant(
+            generator.normal(size=(_BATCH.value, _DIM.value)), tf.float32
+        )
+        # Nobody always comes after the same neighbour's cache.
+        for name in generator.permutation(list(steps)):
+            start = time.perf_counter()
+            steps[name](rows, values)
+            elapsed = time.perf_counter() - start
+            if turn >= _WARMUP.value:
+                times[name].append(1e3 * elapsed)
+    return times
+
+
+def summarise(times: Times) -> dict[str, dict[str, float]]:
+    """Percentiles of the times, and the ratio of the medians."""
+    base = statistics.median(times[_BASE])
+    rows = {}
+    for name, values in times.items():
+        p50, p95, p99 = np.percentile(values, [50, 95, 99])
+        rows[name] = {
+            "p50_ms": float(p50),
+            "p95_ms": float(p95),
+            "p99_ms": float(p99),
+            "ratio": float(p50 / base),
+        }
+    return rows
+
+
+def environment() -> dict[str, object]:
+    """What it ran on."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
+    }
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = [x.split(":")[1].strip() for x in lines if "model name" in x]
+    return named[0] if named else platform.machine()
+
+
+def to_markdown(result: dict) -> str:
+    """The result as a page."""
+    size = "{rows:,} x {dim} table, {batch:,} rows a step".format(**result)
+    lines = [
+        "# Optimizer step on a large embedding table",
+        "",
+        f"{size}; {result['repeats']} interleaved turns after "
+        f"{result['warmup']} of warm-up.",
+        "",
+        "| measure | optimizer | p50 ms | p95 ms | p99 ms | p50 / SGD's |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {measured} | {name} | {row['p50_ms']:.2f} | {row['p95_ms']:.2f} | "
+        f"{row['p99_ms']:.2f} | {row['ratio']:.2f} |"
+        for measured in _MEASURES
+        for name, row in result[measured].items()
+    ]
+    lines += [
+        "",
+        f"Required: a training step of LazyAdam takes at most "
+        f"{result['limit']} times one of SGD.",
+        "",
+        "Environment:",
+        "",
+        *(f"- {k}: {v}" for k, v in result["environment"].items()),
+        "",
+        "Command:",
+        "",
+        f"    {result['command']}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def optimizers() -> dict[str, tf.keras.optimizers.legacy.Optimizer]:
+    """The optimizers that are compared, new ones."""
+    legacy = tf.keras.optimizers.legacy
+    return {
+        _BASE: legacy.SGD(0.1),
+        "Adagrad (legacy)": legacy.Adagrad(0.1),
+        "LazyAdam": LazyAdam(0.001),
+    }
+
+
+def run() -> dict:
+    """Measures, prints, and writes where `--output` says.
+
+    Returns:
+        The result as it is written to JSON.
+    """
+    names = ("rows", "dim", "batch", "repeats", "warmup", "seed", "limit")
+    result = {name: flags.FLAGS[name].value for name in names}
+    for measured, make in zip(
+        _MEASURES, (make_training, make_update), strict=True
+    ):
+        steps = {name: make(one) for name, one in optimizers().items()}
+        result[measured] = summarise(measure(steps))
+    result["environment"] = environment()
+    result["command"] = "python experiments/benchmarks/lazy_adam.py " + (
+        " ".join(f"--{name}={result[name]}" for name in names)
+    )
+    page = to_markdown(result)
+    print(page)
+    if _OUTPUT.value:
+        path = Path(_OUTPUT.value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".json").write_text(
+            json.dumps(result, indent=1) + "\n"
+        )
+        path.with_suffix(".md").write_text(page)
+    return result
+
+
+def main(argv: list[str]) -> None:
+    """Runs it, and fails when LazyAdam is slower than it may be."""
+    del argv
+    result = run()
+    ratio = result[_MEASURES[0]]["LazyAdam"]["ratio"]
+    if ratio > _LIMIT.value:
+        raise SystemExit(f"LazyAdam takes {ratio:.2f} times SGD's step.")
+
+
+if __name__ == "__main__":
+    app.run(main)
