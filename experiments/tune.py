@@ -43,16 +43,14 @@ GROUPS["Run"] = ["run_dir", "stage", "trials", "warmup_epochs", "seed"]
 # Choices by option; a distilled student's training is searched like the
 # student's own, and what it hears besides.
 TRAINING = {
-    "learning_rate": (0.005, 0.01, 0.02, 0.04),
-    "batch_size": (256, 512, 1024),
+    "learning_rate": (0.01, 0.02, 0.04),
+    "batch_size": (512, 1024),
     "uniform_negatives": (512, 1024, 2048),
     "softmax_temperature": (0.1, 0.12, 0.15, 0.2),
-    "popularity_correction": (0.7, 1.0),
-    "dropout": (0.0, 0.1),
 }
 TEACHER = {
     **TRAINING,
-    "learning_rate": (0.002, 0.003, 0.005, 0.01),
+    "learning_rate": (0.002, 0.005, 0.01),
     "dropout": (0.0, 0.1, 0.3),
 }
 DISTILLATION = {

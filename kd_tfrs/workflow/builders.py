@@ -42,8 +42,32 @@ _LOSSES: dict[str, Callable[[Scheduled], DistillationLoss]] = {
 }
 
 
+def build_optimizer(
+    learning_rate: float, decay: str, num_steps: int
+) -> LazyAdam:
+    """The optimizer of a training.
+
+    Args:
+        learning_rate: step size at the start.
+        decay: "cosine", to zero over `num_steps`, or "constant".
+        num_steps: training steps, at least 1.
+
+    Returns:
+        A LazyAdam.
+    """
+    if decay == "constant":
+        return LazyAdam(learning_rate)
+    schedule = tf.keras.optimizers.schedules.CosineDecay(
+        learning_rate, num_steps
+    )
+    return LazyAdam(schedule)
+
+
 def build_model(
-    encoded: Encoded, towers: TowerOptions, training: TrainOptions
+    encoded: Encoded,
+    towers: TowerOptions,
+    training: TrainOptions,
+    steps_per_epoch: int = 1,
 ) -> RetrievalModel:
     """A retrieval model, ready to train alone.
 
@@ -51,6 +75,7 @@ def build_model(
         encoded: its features.
         towers: its size.
         training: how it will be trained.
+        steps_per_epoch: for the decay of the step size.
 
     Returns:
         A compiled model.
@@ -66,7 +91,13 @@ def build_model(
         temperature=training.softmax_temperature,
         popularity_correction=training.popularity_correction,
     )
-    model.compile(optimizer=LazyAdam(training.learning_rate))
+    model.compile(
+        optimizer=build_optimizer(
+            training.learning_rate,
+            training.decay,
+            training.epochs * steps_per_epoch,
+        )
+    )
     return model
 
 

@@ -106,13 +106,18 @@ class TrainOptions(_Checked):
     """How a model is trained."""
 
     learning_rate: float = _option(0.01, "Step size of LazyAdam.", low=1e-8)
-    epochs: int = _option(40, "Epochs at most.", low=1)
+    decay: str = _option(
+        "constant",
+        "Whether the step size falls to zero over the epochs.",
+        choices=("cosine", "constant"),
+    )
+    epochs: int = _option(20, "Epochs at most.", low=1)
     patience: int = _option(
         10, "Stop after so many epochs without a better validation.", low=1
     )
-    batch_size: int = _option(1024, "Events a step.", low=1)
+    batch_size: int = _option(512, "Events a step.", low=1)
     uniform_negatives: int = _option(
-        512, "Items drawn uniformly beside the in-batch candidates.", low=0
+        256, "Items drawn uniformly beside the in-batch candidates.", low=0
     )
     softmax_temperature: float = _option(
         0.15, "Temperature of the model's own softmax.", low=1e-3

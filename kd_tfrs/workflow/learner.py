@@ -13,10 +13,11 @@ import tensorflow_model_optimization as tfmot
 from kd_tfrs.compression import prunable, pruning_schedule, strip
 from kd_tfrs.distillation import Distiller, Teacher, build_cache
 from kd_tfrs.errors import UserError
-from kd_tfrs.models import LazyAdam, RetrievalModel
+from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
 from kd_tfrs.workflow.builders import (
     build_model,
+    build_optimizer,
     build_teacher,
     build_terms,
     parse_loss,
@@ -72,16 +73,21 @@ class Learner:
             return self._prune(watch)
         options, encoded = self._options(stage), self.encoded(stage)
         teacher = self.teacher() if stage == "distilled" else None
+        batches = self.prepared.batches(encoded, options, self.config.seed)
         self._set_seed(stage)
-        model = build_model(encoded, self._towers(stage), options)
+        model = build_model(
+            encoded, self._towers(stage), options, batches.steps_per_epoch
+        )
         trained, join = model, None
         if teacher is not None:
-            trained = self._distiller(teacher, model, options.learning_rate)
+            trained = self._distiller(teacher, model)
+            # The distilled student learns at its own step size.
+            trained.compile(optimizer=model.optimizer)
             join = trained.join
         progress = self._training(
             stage, trained, model, self.config.evaluation.monitor
         ).fit(
-            self.prepared.batches(encoded, options, self.config.seed),
+            batches,
             self._validate(model, encoded, watch),
             epochs=options.epochs,
             patience=options.patience,
@@ -173,8 +179,14 @@ class Learner:
             prunable(dense.query_tower, schedule),
             prunable(dense.candidate_tower, schedule),
         )
-        rate = pruning.learning_rate or options.learning_rate / 2
-        distiller = self._distiller(teacher, student, rate)
+        distiller = self._distiller(teacher, student)
+        distiller.compile(
+            optimizer=build_optimizer(
+                pruning.learning_rate or options.learning_rate / 2,
+                options.decay,
+                pruning.epochs * batches.steps_per_epoch,
+            )
+        )
         # The last epoch is kept: the best one may not be sparse yet.
         progress = self._training("pruned", distiller, student, None).fit(
             batches,
@@ -191,7 +203,7 @@ class Learner:
         return sparse, progress
 
     def _distiller(
-        self, teacher: Teacher, student: RetrievalModel, learning_rate: float
+        self, teacher: Teacher, student: RetrievalModel
     ) -> Distiller:
         options, training = self.config.distillation, self.config.distilled
         steps = training.epochs * max(
@@ -200,11 +212,9 @@ class Learner:
         terms, weights = build_terms(
             options, steps, self.prepared.catalogue.num_items
         )
-        distiller = Distiller(
+        return Distiller(
             teacher, student, terms, weights, options.student_loss_weight
         )
-        distiller.compile(optimizer=LazyAdam(learning_rate))
-        return distiller
 
     def _training(
         self,
@@ -228,12 +238,10 @@ class Learner:
         self, model: RetrievalModel, encoded: Encoded, watch: Watch | None
     ) -> Callable[[], dict[str, float]]:
         def validate() -> dict[str, float]:
-            embedded = measure.embed(model, encoded, self.prepared)
-            scorer = embedded.scorer(self.prepared)
-            result = self.prepared.validation.evaluate(scorer, fast=True)
+            metrics = measure.validate(model, encoded, self.prepared)
             if watch is not None:
-                watch(result.metrics)
-            return result.metrics
+                watch(metrics)
+            return metrics
 
         return validate
 
