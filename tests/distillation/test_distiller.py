@@ -66,8 +66,11 @@ def student_of(world, **options):
     return world.model(3, temperature=TAU, **options)
 
 
-def compiled(distiller, optimizer=None, **options):
-    distiller.compile(optimizer=optimizer or SGD(0.1), **options)
+def compiled(distiller, optimizer=None, eagerly=True, **options):
+    # A few eager steps are faster than a graph.
+    distiller.compile(
+        optimizer=optimizer or SGD(0.1), run_eagerly=eagerly, **options
+    )
     return distiller
 
 
@@ -186,7 +189,7 @@ def count_calls(model):
 
 def test_the_student_runs_forward_once_a_step(world, teacher):
     student = student_of(world)
-    distiller = compiled(Distiller(teacher, student, TERMS), run_eagerly=True)
+    distiller = compiled(Distiller(teacher, student, TERMS))
     models = (student, student.query_tower, student.candidate_tower)
     noted = [count_calls(model) for model in models]
     fit(distiller, world, steps_per_epoch=3)
@@ -263,9 +266,10 @@ def test_a_student_comes_to_say_what_its_teacher_says(world):
             Term(SoftTargets(), TeacherTopK(k=20, num_queries=64)),
             student_loss_weight=0.0,
         ),
-        LazyAdam(0.05),
+        LazyAdam(0.1),
+        eagerly=False,
     )
-    losses = fit(distiller, world, epochs=10)["soft_targets"]
+    losses = fit(distiller, world, epochs=25)["soft_targets"]
     assert losses[-1] < 0.2 * losses[0]
 
 
@@ -315,6 +319,7 @@ def test_schedules_are_followed_inside_the_graph(world, teacher):
             teacher, student_of(world), SoftTargets(), 0.0, Decay(4.0, 4, 0.0)
         ),
         SGD(0.0),
+        eagerly=False,
     )
     batch = tf.data.Dataset.from_tensors(world.batch()).repeat()
     history = distiller.fit(batch, epochs=5, steps_per_epoch=1, verbose=0)
@@ -376,6 +381,7 @@ def test_regularisation_counts(world, teacher):
 def test_several_steps_an_execution(world, teacher):
     distiller = compiled(
         Distiller(teacher, student_of(world), SoftTargets()),
+        eagerly=False,
         steps_per_execution=2,
     )
     history = fit(distiller, world, epochs=2, steps_per_epoch=4)
@@ -389,7 +395,7 @@ def test_mixed_precision(world, teacher):
         student = student_of(world, hidden_units=(8,))
         distiller = compiled(Distiller(teacher, student, TERMS), LazyAdam(0.01))
         before = weights_of(student)
-        history = fit(distiller, world, epochs=2)
+        history = fit(distiller, world, steps_per_epoch=3)
         embedding = student(world.batch())["query"]["embedding"]
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
