@@ -15,9 +15,9 @@ from kd_tfrs.distillation.losses import (
     SoftTargets,
     TeacherHardLabel,
 )
+from kd_tfrs.distillation.pair_teacher import PairTeacher
 from kd_tfrs.distillation.teachers import (
     EmbeddingTeacher,
-    PairTeacher,
     Teacher,
     TwoTowerTeacher,
 )

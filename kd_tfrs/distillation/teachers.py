@@ -1,20 +1,24 @@
-"""Teachers: live, precomputed or scoring pairs, all with one face."""
+"""Teachers with embeddings, live or precomputed, and what all share."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.data.pipelines import Batch, gather_features
+from kd_tfrs.data.pipelines import Batch
+from kd_tfrs.distillation.inputs import (
+    Inputs,
+    as_tensors,
+    count_rows,
+    embed_rows,
+)
 from kd_tfrs.distillation.knowledge import EmbeddingKnowledge, PairKnowledge
 from kd_tfrs.errors import UserError
 
 Knowledge = EmbeddingKnowledge | PairKnowledge
-Inputs = Mapping[str, np.ndarray] | np.ndarray
 _BLOCK = 4096
 
 
@@ -133,21 +137,23 @@ class TwoTowerTeacher(Teacher):
         temperature: float = 1.0,
         seen: tf.RaggedTensor | None = None,
     ) -> None:
-        super().__init__(_rows(query_inputs), _rows(candidate_inputs), seen)
+        super().__init__(
+            count_rows(query_inputs), count_rows(candidate_inputs), seen
+        )
         self.temperature = _positive_temperature(temperature)
         self._query_model = query_model
         self._candidate_model = candidate_model
-        self._query_inputs = _as_tensors(query_inputs)
-        self._candidate_inputs = _as_tensors(candidate_inputs)
+        self._query_inputs = as_tensors(query_inputs)
+        self._candidate_inputs = as_tensors(candidate_inputs)
         self._all_candidates: tf.Tensor | None = None
 
     def embed_queries(self, rows: tf.Tensor) -> tf.Tensor:
         """Embeddings of user rows, `[batch, dim]`, without gradient."""
-        return _embed(self._query_model, self._query_inputs, rows)
+        return embed_rows(self._query_model, self._query_inputs, rows)
 
     def embed_candidates(self, rows: tf.Tensor) -> tf.Tensor:
         """Embeddings of item rows, `[batch, dim]`, without gradient."""
-        return _embed(self._candidate_model, self._candidate_inputs, rows)
+        return embed_rows(self._candidate_model, self._candidate_inputs, rows)
 
     def knowledge(self, batch: Batch) -> EmbeddingKnowledge:
         """See `Teacher.knowledge`."""
@@ -269,112 +275,6 @@ class EmbeddingTeacher(Teacher):
             tf.gather(rows, query_rows)[:, :k],
             tf.cast(tf.gather(scores, query_rows)[:, :k], tf.float32),
         )
-
-
-class PairTeacher(Teacher):
-    """A teacher that scores pairs: any Keras model or function.
-
-    Args:
-        score: from a dict of `[n, ...]` inputs, the query's and the
-            candidate's merged, to `[n]` or `[n, 1]` logits.
-        query_inputs: arrays `[num_users + 1, ...]` by input name.
-        candidate_inputs: arrays `[num_items, ...]` by input name.
-        seen: see `Teacher`.
-
-    Raises:
-        UserError: an input name stands on both sides.
-
-    Example:
-    ```python
-    teacher = PairTeacher(
-        my_keras_model, {"user_id": user_ids}, {"item_id": item_ids}
-    )
-    ```
-    """
-
-    def __init__(
-        self,
-        score: Callable[[Batch], tf.Tensor],
-        query_inputs: Mapping[str, np.ndarray],
-        candidate_inputs: Mapping[str, np.ndarray],
-        seen: tf.RaggedTensor | None = None,
-    ) -> None:
-        twice = sorted(set(query_inputs) & set(candidate_inputs))
-        if twice:
-            raise UserError(
-                "Query and candidate inputs should have different names. "
-                f"Received: {twice} on both sides. Rename one of each."
-            )
-        super().__init__(_rows(query_inputs), _rows(candidate_inputs), seen)
-        self._score = score
-        self._query_inputs = _as_tensors(query_inputs)
-        self._candidate_inputs = _as_tensors(candidate_inputs)
-
-    def knowledge(self, batch: Batch) -> PairKnowledge:
-        """See `Teacher.knowledge`."""
-        return PairKnowledge(
-            lambda query, candidate: self._score_rows(
-                tf.gather(batch["query_row"], query),
-                tf.gather(batch["candidate_row"], candidate),
-            )
-        )
-
-    def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
-        """See `Teacher.all_scores`."""
-        count = tf.shape(query_rows)[0]
-        scores = self._score_rows(
-            tf.repeat(query_rows, self.num_candidates),
-            tf.tile(tf.range(self.num_candidates), [count]),
-        )
-        return tf.reshape(scores, [count, self.num_candidates])
-
-    def _score_rows(
-        self, query_rows: tf.Tensor, candidate_rows: tf.Tensor
-    ) -> tf.Tensor:
-        inputs = {
-            **gather_features(self._query_inputs, query_rows),
-            **gather_features(self._candidate_inputs, candidate_rows),
-        }
-        scores = _call(self._score, inputs)
-        return tf.stop_gradient(tf.reshape(tf.cast(scores, tf.float32), [-1]))
-
-
-def _rows(inputs: Inputs) -> int:
-    arrays = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    lengths = {len(array) for array in arrays}
-    if len(lengths) != 1:
-        raise UserError(
-            "A teacher's inputs should have one row for each user, or item. "
-            f"Received: arrays of {sorted(lengths)} rows."
-        )
-    return lengths.pop()
-
-
-def _as_tensors(inputs: Inputs) -> dict[str, tf.Tensor] | tf.Tensor:
-    if isinstance(inputs, Mapping):
-        return {name: tf.constant(array) for name, array in inputs.items()}
-    return tf.constant(inputs)
-
-
-def _call(model: Callable, inputs: dict[str, tf.Tensor] | tf.Tensor) -> Any:
-    """Calls a Keras model without dropout, and anything else as it is."""
-    if isinstance(model, tf.keras.Model):
-        return model(inputs, training=False)
-    return model(inputs)
-
-
-def _embed(
-    model: Callable,
-    inputs: dict[str, tf.Tensor] | tf.Tensor,
-    rows: tf.Tensor,
-) -> tf.Tensor:
-    if isinstance(inputs, Mapping):
-        outputs = _call(model, gather_features(inputs, rows))
-    else:
-        outputs = _call(model, tf.gather(inputs, rows))
-    if isinstance(outputs, Mapping):
-        outputs = outputs["embedding"]
-    return tf.stop_gradient(tf.cast(outputs, tf.float32))
 
 
 def _blocks(count: int) -> list[tf.Tensor]:

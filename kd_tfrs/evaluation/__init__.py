@@ -11,11 +11,8 @@ from kd_tfrs.evaluation.plots import plot_curves, plot_stages
 from kd_tfrs.evaluation.protocol import FullRanking, Result
 from kd_tfrs.evaluation.report import stages_markdown, stages_text
 from kd_tfrs.evaluation.sampled import SampledRanking
-from kd_tfrs.evaluation.scorers import (
-    EmbeddingScorer,
-    SavedModelScorer,
-    Scorer,
-)
+from kd_tfrs.evaluation.saved_model_scorer import SavedModelScorer
+from kd_tfrs.evaluation.scorers import EmbeddingScorer, Scorer
 from kd_tfrs.evaluation.significance import (
     PairedTest,
     paired_test,

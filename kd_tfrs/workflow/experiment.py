@@ -30,7 +30,7 @@ from kd_tfrs.workflow.tracking import Tracker
 
 _TESTED = ("ndcg@20", "recall@50")
 _TRAINED = ("teacher", "student", "distilled", "pruned")
-_CURVES = ("loss", "student_loss", "recall@50", "ndcg@20")
+_CURVES = ("recall@50", "ndcg@20")
 Say = Callable[[str], None]
 
 
@@ -288,15 +288,19 @@ def _write(run: Run, chain: Stages, found: dict[str, Any]) -> None:
     run.write_text("stages.md", text + "\n")
     plot_stages(rows, run.path("stages.png"))
     history = {
-        stage: [
-            {k: v for k, v in row.items() if k in ("epoch", *_CURVES)}
-            for row in chain.history(stage)
-        ]
+        stage: [_curve_point(row) for row in chain.history(stage)]
         for stage in _TRAINED
     }
     history = {stage: kept for stage, kept in history.items() if kept}
     if history:
         plot_curves(history, run.path("curves.png"))
+
+
+def _curve_point(epoch: dict[str, float]) -> dict[str, float]:
+    # A model trained alone has its student loss as its only loss.
+    hard = epoch.get("student_loss", epoch["loss"])
+    kept = {name: epoch[name] for name in _CURVES if name in epoch}
+    return {"epoch": epoch["epoch"], "loss on labels": hard, **kept}
 
 
 def check_stages(names: Sequence[str]) -> tuple[str, ...]:

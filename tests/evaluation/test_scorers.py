@@ -7,7 +7,10 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import EmbeddingScorer, PopularityScorer, Scorer
 from kd_tfrs.evaluation import catalogue as catalogue_module
 from kd_tfrs.evaluation.catalogue import top_k
-from kd_tfrs.evaluation.scorers import SavedModelScorer, version_folder
+from kd_tfrs.evaluation.saved_model_scorer import (
+    SavedModelScorer,
+    version_folder,
+)
 
 
 def brute_force(scores, item_ids, k, exclude):

@@ -147,7 +147,7 @@ def test_scorers_agree_with_and_without_exclusions(served, count):
 
 
 def test_more_users_than_a_request_holds(served, monkeypatch):
-    monkeypatch.setattr("kd_tfrs.evaluation.scorers._BATCH", 5)
+    monkeypatch.setattr("kd_tfrs.evaluation.saved_model_scorer._BATCH", 5)
     exclude = [served.items[: i % 3] for i in range(12)]
     expected = served.scorer().recommend(served.users, 4, exclude)
     found = SavedModelScorer(served.path).recommend(served.users, 4, exclude)
