@@ -158,7 +158,8 @@ def run() -> Any:
         trial.set_user_attr("best", progress.history[progress.best_epoch - 1])
         return progress.best
 
-    study.optimize(objective, n_trials=FLAGS.trials - len(study.trials))
+    done = sum(trial.state.is_finished() for trial in study.trials)
+    study.optimize(objective, n_trials=max(0, FLAGS.trials - done))
     _report(study, stage, flat, directory)
     return study
 
