@@ -32,6 +32,7 @@ _ROOMS = {
     ),
     "kd_tfrs.evaluation": ("SavedModelScorer",),
     "kd_tfrs.errors": ("UserError",),
+    "kd_tfrs.workflow.config": ("TowerOptions", "TrainOptions"),
     "kd_tfrs.workflow.exporting": ("export_model",),
     "kd_tfrs.workflow.fitting": ("fit",),
     "kd_tfrs.workflow.prepare": ("prepare_interactions",),
