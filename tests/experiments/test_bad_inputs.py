@@ -299,16 +299,18 @@ def test_run_dir_with_damaged_weights(mistake, claimed):
     assert "--run_dir" in err
 
 
-def test_wandb_without_login(mistake, tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
+def test_wandb_that_refuses(mistake, tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+
+    def refuse(**_):
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(wandb, "init", refuse)
     err = mistake(
         distill, f"--run_dir={tmp_path / 'run'}", "--wandb_project=mine"
     )
     assert "--wandb_project" in err
+    assert "No API key" in err
     assert "WANDB_MODE=offline" in err
 
 

@@ -113,10 +113,10 @@ def test_damaged_files_are_named(run):
     run.save_weights("student", [np.zeros(9)])
     path = run.directory / "weights" / "student.npz"
     path.write_bytes(path.read_bytes()[:30])
-    with pytest.raises(UserError, match="student.npz"):
+    with pytest.raises(UserError, match=r"student\.npz"):
         run.load_weights("student")
     (run.directory / "stages.json").write_text('{"a": ')
-    with pytest.raises(UserError, match="stages.json"):
+    with pytest.raises(UserError, match=r"stages\.json"):
         run.read_json("stages.json")
 
 

@@ -1,0 +1,118 @@
+"""kill -9 at any time, the same command again, the same result."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+# What appears in the run folder when a phase has begun, and what only its
+# end leaves there.
+PHASES = {
+    "teacher": ("training/teacher/checkpoints/checkpoint", "weights/teacher*"),
+    "cache": ("knowledge/manifest.json", "knowledge/queries-*"),
+    "distilled": (
+        "training/distilled/checkpoints/checkpoint",
+        "weights/distilled*",
+    ),
+    "pruned": ("training/pruned/checkpoints/checkpoint", "weights/pruned*"),
+    "export": ("export/retrieval/.partial-*", "export/retrieval/1"),
+}
+EPOCHS = {"teacher_epochs": 3, "distilled_epochs": 3, "pruning_epochs": 2}
+# Enough for one kill, and not more of a graph than it takes.
+SHORT = [
+    "--stages=distilled",
+    "--teacher_epochs=1",
+    "--teacher_features=ids",
+    "--student_features=ids",
+]
+TIMEOUT_SECONDS = 300
+
+
+@pytest.fixture
+def command(scripts, tiny_flags):
+    def build(run_dir, *more):
+        script = str(scripts / "distill.py")
+        flags = tiny_flags(run_dir=run_dir, **EPOCHS, eval_baselines=False)
+        return [sys.executable, script, *flags, *more]
+
+    return build
+
+
+def finish(command):
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def kill_in(phase, command, run_dir):
+    """Starts a run and kills it as soon as a phase has begun."""
+    begun, over = PHASES[phase]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not any(run_dir.glob(begun)):
+            assert process.poll() is None, f"over before {phase} began"
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert not any(run_dir.glob(over)), f"{phase} was over too soon"
+
+
+def results(run_dir):
+    """Test metrics and weights of all stages."""
+    found = json.loads((run_dir / "metrics.json").read_text())
+    metrics = {row["stage"]: row["metrics"] for row in found["stages"]}
+    weights = {}
+    for path in sorted((run_dir / "weights").glob("*.npz")):
+        with np.load(path) as arrays:
+            weights[path.stem] = dict(arrays)
+    return metrics, weights
+
+
+def assert_same_results(one, other):
+    (metrics, weights), (other_metrics, other_weights) = map(
+        results, (one, other)
+    )
+    assert metrics == other_metrics
+    assert weights.keys() == other_weights.keys()
+    for stage, arrays in weights.items():
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(
+                array, other_weights[stage][name], err_msg=f"{stage} {name}"
+            )
+
+
+def test_a_kill_in_distillation_changes_nothing(tmp_path, command):
+    killed, unbroken = tmp_path / "killed", tmp_path / "unbroken"
+    # Side by side, since a good part of each is waiting.
+    with subprocess.Popen(
+        command(unbroken, *SHORT),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as other:
+        kill_in("distilled", command(killed, *SHORT), killed)
+        finish(command(killed, *SHORT))
+        assert other.wait(TIMEOUT_SECONDS) == 0
+    assert_same_results(killed, unbroken)
+    assert "distilled goes on after epoch" in (killed / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_five_kills_change_nothing(tmp_path, command):
+    killed, unbroken = tmp_path / "killed", tmp_path / "unbroken"
+    for phase in PHASES:
+        kill_in(phase, command(killed), killed)
+    finish(command(killed))
+    finish(command(unbroken))
+    assert_same_results(killed, unbroken)
+    versions = sorted(p.name for p in (killed / "export/retrieval").iterdir())
+    assert versions == ["1"]

@@ -1,0 +1,128 @@
+"""Training in a room of its own: epochs, patience, and going on."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kd_tfrs.models import LazyAdam
+from kd_tfrs.testing import tiny_world
+from kd_tfrs.workflow.training import Training, get_weights
+
+
+class KilledError(Exception):
+    """Stands for kill -9: nothing after it is done."""
+
+
+@pytest.fixture(scope="module")
+def world():
+    return tiny_world()
+
+
+class Fit:
+    """One training of a tiny model with dropout, in a folder."""
+
+    def __init__(self, world, directory, monitor="ndcg@20", every=1):
+        tf.keras.utils.set_random_seed(5)
+        self.world = world
+        self.asked = []
+        self.model = world.model(dropout=0.5)
+        # Eagerly: tracing a graph would take longer than the training.
+        self.model.compile(optimizer=LazyAdam(0.05), run_eagerly=True)
+        directory.mkdir(exist_ok=True)
+        self.directory = directory
+        self.training = Training(
+            self.model, self.model, directory, monitor, "tiny", every
+        )
+
+    def run(self, values, epochs=4, patience=9):
+        """`values` are what the validations say, or a `KilledError`."""
+        told = iter(values)
+
+        def validate():
+            value = next(told)
+            if value is KilledError:
+                raise KilledError
+            self.asked.append(self.training.progress.epoch + 1)
+            return {"ndcg@20": value}
+
+        return self.training.fit(
+            self.world.batches(seed=1),
+            validate,
+            epochs=epochs,
+            patience=patience,
+        )
+
+
+RISING = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+
+
+def losses(progress):
+    return [row["loss"] for row in progress.history]
+
+
+def test_a_killed_training_goes_on_as_if_it_were_not(world, tmp_path):
+    done = 2
+    unbroken = Fit(world, tmp_path / "unbroken")
+    whole = unbroken.run(RISING)
+    with pytest.raises(KilledError):
+        Fit(world, tmp_path / "killed").run((*RISING[:done], KilledError))
+    again = Fit(world, tmp_path / "killed")
+    rest = again.run(RISING[done:])
+    assert again.asked == list(range(done + 1, 5))
+    assert losses(rest) == losses(whole)
+    for mine, theirs in zip(
+        get_weights(again.model), get_weights(unbroken.model), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_best_epoch_is_kept(world, tmp_path):
+    fit = Fit(world, tmp_path / "run")
+    seen = []
+
+    def values():
+        for value in (0.1, 0.4, 0.3, 0.2):
+            seen.append(get_weights(fit.model))
+            yield value
+
+    progress = fit.run(values())
+    assert progress.best_epoch == 2
+    assert progress.best == 0.4
+    for kept, best in zip(get_weights(fit.model), seen[1], strict=True):
+        np.testing.assert_array_equal(kept, best)
+    assert [p.name for p in fit.directory.glob("best-*")] == ["best-00002.npz"]
+
+
+def test_without_a_monitor_the_last_epoch_is_kept(world, tmp_path):
+    fit = Fit(world, tmp_path / "run", monitor=None)
+    progress = fit.run((0.4, 0.3, 0.2, 0.1))
+    assert progress.best_epoch == progress.epoch == 4
+    assert not list(fit.directory.glob("best-*"))
+
+
+def test_patience_ends_it_and_again_after_a_kill(world, tmp_path):
+    values = (0.1, 0.3, 0.2, 0.2)
+    first = Fit(world, tmp_path / "run").run(values, epochs=9, patience=2)
+    assert first.epoch == 4
+    assert first.best_epoch == 2
+    again = Fit(world, tmp_path / "run")
+    progress = again.run((), epochs=9, patience=2)
+    assert progress.epoch == 4
+    assert not again.asked
+
+
+def test_validate_every_asks_then_and_at_the_last(world, tmp_path):
+    fit = Fit(world, tmp_path / "run", every=2)
+    progress = fit.run(RISING, epochs=5)
+    assert fit.asked == [2, 4, 5]
+    validated = [r["epoch"] for r in progress.history if "ndcg@20" in r]
+    assert validated == [2, 4, 5]
+    assert len(progress.history) == 5
+    assert progress.best_epoch == 5
+    (path,) = (fit.directory / "tensorboard").glob("events.out.tfevents.*")
+    tags = {
+        value.tag
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+    assert {"loss", "ndcg@20"} <= tags
