@@ -67,7 +67,7 @@ def build_model(
     encoded: Encoded,
     towers: TowerOptions,
     training: TrainOptions,
-    steps_per_epoch: int = 1,
+    steps_per_epoch: int,
 ) -> RetrievalModel:
     """A retrieval model, ready to train alone.
 

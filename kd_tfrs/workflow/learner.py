@@ -118,7 +118,10 @@ class Learner:
                 f"weights of it in {self.run.directory}."
             )
         model = build_model(
-            self.encoded(stage), self._towers(stage), self._options(stage)
+            self.encoded(stage),
+            self._towers(stage),
+            self._options(stage),
+            steps_per_epoch=1,  # it is not trained any more
         )
         set_weights(model, weights)
         return model

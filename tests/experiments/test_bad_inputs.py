@@ -258,6 +258,7 @@ def test_run_dir_that_is_a_file(mistake, tmp_path):
 
 def test_run_dir_of_other_flags(mistake, claimed):
     run = claimed(seed=3)
+    run.check_data("0" * 64)
     run.close()
     err = mistake(distill, f"--run_dir={run.directory}", "--seed=4")
     assert "--seed was 3, now 4" in err
