@@ -29,6 +29,7 @@ _PACKAGES = (
     "pandas",
 )
 _FLAGS = "flags.json"
+_BARE = {_FLAGS, "environment.json", "log.txt", ".lock"}
 
 
 class Run:
@@ -155,7 +156,7 @@ class Run:
             ) from None
         asked = json.loads(json.dumps(self.config.flat()))
         found = self.read_json(_FLAGS)
-        if found is None:
+        if found is None or self._is_bare():
             self.write_json(_FLAGS, asked)
             self.write_json("environment.json", environment())
             return
@@ -170,6 +171,10 @@ class Run:
                 f"`--run_dir` {self.directory} was made by other flags: "
                 f"{differences}. Use these flags again, or another folder."
             )
+
+    def _is_bare(self) -> bool:
+        """Whether nothing was made, as when the data could not be read."""
+        return {path.name for path in self.directory.iterdir()} <= _BARE
 
     def _log_to_file(self) -> None:
         # Only the last run of a process writes: seeds come one by one.

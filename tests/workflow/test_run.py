@@ -37,7 +37,15 @@ def test_the_same_flags_take_it_up_again(run):
     again.close()
 
 
+def test_a_run_that_made_nothing_yields_to_other_flags(run):
+    run.close()
+    other = Run(run.directory, Config(seed=2))
+    assert other.read_json("flags.json")["seed"] == 2
+    other.close()
+
+
 def test_other_flags_are_refused_with_the_difference(run):
+    run.check_data("a" * 64)
     run.close()
     other = Config.from_flat({"seed": 2, "teacher_epochs": 3})
     with pytest.raises(UserError) as error:
@@ -50,6 +58,7 @@ def test_other_flags_are_refused_with_the_difference(run):
 
 
 def test_a_refused_run_holds_no_lock(run):
+    run.check_data("a" * 64)
     run.close()
     with pytest.raises(UserError):
         Run(run.directory, Config(seed=2))
