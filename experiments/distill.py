@@ -64,23 +64,15 @@ def run() -> dict[str, Any]:
     """Does what the flags say; returns what metrics.json holds."""
     config = console.config_from_flags()
     with console.quiet_imports():
-        from kd_tfrs.workflow import experiment, tracking
+        from kd_tfrs.workflow import experiment
     logging.getLogger("kd_tfrs").propagate = False
     stages = experiment.check_stages(FLAGS.stages)
     run_dir = Path(FLAGS.run_dir or default_run_dir(config))
-    tracker = None
-    if FLAGS.wandb_project:
-        tracker = tracking.Tracker(FLAGS.wandb_project, run_dir, config)
+    options = {"stages": stages, "wandb_project": FLAGS.wandb_project}
     if FLAGS.seeds > 1:
-        found = experiment.run_seeds(
-            config, run_dir, FLAGS.seeds, tracker=tracker, stages=stages
-        )
+        found = experiment.run_seeds(config, run_dir, FLAGS.seeds, **options)
     else:
-        found = experiment.run_experiment(
-            config, run_dir, tracker=tracker, stages=stages
-        )
-    if tracker is not None:
-        tracker.close()
+        found = experiment.run_experiment(config, run_dir, **options)
     print(f"Everything is in {run_dir}; look at stages.md and stages.png.")
     return found
 

@@ -38,7 +38,7 @@ def run_experiment(
     config: Config,
     run_dir: str | os.PathLike,
     *,
-    tracker: Tracker | None = None,
+    wandb_project: str | None = None,
     stages: Sequence[str] = STAGES,
     say: Say = print,
 ) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def run_experiment(
     Args:
         config: what to run.
         run_dir: where everything is kept; a run that was stopped goes on.
-        tracker: logs to Weights & Biases as well.
+        wandb_project: log to this Weights & Biases project as well.
         stages: which stages to run; what they need runs too.
         say: prints a line for a person.
 
@@ -66,19 +66,29 @@ def run_experiment(
     run = Run(run_dir, config)
     # Closed whatever happens: a notebook may go on in the same process.
     with contextlib.closing(run):
-        return _run(run, stages, tracker, say)
+        chain = Stages(run)
+        say(f"{chain.prepared.interactions.name}: {chain.prepared.split}")
+        _run_stages(chain, stages, wandb_project)
+        return _report(chain, say)
 
 
-def _run(
-    run: Run, stages: Sequence[str], tracker: Tracker | None, say: Say
-) -> dict[str, Any]:
-    config, chain = run.config, Stages(run)
-    say(f"{chain.prepared.interactions.name}: {chain.prepared.split}")
-    rows = []
-    for stage in stages:
-        rows.append(chain.result(stage))
-        if tracker is not None:
-            tracker.log_stage(rows[-1], chain.history(stage))
+def _run_stages(
+    chain: Stages, stages: Sequence[str], wandb_project: str | None
+) -> None:
+    if wandb_project is None:
+        for stage in stages:
+            chain.result(stage)
+        return
+    tracker = Tracker(wandb_project, chain.run.directory, chain.config)
+    with contextlib.closing(tracker):
+        for stage in stages:
+            tracker.log_stage(chain.result(stage), chain.history(stage))
+
+
+def _report(chain: Stages, say: Say) -> dict[str, Any]:
+    """Writes down all that is in the folder, whoever asked for it."""
+    run, config = chain.run, chain.config
+    rows = [chain.result(stage) for stage in STAGES if chain.is_done(stage)]
     found = {
         "dataset": config.data.dataset,
         "seed": config.seed,
@@ -87,7 +97,7 @@ def _run(
         "data_fingerprint": run.read_json("data.json")["fingerprint"],
         "stages": rows,
         "baselines": _baselines(chain, config),
-        "significance": _significance(chain, stages),
+        "significance": _significance(chain),
     }
     _write(run, chain, found)
     run.write_json("metrics.json", found)
@@ -103,7 +113,7 @@ def run_seeds(
     run_dir: str | os.PathLike,
     num_seeds: int,
     *,
-    tracker: Tracker | None = None,
+    wandb_project: str | None = None,
     stages: Sequence[str] = STAGES,
     say: Say = print,
 ) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def run_seeds(
         config: of the first seed.
         run_dir: holds a run folder a seed, and the summary.
         num_seeds: at least 2.
-        tracker: see `run_experiment`.
+        wandb_project: see `run_experiment`; a W&B run a seed.
         stages: see `run_experiment`.
         say: prints a line for a person.
 
@@ -129,7 +139,7 @@ def run_seeds(
             run_experiment(
                 dataclasses.replace(config, seed=seed),
                 run_dir / f"seed-{seed}",
-                tracker=tracker,
+                wandb_project=wandb_project,
                 stages=stages,
                 say=say,
             )
@@ -256,10 +266,8 @@ def _baselines(chain: Stages, config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def _significance(
-    chain: Stages, stages: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    if not {"student", "distilled"} <= set(stages):
+def _significance(chain: Stages) -> dict[str, dict[str, Any]]:
+    if not (chain.is_done("student") and chain.is_done("distilled")):
         return {}
     alone, distilled = chain.per_user("student"), chain.per_user("distilled")
     tests = {n: paired_test(alone[n], distilled[n]) for n in _TESTED}

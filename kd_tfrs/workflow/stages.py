@@ -79,6 +79,10 @@ class Stages:
         row["train_seconds"] = progress.seconds
         return self._keep(row, per_user, progress.history)
 
+    def is_done(self, stage: str) -> bool:
+        """Whether a stage's result is in the folder."""
+        return (self.run.directory / "stages" / f"{stage}.json").exists()
+
     def model(self, stage: str) -> RetrievalModel:
         """The trained model of a stage, with its weights."""
         self.result(stage)
