@@ -32,6 +32,7 @@ RESULTS = Path(__file__).parent / "results"
 KEPT = (
     "metrics.json",
     "stages.md",
+    "stages.txt",
     "stages.png",
     "curves.png",
     "log.txt",

@@ -101,8 +101,9 @@ def _report(chain: Stages, say: Say) -> dict[str, Any]:
     }
     _write(run, chain, found)
     run.write_json("metrics.json", found)
-    say("")
-    say(stages_text([*found["baselines"], *rows]))
+    table = stages_text([*found["baselines"], *rows])
+    run.write_text("stages.txt", table)
+    say(f"\n{table}")
     for name, line in found["significance"].items():
         say(f"{name}, distilled against student alone: {line['text']}")
     return found

@@ -82,3 +82,12 @@ def test_limits_name_the_field_in_python():
         TowerOptions(embedding_dim=0)
     with pytest.raises(UserError, match="`losses`"):
         DistillationOptions(losses=())
+
+
+def test_the_default_sizes_are_the_presets():
+    # `config` may not import TensorFlow, which the presets do.
+    from kd_tfrs.models import STUDENT, TEACHER
+
+    config = Config()
+    assert config.teacher_towers.embedding_dim == TEACHER.embedding_dim
+    assert config.student_towers.embedding_dim == STUDENT.embedding_dim
