@@ -113,7 +113,7 @@ class TrainOptions(_Checked):
     )
     epochs: int = _option(20, "Epochs at most.", low=1)
     patience: int = _option(
-        10, "Stop after so many epochs without a better validation.", low=1
+        6, "Stop after so many epochs without a better validation.", low=1
     )
     batch_size: int = _option(512, "Events a step.", low=1)
     uniform_negatives: int = _option(
