@@ -334,7 +334,7 @@ def export_dir(tmp_path_factory):
     config = Config(data=DataConfig(num_events=300))
     prepared = prepare(config.data, config.evaluation, 0)
     encoded = prepared.encode(config.student_towers)
-    model = build_model(encoded, config.student_towers, config.student)
+    model = build_model(encoded, config.student_towers, config.student, 1)
     embedded = measure.embed(model, encoded, prepared)
     module = measure.serving_module(model, encoded, embedded, prepared, 10)
     base = tmp_path_factory.mktemp("export") / "retrieval"
