@@ -52,12 +52,12 @@ def call_model(
     return model(inputs)
 
 
-def embed_rows(
+def run_rows(
     model: Callable,
     inputs: dict[str, tf.Tensor] | tf.Tensor,
     rows: tf.Tensor,
-) -> tf.Tensor:
-    """Embeddings of some rows, float32 and without gradient.
+) -> Mapping[str, tf.Tensor]:
+    """Named outputs of a tower for some rows.
 
     Args:
         model: see `TwoTowerTeacher`.
@@ -65,12 +65,13 @@ def embed_rows(
         rows: `[batch]` rows.
 
     Returns:
-        `[batch, dim]`.
+        `[batch, width]` by name; `embedding` alone where the model returns
+        one tensor.
     """
     if isinstance(inputs, Mapping):
         outputs = call_model(model, gather_features(inputs, rows))
     else:
         outputs = call_model(model, tf.gather(inputs, rows))
     if isinstance(outputs, Mapping):
-        outputs = outputs["embedding"]
-    return tf.stop_gradient(tf.cast(outputs, tf.float32))
+        return outputs
+    return {"embedding": outputs}

@@ -10,7 +10,7 @@ from kd_tfrs.distillation import (
     TeacherTopK,
     TwoTowerTeacher,
 )
-from kd_tfrs.distillation.teachers import mask_seen
+from kd_tfrs.distillation.teachers import mask_seen, transpose_seen
 from kd_tfrs.errors import UserError
 from kd_tfrs.testing import tiny_world
 
@@ -217,6 +217,133 @@ def test_lists_may_be_any_integers(world):
     world.batch(lambda b, seed: TeacherTopK(2).join(b, seed, teacher))
 
 
+def hidden_of(model, world):
+    return {
+        "query": {"hidden_0": model.query_tower(world.query_tables)},
+        "candidate": {
+            "hidden_0": model.candidate_tower(world.candidate_tables)
+        },
+    }
+
+
+def test_named_outputs(world, model, embeddings):
+    outputs = hidden_of(model, world)
+    hidden = {
+        side: {"hidden_0": x["hidden_0"]["hidden_0"].numpy()}
+        for side, x in outputs.items()
+    }
+    live = TwoTowerTeacher(
+        model.query_tower,
+        model.candidate_tower,
+        world.query_tables,
+        world.candidate_tables,
+        TAU,
+    )
+    half = {
+        side: {k: v.astype(np.float16) for k, v in x.items()}
+        for side, x in hidden.items()
+    }
+    known = EmbeddingTeacher(*embeddings, TAU, hidden=half)
+    rows = tf.constant([5, 0, 5])
+    for side, vectors in zip(("query", "candidate"), embeddings, strict=True):
+        for teacher, atol in ((live, 1e-5), (known, 2e-3)):
+            assert teacher.width(side) == 6
+            assert teacher.width(side, "hidden_0") == 8
+            found = tf.function(teacher.features)(side, rows, "hidden_0")
+            assert found.dtype == tf.float32
+            np.testing.assert_allclose(
+                found, hidden[side]["hidden_0"][rows.numpy()], atol=atol
+            )
+            np.testing.assert_allclose(
+                teacher.features(side, rows), vectors[rows.numpy()], atol=1e-5
+            )
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(live.features("query", rows, "hidden_0"))
+    assert tape.gradient(total, model.query_tower.trainable_variables)[0] is (
+        None
+    )
+
+
+def test_reversed_asks_for_an_items_best_users(world, model, embeddings):
+    seen = world.seen()
+    teachers = (
+        TwoTowerTeacher(
+            model.query_tower,
+            model.candidate_tower,
+            world.query_tables,
+            world.candidate_tables,
+            TAU,
+            seen,
+        ),
+        EmbeddingTeacher(*embeddings, TAU, seen=seen),
+    )
+    for teacher in teachers:
+        other = teacher.reversed()
+        assert (other.num_queries, other.num_candidates) == (20, 13)
+        assert (teacher.first_query, teacher.first_candidate) == (1, 0)
+        assert (other.first_query, other.first_candidate) == (0, 1)
+        users, scores = other.top_k(tf.range(20), 13)
+        for item in range(20):
+            wanted = embeddings[0] @ embeddings[1][item] / TAU
+            gone = set(world.user_rows[world.item_rows == item]) | {0}
+            left = np.isfinite(scores[item])
+            assert set(users[item].numpy()[~left]) == gone
+            np.testing.assert_allclose(
+                scores[item].numpy()[left],
+                np.sort(np.delete(wanted, sorted(gone)))[::-1],
+                rtol=1e-4,
+                atol=1e-5,
+            )
+        # And back again.
+        back = other.reversed()
+        assert (back.first_query, back.first_candidate) == (1, 0)
+        for x, y in zip(
+            back.top_k(tf.range(13), 20),
+            teacher.top_k(tf.range(13), 20),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_reversed_keeps_cached_lists_and_outputs():
+    rng = np.random.default_rng(0)
+    users = rng.normal(size=(4, 2)).astype(np.float32)
+    items = rng.normal(size=(5, 2)).astype(np.float32)
+    hidden = {"query": {"h": users[:, :1]}, "candidate": {"h": items}}
+    item_lists = np.full((5, 2), 3), np.full((5, 2), 9.0)
+    lists = np.full((4, 1), 2), np.full((4, 1), 7.0)
+    teacher = EmbeddingTeacher(
+        users, items, lists=lists, hidden=hidden, item_lists=item_lists
+    )
+    other = teacher.reversed()
+    assert other.width("query", "h") == 2
+    assert other.width("candidate", "h") == 1
+    np.testing.assert_array_equal(other.top_k(tf.constant([1]), 2)[1], [[9, 9]])
+    np.testing.assert_array_equal(
+        other.reversed().top_k(tf.constant([1]), 1)[0], [[2]]
+    )
+    with pytest.raises(UserError, match="item_lists=True"):
+        EmbeddingTeacher(users, items, lists=lists).reversed()
+
+
+def test_transpose_seen():
+    seen = tf.ragged.constant([[2, 0], [], [0]], dtype=tf.int32)
+    assert transpose_seen(seen, 4).to_list() == [[0, 2], [], [0], []]
+    assert transpose_seen(seen, 4).dtype == tf.int32
+    assert transpose_seen(None, 4) is None
+
+
+def test_teachers_without_towers_say_so():
+    teacher = PairTeacher(len, {"u": np.ones(2)}, {"i": np.ones(2)})
+    for ask in (
+        lambda: teacher.features("query", tf.constant([0])),
+        lambda: teacher.width("query"),
+        teacher.reversed,
+    ):
+        with pytest.raises(UserError, match="Take a TwoTowerTeacher"):
+            ask()
+
+
 def test_mistakes_are_told():
     two, three = np.ones((2, 1)), np.ones((3, 1))
     lists = (np.zeros((2, 1)), np.zeros((2, 1)))
@@ -231,6 +358,27 @@ def test_mistakes_are_told():
         ).top_k(query, 2),
         "`seen` should be left out": lambda: EmbeddingTeacher(
             two, three, lists=lists, seen=seen
+        ),
+        "`output` should be one": lambda: EmbeddingTeacher(two, three).features(
+            "query", query, "hidden_0"
+        ),
+        "has: embedding. Received: `output` = 'x'": lambda: TwoTowerTeacher(
+            tf.identity, tf.identity, two, three
+        ).features("query", query, "x"),
+        "`side` should be query or": lambda: EmbeddingTeacher(two, three).width(
+            "user"
+        ),
+        "`side` should be query": lambda: TwoTowerTeacher(
+            tf.identity, tf.identity, two, three
+        ).features("item", query),
+        "`hidden` should have the keys": lambda: EmbeddingTeacher(
+            two, three, hidden={"user": {}}
+        ),
+        "a row for each of 2": lambda: EmbeddingTeacher(
+            two, three, hidden={"query": {"h": three}}
+        ),
+        "`item_lists` should be rows": lambda: EmbeddingTeacher(
+            two, three, item_lists=lists
         ),
         "`temperature` should be positive": lambda: EmbeddingTeacher(
             two, three, temperature=0.0

@@ -1,0 +1,21 @@
+"""Teachers: what all share, and those that have embeddings."""
+
+from kd_tfrs.distillation.teachers.base import (
+    Knowledge,
+    Side,
+    Teacher,
+    mask_seen,
+    transpose_seen,
+)
+from kd_tfrs.distillation.teachers.embedding import EmbeddingTeacher
+from kd_tfrs.distillation.teachers.two_tower import TwoTowerTeacher
+
+__all__ = [
+    "EmbeddingTeacher",
+    "Knowledge",
+    "Side",
+    "Teacher",
+    "TwoTowerTeacher",
+    "mask_seen",
+    "transpose_seen",
+]
