@@ -1,8 +1,10 @@
 """Distillation: teachers, losses, where they listen, and the Distiller."""
 
+from kd_tfrs.distillation.balance import GradientNormBalance
 from kd_tfrs.distillation.cache import build_cache, load_cache
-from kd_tfrs.distillation.distiller import Distiller, Term
+from kd_tfrs.distillation.distiller import Distiller
 from kd_tfrs.distillation.listeners import (
+    Features,
     InBatch,
     Listener,
     Sampled,
@@ -10,6 +12,8 @@ from kd_tfrs.distillation.listeners import (
 )
 from kd_tfrs.distillation.losses import (
     DistillationLoss,
+    FeatureLoss,
+    Heard,
     ScoreRegression,
     SoftLabelLikelihood,
     SoftTargets,
@@ -21,11 +25,16 @@ from kd_tfrs.distillation.teachers import (
     Teacher,
     TwoTowerTeacher,
 )
+from kd_tfrs.distillation.terms import Term
 
 __all__ = [
     "DistillationLoss",
     "Distiller",
     "EmbeddingTeacher",
+    "FeatureLoss",
+    "Features",
+    "GradientNormBalance",
+    "Heard",
     "InBatch",
     "Listener",
     "PairTeacher",

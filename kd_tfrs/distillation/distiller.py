@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
 from kd_tfrs.data.pipelines import Batch
 from kd_tfrs.distillation import schedules
-from kd_tfrs.distillation.knowledge import EmbeddingKnowledge
-from kd_tfrs.distillation.listeners import InBatch, Listener
-from kd_tfrs.distillation.losses import DistillationLoss
+from kd_tfrs.distillation.balance import GradientNormBalance
+from kd_tfrs.distillation.listeners import Listener
+from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
 from kd_tfrs.distillation.teachers import Teacher
+from kd_tfrs.distillation.terms import (
+    Hearing,
+    Term,
+    as_terms,
+    build_features,
+    term_names,
+)
 from kd_tfrs.errors import UserError
 
 _OWN_NAMES = ("loss", "student_loss")
-
-
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """A distillation loss and where it listens.
-
-    Args:
-        loss: compares teacher and student.
-        over: the candidates they are compared on; the batch's by default.
-    """
-
-    loss: DistillationLoss
-    over: Listener = dataclasses.field(default_factory=InBatch)
 
 
 class Distiller(tf.keras.Model):
@@ -46,11 +40,15 @@ class Distiller(tf.keras.Model):
         student: a `RetrievalModel`, or any model with the same `call`,
             `task_loss` and `temperature`.
         distillation_losses: a `DistillationLoss` or a `Term`, or a sequence
-            of them; a bare loss listens to the batch's candidates.
+            of them; a bare loss listens to the batch's candidates. Layers
+            that a loss brings are trained with the student; a discriminator
+            is trained against it, once a step, after it.
         distillation_loss_weights: $w_i$, one for each loss; numbers or Keras
             schedules. When `None`, they share `1 - student_loss_weight`,
             which then has to be positive.
         student_loss_weight: $\lambda$, a number of at least 0 or a schedule.
+        balance: multiplies the $w_i$ so that gradients keep a proportion, or
+            `None`.
         name: name of the model.
 
     Raises:
@@ -78,11 +76,12 @@ class Distiller(tf.keras.Model):
         student: tf.keras.Model,
         distillation_losses: DistillationLoss
         | Term
-        | Sequence[DistillationLoss | Term],
+        | Sequence[DistillationLoss | FeatureLoss | Term],
         distillation_loss_weights: schedules.Scheduled
         | Sequence[schedules.Scheduled]
         | None = None,
         student_loss_weight: schedules.Scheduled = 0.5,
+        balance: GradientNormBalance | None = None,
         name: str = "distiller",
     ) -> None:
         super().__init__(name=name)
@@ -92,14 +91,23 @@ class Distiller(tf.keras.Model):
             "student_loss_weight", student_loss_weight, 0.0
         )
         # Behind a plain object, so that Keras neither trains nor saves it.
-        self._terms = _Untracked(_as_terms(distillation_losses))
+        self._terms = _Untracked(as_terms(distillation_losses, teacher))
         self._teacher = _Untracked(teacher)
+        for term in self._terms.value:
+            build_features(term, student)
+        if balance is not None:
+            balance.build(len(self._terms.value))
+        self.balance = balance
+        self.learned = _learned(self._terms.value, balance)
         self._weights = _Untracked(
             self._check_weights(distillation_loss_weights)
         )
         self._means = {
             name: tf.keras.metrics.Mean(name=name)
-            for name in (*_OWN_NAMES, *self._term_names())
+            for name in (
+                *_OWN_NAMES,
+                *term_names(self._terms.value, _OWN_NAMES),
+            )
         }
 
     @property
@@ -122,8 +130,8 @@ class Distiller(tf.keras.Model):
         Returns:
             The batch with more rows.
         """
-        for listener in self._listeners():
-            rows = listener.join(rows, seed, self.teacher)
+        for listener, teacher in self._listeners():
+            rows = listener.join(rows, seed, teacher)
         return rows
 
     def call(self, batch: Batch, training: bool = False) -> dict:
@@ -132,63 +140,79 @@ class Distiller(tf.keras.Model):
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One step of training."""
-        with tf.GradientTape() as tape:
-            total, parts = self._total_and_parts(batch, training=True)
+        # More than one gradient is taken only where losses are balanced.
+        with tf.GradientTape(persistent=self.balance is not None) as tape:
+            outputs, hearing, parts = self._parts(batch, training=True)
+            total = self._total(parts, self._factors(tape, outputs, parts))
         self.optimizer.minimize(
-            total, self.student.trainable_variables, tape=tape
+            total,
+            [
+                *self.student.trainable_variables,
+                *_variables(t.loss.learned for t in self._terms.value),
+            ],
+            tape=tape,
         )
+        self._train_opponents(hearing)
         return self._log(batch, total, parts)
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The same losses without training."""
-        return self._log(batch, *self._total_and_parts(batch, training=False))
+        _, _, parts = self._parts(batch, training=False)
+        ones = [1.0] * len(self._terms.value)
+        return self._log(batch, self._total(parts, ones), parts)
 
-    def _total_and_parts(
+    def _parts(
         self, batch: Batch, training: bool
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        step = self.optimizer.iterations if self.optimizer else 0
+    ) -> tuple[dict, Hearing, dict[str, tf.Tensor]]:
         outputs = self.student(batch, training=training)
+        hearing = Hearing(
+            batch, outputs, self.student.temperature, self._step()
+        )
+        terms = self._terms.value
         parts = {"student_loss": self.student.task_loss(batch, outputs)}
-        parts.update(self._distillation(batch, outputs, step))
-        weights = (self.student_loss_weight, *self._weights.value)
+        for name, term in zip(
+            term_names(terms, _OWN_NAMES), terms, strict=True
+        ):
+            parts[name] = hearing.loss(term)
+        return outputs, hearing, parts
+
+    def _total(
+        self, parts: dict[str, tf.Tensor], factors: Sequence[tf.Tensor | float]
+    ) -> tf.Tensor:
+        step = self._step()
+        weights = [schedules.value_at(self.student_loss_weight, step)]
+        for weight, factor in zip(self._weights.value, factors, strict=True):
+            weights.append(schedules.value_at(weight, step) * factor)
         total = tf.add_n(
-            [
-                schedules.value_at(weight, step) * part
-                for weight, part in zip(weights, parts.values(), strict=True)
-            ]
+            [w * part for w, part in zip(weights, parts.values(), strict=True)]
         )
         if self.student.losses:
             total += tf.add_n(self.student.losses)
-        return total, parts
+        return total
 
-    def _distillation(
-        self, batch: Batch, outputs: dict, step: tf.Tensor | int
-    ) -> dict[str, tf.Tensor]:
-        student = EmbeddingKnowledge.of_student(
-            outputs, self.student.temperature
-        )
-        teacher = self.teacher.knowledge(batch)
-        heard = {}
-        for listener in self._listeners():
-            selection = listener.select(batch)
-            heard[listener.name] = (
-                teacher.scores(selection),
-                student.scores(selection),
-                selection,
+    def _factors(
+        self,
+        tape: tf.GradientTape,
+        outputs: dict,
+        parts: dict[str, tf.Tensor],
+    ) -> Sequence[tf.Tensor | float]:
+        if self.balance is None:
+            return [1.0] * len(self._terms.value)
+        with tape.stop_recording():
+            return self.balance(tape, outputs, list(parts.values()))
+
+    def _train_opponents(self, hearing: Hearing) -> None:
+        for term in self._terms.value:
+            if not getattr(term.loss, "opponents", ()):
+                continue
+            with tf.GradientTape() as tape:
+                loss = hearing.opponent_loss(term)
+            term.loss.opponent_optimizer.minimize(
+                loss, _variables([term.loss.opponents]), tape=tape
             )
-        losses = {}
-        for name, term in zip(
-            self._term_names(), self._terms.value, strict=True
-        ):
-            y_true, y_pred, selection = heard[term.over.name]
-            losses[name] = term.loss(
-                y_true,
-                y_pred,
-                selection.weight,
-                mask=selection.mask,
-                step=step,
-            )
-        return losses
+
+    def _step(self) -> tf.Tensor | int:
+        return self.optimizer.iterations if self.optimizer else 0
 
     def _log(
         self, batch: Batch, total: tf.Tensor, parts: dict[str, tf.Tensor]
@@ -198,20 +222,13 @@ class Distiller(tf.keras.Model):
             self._means[name].update_state(value, weight)
         return {name: mean.result() for name, mean in self._means.items()}
 
-    def _listeners(self) -> list[Listener]:
+    def _listeners(self) -> list[tuple[Listener, Teacher]]:
         """Each listener once, however many losses share it."""
-        return list({t.over.name: t.over for t in self._terms.value}.values())
-
-    def _term_names(self) -> list[str]:
-        names: list[str] = []
-        for term in self._terms.value:
-            name = term.loss.name or type(term.loss).__name__
-            if name in (*_OWN_NAMES, *names):
-                name = f"{name}_{term.over.name}"
-            if name in names:
-                name = f"{name}_{len(names)}"
-            names.append(name)
-        return names
+        by_name = {
+            term.over.name: (term.over, term.teacher)
+            for term in self._terms.value
+        }
+        return list(by_name.values())
 
     def _check_models(self, teacher: Teacher, student: tf.keras.Model) -> None:
         if not isinstance(teacher, Teacher):
@@ -265,19 +282,23 @@ class _Untracked:
     value: object
 
 
-def _as_terms(losses: object) -> tuple[Term, ...]:
-    if not isinstance(losses, Sequence):
-        losses = (losses,)
-    if not losses:
-        raise UserError(
-            "`distillation_losses` should have at least one loss. Received: "
-            "none. To train on labels alone, fit the student itself."
-        )
-    terms = tuple(x if isinstance(x, Term) else Term(x) for x in losses)
+def _variables(groups: Iterable[Iterable]) -> list[tf.Variable]:
+    return [
+        variable
+        for layers in groups
+        for layer in layers
+        for variable in layer.trainable_variables
+    ]
+
+
+def _learned(
+    terms: Sequence[Term], balance: GradientNormBalance | None
+) -> list[tf.Module]:
+    """Everything but the student that a checkpoint has to hold."""
+    found: list[tf.Module] = [] if balance is None else [balance]
     for term in terms:
-        if not isinstance(term.loss, DistillationLoss):
-            raise UserError(
-                "`distillation_losses` should hold DistillationLoss objects. "
-                f"Received: {type(term.loss).__name__}."
-            )
-    return terms
+        found.extend(term.loss.learned)
+        opponents = getattr(term.loss, "opponents", ())
+        if opponents:
+            found.extend([*opponents, term.loss.opponent_optimizer])
+    return found

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from kd_tfrs.data.pipelines import Batch
+
 
 class Selection(NamedTuple):
     """Which queries and candidates of a batch a loss listens to.
@@ -25,6 +27,11 @@ class Selection(NamedTuple):
         lists: `[queries, lists]` positions, or `None`.
         list_scores: `[queries, lists]`, the teacher's scores over `lists`
             where they are known already.
+        target: bool, `[queries, lists + shared]`; true where the candidate
+            is the query's own event. `None` where events are not known.
+        reverse: queries are positions along the batch's candidates and
+            candidates along its queries: an item asks for its users.
+        rows: catalogue rows of what a feature loss listens to.
     """
 
     query: tf.Tensor
@@ -33,6 +40,32 @@ class Selection(NamedTuple):
     shared: tf.Tensor | None = None
     lists: tf.Tensor | None = None
     list_scores: tf.Tensor | None = None
+    target: tf.Tensor | None = None
+    reverse: bool = False
+    rows: tf.Tensor | None = None
+
+    def num_listed(self) -> int:
+        """Width of the queries' own lists, 0 without any."""
+        return 0 if self.lists is None else int(self.lists.shape[1])
+
+    def candidate_rows(self, batch: Batch) -> tf.Tensor:
+        """Catalogue rows of the candidates.
+
+        Args:
+            batch: the batch that was selected from.
+
+        Returns:
+            `[shared]`, or `[queries, lists + shared]`.
+        """
+        rows = batch["query_row" if self.reverse else "candidate_row"]
+        shared = None if self.shared is None else tf.gather(rows, self.shared)
+        if self.lists is None:
+            return shared
+        listed = tf.gather(rows, self.lists)
+        if shared is None:
+            return listed
+        width = [tf.shape(listed)[0], tf.shape(shared)[0]]
+        return tf.concat([listed, tf.broadcast_to(shared, width)], axis=1)
 
 
 def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
@@ -86,23 +119,29 @@ class EmbeddingKnowledge:
         Returns:
             `[queries, lists + shared]` float32 logits.
         """
-        queries = self.embed_queries(selection.query)
+        ask, answer = self.embed_queries, self.embed_candidates
+        if selection.reverse:
+            ask, answer = answer, ask
+        queries = ask(selection.query)
         parts = []
         if selection.lists is not None:
-            parts.append(self._list_scores(selection, queries))
+            parts.append(self._list_scores(selection, queries, answer))
         if selection.shared is not None:
-            shared = self.embed_candidates(selection.shared)
+            shared = answer(selection.shared)
             parts.append(
                 tf.matmul(queries, shared, transpose_b=True) / self.temperature
             )
         return _concat(parts)
 
     def _list_scores(
-        self, selection: Selection, queries: tf.Tensor
+        self,
+        selection: Selection,
+        queries: tf.Tensor,
+        answer: Callable[[tf.Tensor], tf.Tensor],
     ) -> tf.Tensor:
         if self.trusts_lists and selection.list_scores is not None:
             return selection.list_scores
-        listed = self.embed_candidates(selection.lists)
+        listed = answer(selection.lists)
         return tf.einsum("qd,qld->ql", queries, listed) / self.temperature
 
 
@@ -123,18 +162,20 @@ class PairKnowledge:
         if selection.list_scores is not None:
             parts.append(selection.list_scores)
         elif selection.lists is not None:
-            parts.append(self._grid(selection.query, selection.lists))
+            parts.append(self._grid(selection, selection.lists))
         if selection.shared is not None:
             rows = tf.broadcast_to(
                 selection.shared[None, :],
                 [tf.shape(selection.query)[0], tf.shape(selection.shared)[0]],
             )
-            parts.append(self._grid(selection.query, rows))
+            parts.append(self._grid(selection, rows))
         return _concat(parts)
 
-    def _grid(self, query: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-        width = tf.shape(candidates)[1]
-        scores = self.score_pairs(
-            tf.repeat(query, width), tf.reshape(candidates, [-1])
-        )
-        return tf.reshape(scores, tf.shape(candidates))
+    def _grid(self, selection: Selection, listed: tf.Tensor) -> tf.Tensor:
+        pairs = [
+            tf.repeat(selection.query, tf.shape(listed)[1]),
+            tf.reshape(listed, [-1]),
+        ]
+        if selection.reverse:
+            pairs.reverse()
+        return tf.reshape(self.score_pairs(*pairs), tf.shape(listed))

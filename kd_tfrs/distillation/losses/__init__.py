@@ -2,9 +2,12 @@
 
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
+    Heard,
+    Untempered,
     masked_log_softmax,
     masked_mean,
 )
+from kd_tfrs.distillation.losses.feature_base import FeatureLoss
 from kd_tfrs.distillation.losses.response import (
     ScoreRegression,
     SoftLabelLikelihood,
@@ -14,10 +17,13 @@ from kd_tfrs.distillation.losses.response import (
 
 __all__ = [
     "DistillationLoss",
+    "FeatureLoss",
+    "Heard",
     "ScoreRegression",
     "SoftLabelLikelihood",
     "SoftTargets",
     "TeacherHardLabel",
+    "Untempered",
     "masked_log_softmax",
     "masked_mean",
 ]

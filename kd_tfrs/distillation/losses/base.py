@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
@@ -11,16 +13,48 @@ MASKED_LOGIT = -1e30
 _MIN_TEMPERATURE = 1e-3
 
 
+class Heard(NamedTuple):
+    """What a loss between scores hears of the queries of a step.
+
+    Args:
+        teacher: `[queries, candidates]` float32 scores, 0 where masked; no
+            gradient flows.
+        student: `[queries, candidates]` float32 scores, 0 where masked.
+        mask: `[queries, candidates]` bool, false where a candidate does not
+            count.
+        temperature: float32 scalar.
+        listed: so many of the first candidates are each query's own list, in
+            the teacher's descending order; the others are shared by all.
+        target: `[queries, candidates]` bool, true where the candidate is the
+            query's own real event; `None` where events are not known.
+        rows: `[candidates]` or `[queries, candidates]` int32 catalogue rows,
+            or `None`.
+        each: `[queries, candidates, teachers]` scores of every member of an
+            ensemble, or `None`.
+        step: training step.
+    """
+
+    teacher: tf.Tensor
+    student: tf.Tensor
+    mask: tf.Tensor
+    temperature: tf.Tensor
+    listed: int = 0
+    target: tf.Tensor | None = None
+    rows: tf.Tensor | None = None
+    each: tf.Tensor | None = None
+    step: tf.Tensor | int = 0
+
+
 class DistillationLoss(tf.keras.losses.Loss):
     r"""Base of the losses between a teacher's and a student's scores.
 
     $$L = \sum_i w_i \, l(t_i, s_i) / \sum_i w_i$$
 
-    over the queries $i$ of a batch. A subclass overrides `per_query` and
-    nothing else. The base casts to float32, stops the gradient into the
-    teacher, hands over the mask and takes the weighted mean: over the
-    queries, not over the batch's size as Keras does, so that a loss weight
-    means the same whatever the batch and the weights.
+    over the queries $i$ of a batch. A subclass overrides `per_query`, or
+    `per_query_of` where it needs more than scores. The base casts to float32,
+    stops the gradient into the teacher, hands over the mask and takes the
+    weighted mean: over the queries, not over the batch's size as Keras does,
+    so that a loss weight means the same whatever the batch and the weights.
 
     Args:
         temperature: softens the scores, at least 0.001; a number or a Keras
@@ -57,6 +91,10 @@ class DistillationLoss(tf.keras.losses.Loss):
         *,
         mask: tf.Tensor | None = None,
         step: tf.Tensor | int = 0,
+        listed: int = 0,
+        target: tf.Tensor | None = None,
+        rows: tf.Tensor | None = None,
+        each: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Computes the loss.
 
@@ -67,16 +105,41 @@ class DistillationLoss(tf.keras.losses.Loss):
             mask: bool, `[batch, candidates]` or `[candidates]`; false where a
                 candidate does not count. A query without any counts as 0.
             step: training step, for schedules.
+            listed: see `Heard`, as all that follow.
+            target: `[batch, candidates]` bool.
+            rows: `[candidates]` or `[batch, candidates]` int32.
+            each: `[batch, candidates, teachers]`.
 
         Returns:
             A scalar, or `[batch]` with `Reduction.NONE`.
         """
-        losses = self._per_query(y_true, y_pred, mask, step)
-        return self._reduce(losses, sample_weight)
+        heard = self._hear(y_true, y_pred, mask, step)
+        heard = heard._replace(
+            listed=listed, target=target, rows=rows, each=_quiet(each, heard)
+        )
+        return self._reduce(self.per_query_of(heard), sample_weight)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """The loss of every query, `[batch]`, without mask or weights."""
-        return self._per_query(y_true, y_pred, None, 0)
+        return self.per_query_of(self._hear(y_true, y_pred, None, 0))
+
+    @property
+    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+        """Layers of its own that are trained with the student."""
+        return ()
+
+    def per_query_of(self, heard: Heard) -> tf.Tensor:
+        """The loss of every query, for a loss that needs more than scores.
+
+        Args:
+            heard: scores, and all that is known of them.
+
+        Returns:
+            `[batch]` float32.
+        """
+        return self.per_query(
+            heard.teacher, heard.student, heard.mask, heard.temperature
+        )
 
     def per_query(
         self,
@@ -85,7 +148,7 @@ class DistillationLoss(tf.keras.losses.Loss):
         mask: tf.Tensor,
         temperature: tf.Tensor,
     ) -> tf.Tensor:
-        """The loss of every query, which is all that a subclass defines.
+        """The loss of every query, which is all that most losses define.
 
         Args:
             teacher: `[batch, candidates]` float32 scores, 0 where masked.
@@ -107,13 +170,13 @@ class DistillationLoss(tf.keras.losses.Loss):
             "temperature": schedules.serialize(self.temperature),
         }
 
-    def _per_query(
+    def _hear(
         self,
         y_true: tf.Tensor,
         y_pred: tf.Tensor,
         mask: tf.Tensor | None,
         step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    ) -> Heard:
         teacher = tf.stop_gradient(tf.cast(y_true, tf.float32))
         student = tf.cast(y_pred, tf.float32)
         if mask is None:
@@ -121,11 +184,12 @@ class DistillationLoss(tf.keras.losses.Loss):
         mask = tf.broadcast_to(mask, tf.shape(student))
         # Before the subclass, not after: a score of -inf that is left out of
         # a sum still turns its gradient, 0 times infinity, into NaN.
-        return self.per_query(
+        return Heard(
             tf.where(mask, teacher, 0.0),
             tf.where(mask, student, 0.0),
             mask,
             schedules.value_at(self.temperature, step),
+            step=step,
         )
 
     def _reduce(
@@ -143,6 +207,28 @@ class DistillationLoss(tf.keras.losses.Loss):
         return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
 
 
+class Untempered(DistillationLoss):
+    """Base of the losses that have no use for a temperature.
+
+    Args:
+        reduction: see `DistillationLoss`.
+        name: name of the loss in the logs.
+    """
+
+    def __init__(
+        self,
+        reduction: str = tf.keras.losses.Reduction.AUTO,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(1.0, reduction, name)
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        config = super().get_config()
+        del config["temperature"]
+        return config
+
+
 def masked_log_softmax(
     scores: tf.Tensor, mask: tf.Tensor, temperature: tf.Tensor | float = 1.0
 ) -> tf.Tensor:
@@ -158,6 +244,13 @@ def masked_log_softmax(
     """
     logits = tf.where(mask, scores / temperature, MASKED_LOGIT)
     return tf.nn.log_softmax(logits)
+
+
+def _quiet(each: tf.Tensor | None, heard: Heard) -> tf.Tensor | None:
+    if each is None:
+        return None
+    scores = tf.stop_gradient(tf.cast(each, tf.float32))
+    return tf.where(heard.mask[:, :, None], scores, 0.0)
 
 
 def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

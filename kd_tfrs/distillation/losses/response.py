@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
+    Untempered,
     masked_log_softmax,
     masked_mean,
 )
@@ -66,21 +67,8 @@ class SoftTargets(DistillationLoss):
         return tf.square(temperature) * divergence
 
 
-class _Untempered(DistillationLoss):
-    """A loss at T = 1 that does not offer a temperature."""
-
-    def __init__(self, reduction: str, name: str) -> None:
-        super().__init__(1.0, reduction, name)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        config = super().get_config()
-        del config["temperature"]
-        return config
-
-
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class SoftLabelLikelihood(_Untempered):
+class SoftLabelLikelihood(Untempered):
     r"""Log likelihood of the teacher's soft labels under the student.
 
     $$l = -\sum_j \mathrm{softmax}(t)_j \log \mathrm{softmax}(s)_j$$
@@ -120,7 +108,7 @@ class SoftLabelLikelihood(_Untempered):
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class TeacherHardLabel(_Untempered):
+class TeacherHardLabel(Untempered):
     r"""Cross entropy with the candidate that the teacher likes best.
 
     $$l = -\log \mathrm{softmax}(s)_{\arg\max_j t_j}$$
@@ -161,7 +149,7 @@ class TeacherHardLabel(_Untempered):
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class ScoreRegression(_Untempered):
+class ScoreRegression(Untempered):
     r"""Mean squared difference of the scores.
 
     $$l = \frac{1}{|C|} \sum_{j \in C} (t_j - s_j)^2$$

@@ -1,0 +1,95 @@
+"""Loss weights that follow the sizes of the gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from kd_tfrs.errors import UserError
+
+
+class GradientNormBalance(tf.Module):
+    r"""Keeps every loss's gradient in proportion to the hard-label loss's.
+
+    $$f_i = \overline{\lVert g_\text{student} \rVert} \, / \,
+    \overline{\lVert g_i \rVert}$$
+
+    multiplies the weight $w_i$ of distillation loss $i$, where $g$ are
+    gradients with respect to the student's embeddings and the bar is a
+    moving average. A weight of 1 then means "as loud as the labels",
+    whatever the loss's own scale. It costs one more backward pass through the
+    losses (not through the towers).
+
+    Args:
+        momentum: of the moving averages, in [0, 1).
+
+    Raises:
+        UserError: `momentum` is out of range.
+
+    Example:
+    ```python
+    Distiller(teacher, student, losses, 1.0, balance=GradientNormBalance())
+    ```
+
+    References:
+        Chen et al. 2018, "GradNorm: Gradient Normalization for Adaptive Loss
+        Balancing in Deep Multitask Networks", section 3, with equal training
+        rates (alpha = 0) and norms set directly instead of by descent.
+    """
+
+    def __init__(self, momentum: float = 0.99) -> None:
+        super().__init__(name="gradient_norm_balance")
+        if not 0.0 <= momentum < 1.0:
+            raise UserError(
+                "`momentum` should lie in [0, 1). Received: `momentum` = "
+                f"{momentum}."
+            )
+        self.momentum = momentum
+        self._norms: tf.Variable | None = None
+
+    def build(self, num_losses: int) -> None:
+        """Creates the averages, once.
+
+        Args:
+            num_losses: distillation losses beside the student's own.
+        """
+        if self._norms is None:
+            self._norms = tf.Variable(
+                tf.zeros([1 + num_losses]), trainable=False, name="norms"
+            )
+
+    def __call__(
+        self,
+        tape: tf.GradientTape,
+        outputs: dict,
+        parts: Sequence[tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """Factors of the distillation losses at this step.
+
+        Args:
+            tape: persistent; has recorded the parts.
+            outputs: of the student, see `RetrievalModel.call`.
+            parts: the student's own loss first.
+
+        Returns:
+            A scalar for each part but the first.
+        """
+        embeddings = [side["embedding"] for side in outputs.values()]
+        norms = tf.stack(
+            [
+                tf.linalg.global_norm(_present(tape.gradient(p, embeddings)))
+                for p in parts
+            ]
+        )
+        self._norms.assign(
+            self.momentum * self._norms + (1.0 - self.momentum) * norms
+        )
+        # The same bias in all of them; it leaves with the quotient.
+        factors = tf.math.divide_no_nan(self._norms[0], self._norms[1:])
+        return tf.unstack(factors)
+
+
+def _present(gradients: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
+    """A loss may leave one side alone."""
+    return [g for g in gradients if g is not None] or [tf.zeros([1])]
