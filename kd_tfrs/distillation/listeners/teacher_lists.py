@@ -136,9 +136,7 @@ def _strangers(random: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
     flat = tf.reshape(lists, [-1])
     at = tf.searchsorted(ordered, flat)
     at = tf.minimum(at, tf.size(random) - 1)
-    hits = tf.cast(
-        tf.where(tf.gather(ordered, at) == flat)[:, 0], tf.int32
-    )
+    hits = tf.cast(tf.where(tf.gather(ordered, at) == flat)[:, 0], tf.int32)
     listed = tf.scatter_nd(
         tf.stack([hits // k, tf.gather(order, tf.gather(at, hits))], axis=1),
         tf.ones_like(hits),

@@ -1,0 +1,118 @@
+"""What the losses over the teacher's own lists share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.base import (
+    MASKED_LOGIT,
+    Heard,
+    Untempered,
+)
+from kd_tfrs.errors import UserError
+
+
+class ListLoss(Untempered):
+    """Base of the losses that need the teacher's list of every query.
+
+    The first `Heard.listed` candidates are the list, in the teacher's order;
+    the others are what all queries share. A subclass overrides `per_list`.
+
+    Args:
+        reduction: see `DistillationLoss`.
+        name: name of the loss in the logs.
+    """
+
+    def per_list(self, heard: Heard) -> tf.Tensor:
+        """The loss of every query.
+
+        Args:
+            heard: with `listed` of at least 1.
+
+        Returns:
+            `[queries]` float32, 0 where the mask leaves nothing of a list.
+        """
+        raise NotImplementedError(
+            f"`{type(self).__name__}` should define `per_list`."
+        )
+
+    def per_query_of(self, heard: Heard) -> tf.Tensor:
+        """See `DistillationLoss.per_query_of`."""
+        if heard.listed < 1:
+            raise UserError(
+                f"`{type(self).__name__}` should hear the teacher's lists. "
+                "Received: candidates without lists. Give its Term "
+                "`over=RankSampled()` or `over=TeacherTopK()`."
+            )
+        return self.per_list(heard)
+
+
+def masked_logsumexp(scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Log of the sum of the exponentials that the mask leaves.
+
+    Args:
+        scores: `[queries, n]`; n may be 0.
+        mask: `[queries, n]` bool.
+
+    Returns:
+        `[queries, 1]`; hugely negative, and finite, where nothing is left.
+    """
+    floor = tf.fill([tf.shape(scores)[0], 1], MASKED_LOGIT)
+    kept = tf.where(mask, scores, MASKED_LOGIT)
+    return tf.reduce_logsumexp(
+        tf.concat([kept, floor], axis=1), axis=1, keepdims=True
+    )
+
+
+def relaxed_ranking(
+    ordered: tf.Tensor, ordered_mask: tf.Tensor, below: tf.Tensor
+) -> tf.Tensor:
+    r"""Minus log likelihood of an order, with a crowd without order below it.
+
+    $$l = \sum_k \Big( \log \big( \sum_{j \ge k} e^{s_j} + e^b \big) - s_k
+    \Big)$$
+
+    One pass over the list and one back, at any size of the scores.
+
+    Args:
+        ordered: `[queries, K]` scores, the best first.
+        ordered_mask: `[queries, K]` bool, false where an item does not count.
+        below: `[queries, 1]` log of the summed exponentials of the crowd, $b$.
+
+    Returns:
+        `[queries]`.
+
+    References:
+        Xia et al. 2008, "Listwise Approach to Learning to Rank: Theory and
+        Algorithm", for the likelihood of an order (ListMLE); Kang et al.
+        2020, "DE-RRD", for the crowd.
+    """
+    logits = tf.where(ordered_mask, ordered, MASKED_LOGIT)
+    return _order_likelihood(
+        tf.concat([logits, below], axis=1),
+        tf.cast(ordered_mask, tf.float32),
+    )
+
+
+@tf.custom_gradient
+def _order_likelihood(
+    logits: tf.Tensor, counts: tf.Tensor
+) -> tuple[tf.Tensor, Callable]:
+    """Of all but the last logit, which has no place of its own."""
+    rest = tf.math.cumulative_logsumexp(logits, axis=1, reverse=True)[:, :-1]
+    values = tf.where(counts > 0, rest - logits[:, :-1], 0.0)
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        # d log(rest_k) / d s_i = exp(s_i - rest_k) for k <= i: a sum over k
+        # that is again cumulative. TensorFlow's own gradient makes two.
+        inverse = tf.where(counts > 0, -rest, MASKED_LOGIT)
+        through = tf.math.cumulative_logsumexp(inverse, axis=1)
+        through = tf.concat([through, through[:, -1:]], axis=1)
+        # Above 0 by rounding alone in a place, never in their product.
+        share = tf.exp(logits + through)
+        own = tf.pad(counts, [[0, 0], [0, 1]])
+        return upstream[:, None] * (share - own), None
+
+    return tf.reduce_sum(values, axis=1), gradient

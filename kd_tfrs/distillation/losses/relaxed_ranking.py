@@ -1,0 +1,67 @@
+"""Relaxed ranking distillation: the order at the top, a crowd below it."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.list_base import (
+    ListLoss,
+    masked_logsumexp,
+    relaxed_ranking,
+)
+
+AUTO = tf.keras.losses.Reduction.AUTO
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class RelaxedRanking(ListLoss):
+    r"""Likelihood of the teacher's order above candidates without order.
+
+    $$l = -\log \prod_{k=1}^{K} \frac{e^{s_k}}{\sum_{j=k}^{K} e^{s_j} +
+    \sum_{l=1}^{L} e^{s_l}}$$
+
+    with the student's scores $s_1 \dots s_K$ of the teacher's list in the
+    teacher's order, and of the $L$ candidates that the queries share: those
+    have to stay below the list and may stand in any order. Only the teacher's
+    order counts, not its scores. It is a sum over the list, as in the paper:
+    a list of 40 weighs like 40 softmax losses, so that loss weights are
+    small.
+
+    Over `RankSampled` it is the paper's RRD; over `ItemSide(RankSampled())`
+    its item side; over `TeacherTopK(k)` without random candidates it is
+    ListMLE of the teacher's top k, and with them ListMLE with a tail.
+
+    Args:
+        reduction: see `DistillationLoss`.
+        name: name of the loss in the logs.
+
+    Raises:
+        UserError: it is called on candidates without lists.
+
+    Example:
+    >>> loss = RelaxedRanking()
+    >>> round(float(loss([[2.0, 1.0, 0.0]], [[0.0, 0.0, 0.0]], listed=2)), 4)
+    1.7918
+
+    References:
+        Kang, Hwang, Kweon and Yu 2020, "DE-RRD: A Knowledge Distillation
+        Framework for Recommender System", section on RRD, its loss.
+        Kang, Lee, Kweon, Hwang and Yu 2022, "Item-side Ranking Regularized
+        Distillation for Recommender System", for the item side.
+    """
+
+    def __init__(
+        self, reduction: str = AUTO, name: str = "relaxed_ranking"
+    ) -> None:
+        super().__init__(reduction, name)
+
+    def per_list(self, heard: Heard) -> tf.Tensor:
+        """See `ListLoss.per_list`."""
+        listed = heard.listed
+        below = masked_logsumexp(
+            heard.student[:, listed:], heard.mask[:, listed:]
+        )
+        return relaxed_ranking(
+            heard.student[:, :listed], heard.mask[:, :listed], below
+        )
