@@ -322,7 +322,7 @@ def test_reversed_keeps_cached_lists_and_outputs():
     np.testing.assert_array_equal(
         other.reversed().top_k(tf.constant([1]), 1)[0], [[2]]
     )
-    with pytest.raises(UserError, match="item_lists=True"):
+    with pytest.raises(UserError, match="item_k"):
         EmbeddingTeacher(users, items, lists=lists).reversed()
 
 

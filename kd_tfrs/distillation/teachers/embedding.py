@@ -74,8 +74,8 @@ class EmbeddingTeacher(Teacher):
             side: {name: tf.constant(x) for name, x in named.items()}
             for side, named in outputs.items()
         }
-        self._lists = _as_lists(lists, self.num_queries, "lists")
-        self._item_lists = _as_lists(
+        self._lists = as_lists(lists, self.num_queries, "lists")
+        self._item_lists = as_lists(
             item_lists, self.num_candidates, "item_lists"
         )
 
@@ -108,7 +108,7 @@ class EmbeddingTeacher(Teacher):
             raise UserError(
                 "A cached teacher that is asked for an item's best users "
                 "should have `item_lists`. Received: lists of users only. "
-                "Build the cache with `item_lists=True`."
+                "Build the cache with `item_k`."
             )
         users, items = (self._outputs[side] for side in SIDES)
         hidden = {"query": items, "candidate": users}
@@ -155,16 +155,7 @@ class EmbeddingTeacher(Teacher):
         """See `Teacher.top_k`; a cached list has to be `k` long at least."""
         if self._lists is None:
             return super().top_k(query_rows, k)
-        rows, scores = self._lists
-        if k > rows.shape[1]:
-            raise UserError(
-                f"`k` should not exceed the cache's {rows.shape[1]}. "
-                f"Received: `k` = {k}. Build the cache with a larger `k`."
-            )
-        return (
-            tf.gather(rows, query_rows)[:, :k],
-            tf.cast(tf.gather(scores, query_rows)[:, :k], tf.float32),
-        )
+        return read_lists(self._lists, query_rows, k)
 
     def _output(self, side: Side, output: str) -> tf.Tensor:
         check_side(side)
@@ -196,9 +187,50 @@ def _with_hidden(
     return outputs
 
 
-def _as_lists(
+def read_lists(
+    lists: tuple[tf.Tensor, tf.Tensor], query_rows: tf.Tensor, k: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first `k` of some known lists, see `Teacher.top_k`.
+
+    Args:
+        lists: `[num_queries, K]` rows and scores.
+        query_rows: `[queries]` int32.
+        k: how many.
+
+    Returns:
+        `[queries, k]` int32 rows and float32 scores.
+
+    Raises:
+        UserError: the lists are shorter.
+    """
+    rows, scores = lists
+    if k > rows.shape[1]:
+        raise UserError(
+            f"`k` should not exceed the cache's {rows.shape[1]}. "
+            f"Received: `k` = {k}. Build the cache with a larger `k`."
+        )
+    return (
+        tf.gather(rows, query_rows)[:, :k],
+        tf.cast(tf.gather(scores, query_rows)[:, :k], tf.float32),
+    )
+
+
+def as_lists(
     lists: Lists | None, num_rows: int, name: str
 ) -> tuple[tf.Tensor, tf.Tensor] | None:
+    """Lists as tensors, refused where they do not fit.
+
+    Args:
+        lists: rows and scores of one shape, or `None`.
+        num_rows: how many lists there have to be.
+        name: of the argument, for the error.
+
+    Returns:
+        `[num_rows, K]` int32 rows and `[num_rows, K]` scores, or `None`.
+
+    Raises:
+        UserError: they do not fit.
+    """
     if lists is None:
         return None
     rows, scores = lists
