@@ -15,6 +15,7 @@ from kd_tfrs.evaluation.saved_model_scorer import SavedModelScorer
 from kd_tfrs.evaluation.scorers import EmbeddingScorer, Scorer
 from kd_tfrs.evaluation.significance import (
     PairedTest,
+    holm,
     paired_test,
     paired_test_over_seeds,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "SampledRanking",
     "SavedModelScorer",
     "Scorer",
+    "holm",
     "measure_latency",
     "paired_test",
     "paired_test_over_seeds",

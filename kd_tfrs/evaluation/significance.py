@@ -146,6 +146,47 @@ def paired_test_over_seeds(
     return paired_test(means_a, means_b, unit="seeds")
 
 
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    r"""Corrects p-values for having tested several challengers.
+
+    $$\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})$$
+
+    over the m p-values in ascending order. The chance of any false finding
+    is held at the level, whatever depends on what.
+
+    Args:
+        p_values: [m], each in [0, 1], or None where there was no test.
+
+    Returns:
+        [m] corrected values in the order that was given; None stays None and
+        does not count.
+
+    Raises:
+        UserError: a value that is no probability.
+
+    Example:
+    >>> holm([0.01, 0.5, 0.25])
+    [0.03, 0.5, 0.5]
+
+    References:
+        Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    places = [i for i, p in enumerate(p_values) if p is not None]
+    places.sort(key=lambda i: p_values[i])
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for done, place in enumerate(places):
+        value = p_values[place]
+        if not 0 <= value <= 1:
+            raise UserError(
+                "`p_values` should be probabilities. Received: "
+                f"{value}. Give those of a test."
+            )
+        largest = max(largest, min(1.0, (len(places) - done) * value))
+        corrected[place] = largest
+    return corrected
+
+
 def bootstrap_interval(
     values: np.ndarray,
     *,

@@ -41,6 +41,8 @@ class Run:
     Args:
         directory: made when missing.
         config: what is asked for.
+        log: write `log.txt`; a run that is a part of another leaves the log
+            to that one.
 
     Raises:
         UserError: the folder belongs to other flags, or another process is
@@ -52,9 +54,12 @@ class Run:
     ```
     """
 
-    def __init__(self, directory: str | os.PathLike, config: Config) -> None:
+    def __init__(
+        self, directory: str | os.PathLike, config: Config, *, log: bool = True
+    ) -> None:
         self.directory = Path(directory)
         self.config = config
+        self._logs = log
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = (self.directory / ".lock").open("w")
@@ -70,7 +75,8 @@ class Run:
             # Else the error itself would hold the lock, by its traceback.
             self._lock.close()
             raise
-        self._log_to_file()
+        if log:
+            self._log_to_file()
 
     def path(self, *parts: str) -> Path:
         """A path in the folder; its parent is made."""
@@ -125,7 +131,8 @@ class Run:
     def close(self) -> None:
         """Lets others into the folder; what is in it stays readable."""
         self._lock.close()
-        _stop_logging()
+        if self._logs:
+            _stop_logging()
 
     def check_data(self, fingerprint: str) -> None:
         """Ties the folder to its data.

@@ -261,6 +261,23 @@ class _Watcher(tf.keras.callbacks.Callback):
         self._bar.close()
 
 
+def read_progress(directory: Path) -> Progress:
+    """How far a training is that was stopped.
+
+    Args:
+        directory: the one that `Training` was given.
+
+    Returns:
+        The progress of its last checkpoint; that of a start without one.
+    """
+    saved = _SavedProgress()
+    latest = tf.train.latest_checkpoint(str(Path(directory) / "checkpoints"))
+    if latest:
+        checkpoint = tf.train.Checkpoint(progress=saved)
+        checkpoint.restore(latest).expect_partial()
+    return saved.value
+
+
 def get_weights(model: RetrievalModel) -> list[np.ndarray]:
     """Weights of both towers, the query tower's first."""
     return [

@@ -1,0 +1,100 @@
+r"""Compares distillation methods on one data set, all with the same budget.
+
+Each method, and the student alone, is tuned with as many trials on validation
+events of the first seed; what was chosen is then trained with every seed and
+asked the test events once. Teachers are trained once a seed and shared. To
+copy:
+
+    python experiments/compare.py --methods=all --trials=1 --seeds=0 \
+        --run_dir=runs/screening
+    python experiments/compare.py --methods=student,soft_targets,rrd \
+        --trials=6 --seeds=5 --run_dir=runs/comparison \
+        --flagfile=experiments/configs/verified/citeulike-full.flags
+
+With --seeds=0 it is a screening: the table has validation metrics alone, and
+the test events are not asked. The same command goes on with a comparison that
+was stopped. The run folder holds comparison.md (tables with tests, verdicts
+and costs), comparison.json, comparison.csv, comparison.png, best/*.flags (what
+was chosen for each), flags.json, environment.json and log.txt.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+sys.path.insert(0, os.path.dirname(__file__))
+import console
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list(
+    "methods",
+    ["all"],
+    "Methods to compare, or all; two at once are written soft_targets+rrd, a "
+    "weight of its own rrd:0.5. The student alone always takes part.",
+)
+flags.DEFINE_string(
+    "run_dir", None, "The run folder; by default runs/compare-<dataset>."
+)
+flags.DEFINE_integer(
+    "trials",
+    6,
+    "Trials of each on validation events, pruned ones counted; the first one "
+    "has the given flags. 0 or 1: the given flags, not tuned.",
+    0,
+)
+flags.DEFINE_integer(
+    "seeds",
+    5,
+    "Repeats of what was chosen, each with a test; 0 for a screening on "
+    "validation events.",
+    0,
+)
+flags.DEFINE_integer(
+    "warmup_epochs", 10, "Epochs before a hopeless trial may be stopped.", 0
+)
+flags.DEFINE_string(
+    "teacher_dir",
+    None,
+    "Take the teachers of the finished runs in here, seed-<k> each; their "
+    "teacher_* and data flags should be the same. Trained if not given.",
+)
+GROUPS = console.define_config_flags()
+GROUPS["Run"] = [
+    "methods",
+    "run_dir",
+    "trials",
+    "seeds",
+    "warmup_epochs",
+    "teacher_dir",
+    "seed",
+]
+
+
+def run() -> dict[str, Any]:
+    """Does what the flags say; returns what comparison.json holds."""
+    config = console.config_from_flags()
+    with console.quiet_imports():
+        from kd_tfrs.workflow import comparison
+    logging.getLogger("kd_tfrs").propagate = False
+    dataset = Path(config.data.dataset).name.split(".")[0]
+    run_dir = Path(FLAGS.run_dir or f"runs/compare-{dataset}")
+    plan = comparison.Plan(
+        methods=FLAGS.methods,
+        trials=FLAGS.trials,
+        seeds=FLAGS.seeds,
+        warmup_epochs=FLAGS.warmup_epochs,
+        teacher_dir=FLAGS.teacher_dir,
+    )
+    found = comparison.compare(config, run_dir, plan)
+    print(f"Everything is in {run_dir}; look at comparison.md.")
+    return found
+
+
+if __name__ == "__main__":
+    console.main(run, GROUPS, __doc__)

@@ -1,0 +1,229 @@
+"""Methods against the student alone, all with one budget of trials.
+
+Everything is tuned on validation events with the first seed; what was chosen
+is then repeated with every seed, and only these repeats are asked the test
+events, once each. A screening has no repeats, so that what is dropped after
+it was never tested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.workflow import comparison_report
+from kd_tfrs.workflow.comparison_training import Trainings
+from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.contenders import ALONE, Contender, contenders
+from kd_tfrs.workflow.prepare import Prepared, prepare, prepare_interactions
+from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.shared_teachers import SharedTeachers
+from kd_tfrs.workflow.tuning import Search
+
+logger = logging.getLogger(__name__)
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Who takes part, and the budget, which is the same for everybody.
+
+    Args:
+        methods: see `kd_tfrs.workflow.contenders.contenders`.
+        trials: on validation events for each; with 0 the given flags are
+            taken as they are.
+        seeds: repeats of what was chosen; 0 for a screening on validation
+            events, which has one trial at least.
+        warmup_epochs: before a trial may be pruned.
+        teacher_dir: finished runs whose teachers are taken, or `None`.
+
+    Example:
+    ```python
+    Plan(["soft_targets", "rrd"], trials=6, seeds=5)
+    ```
+    """
+
+    methods: Sequence[str]
+    trials: int = 0
+    seeds: int = 1
+    warmup_epochs: int = 10
+    teacher_dir: str | os.PathLike | None = None
+
+
+def compare(
+    config: Config,
+    run_dir: str | os.PathLike,
+    plan: Plan,
+    *,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Runs a comparison, or goes on with one that was stopped.
+
+    Args:
+        config: options of everybody; its seed is the first one.
+        run_dir: where everything is kept.
+        plan: who takes part, and the budget.
+        say: prints a line for a person.
+
+    Returns:
+        What stands in `comparison.json`.
+
+    Raises:
+        UserError: a mistake in the options or the data; or a method that
+            failed, when all the others are done.
+
+    Example:
+    ```python
+    found = compare(Config(), "runs/mine", Plan(["soft_targets"], seeds=3))
+    found["test"]["methods"][0]["verdict"]
+    ```
+    """
+    taking_part = contenders(plan.methods, config)
+    with contextlib.closing(Run(run_dir, config)) as run:
+        return _Comparison(run, plan, taking_part, say).run_all()
+
+
+class _Comparison:
+    """A comparison in its run folder."""
+
+    def __init__(
+        self, run: Run, plan: Plan, taking_part: list[Contender], say: Say
+    ) -> None:
+        self.run = run
+        self.config = run.config
+        self.plan = plan
+        self.contenders = taking_part
+        self.trials = plan.trials if plan.seeds else max(1, plan.trials)
+        self._tell = say
+        self.teachers = SharedTeachers(
+            run.directory / "teachers",
+            run.config,
+            Path(plan.teacher_dir) if plan.teacher_dir else None,
+        )
+        self.trainings = Trainings(run, self.teachers, self.say)
+        self.failed: dict[str, str] = {}
+        self._prepared: tuple[int, Prepared] | None = None
+
+    def say(self, text: str) -> None:
+        """To the person, and into the log."""
+        self._tell(text)
+        logger.info("%s", text.strip())
+
+    def run_all(self) -> dict[str, Any]:
+        first, seeds = self.config.seed, self.plan.seeds
+        self._check_budget()
+        self.teachers.check(list(range(first, first + max(1, seeds))))
+        prepared = self.prepared(first)
+        self.say(f"{prepared.interactions.name}: {prepared.split}")
+        if self.trials:
+            self._tune_all(prepared)
+        for seed in range(first, first + seeds):
+            self._repeat_all(seed)
+        found = self._report()
+        self._tell(f"\n{comparison_report.markdown(found)}")
+        if self.failed:
+            raise UserError(
+                f"{len(self.failed)} of {len(self.contenders)} failed: "
+                + "; ".join(f"{k}: {v}" for k, v in self.failed.items())
+                + f". See {self.run.directory}/log.txt; the same command "
+                "tries these again."
+            )
+        return found
+
+    def prepared(self, seed: int) -> Prepared:
+        """Data as split for a seed; read once, one split at a time is kept."""
+        config = self.config
+        if self._prepared is None:
+            fresh = prepare(config.data, config.evaluation, seed)
+            self.run.check_data(fresh.interactions.fingerprint())
+            self._prepared = seed, fresh
+        elif self._prepared[0] != seed:
+            fresh = prepare_interactions(
+                self._prepared[1].interactions,
+                split=config.data.split,
+                evaluation=config.evaluation,
+                seed=seed,
+            )
+            self._prepared = seed, fresh
+        return self._prepared[1]
+
+    def _check_budget(self) -> None:
+        """Once a test was asked, nobody is tuned any more."""
+        kept = self.run.read_json("budget.json") or {"trials": self.trials}
+        tested = any((self.run.directory / "results").glob("*/seed-*.json"))
+        if tested and kept["trials"] != self.trials:
+            raise UserError(
+                "`--trials` should stay as it was once test events were "
+                f"asked. Received: {self.trials}, was {kept['trials']}. Use "
+                "another `--run_dir`."
+            )
+        self.run.write_json("budget.json", {"trials": self.trials})
+
+    def _tune_all(self, prepared: Prepared) -> None:
+        self.trainings.teacher(self.config.seed, prepared, is_test=False)
+        for place, one in enumerate(self.contenders, 1):
+            with self._guarded(one):
+                search = self._search(one)
+                done = len(search.records())
+                self.say(
+                    f"[{place}/{len(self.contenders)}] {one.name}: "
+                    f"{done} of {self.trials} trials done"
+                )
+                search.run(
+                    lambda number, point, report, one=one: self.trainings.trial(
+                        one, number, point, report, prepared
+                    ),
+                    self.trials,
+                )
+                self.trainings.sweep(one, search.best()["number"])
+                self._report()
+
+    def _repeat_all(self, seed: int) -> None:
+        prepared = self.prepared(seed)
+        self.trainings.teacher(seed, prepared, is_test=True)
+        for place, one in enumerate(self.contenders, 1):
+            if one.name in self.failed:
+                continue
+            with self._guarded(one):
+                chosen = self._search(one).best() if self.trials else None
+                row = self.trainings.repeat(one, chosen, seed, prepared)
+                monitor = self.config.evaluation.monitor
+                self.say(
+                    f"seed {seed} [{place}/{len(self.contenders)}] {one.name}: "
+                    f"validation {monitor}={row['validation'][monitor]:.4f}, "
+                    f"{row['epochs']} epochs, {row['train_seconds']:.0f} s"
+                )
+        self._report()
+
+    @contextlib.contextmanager
+    def _guarded(self, one: Contender) -> Iterator[None]:
+        """Lets the others go on where one method fails."""
+        try:
+            yield
+        except Exception as error:
+            if one.name == ALONE:
+                raise
+            logger.exception("%s failed", one.name)
+            text = " ".join(str(error).split())[:300]
+            self.failed[one.name] = f"{type(error).__name__}: {text}"
+            self.say(f"{one.name} failed, the others go on: {text}")
+
+    def _search(self, one: Contender) -> Search:
+        return Search(
+            self.run.directory / "trials" / one.folder,
+            one.space,
+            one.first,
+            self.config.seed,
+            self.plan.warmup_epochs,
+        )
+
+    def _report(self) -> dict[str, Any]:
+        return comparison_report.write(
+            self.run, self.contenders, self.plan.seeds, self.trials
+        )

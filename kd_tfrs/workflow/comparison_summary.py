@@ -1,0 +1,237 @@
+"""What a comparison found: means, tests against the student alone, verdicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kd_tfrs.evaluation import holm, paired_test, paired_test_over_seeds
+from kd_tfrs.workflow.contenders import ALONE
+
+TESTED = ("ndcg@20", "recall@50")
+LEVEL = 0.05
+TEACHER = "teacher"
+UNITS = ("seeds", "users")
+Row = dict[str, Any]
+# For each seed: user numbers, and [users] values by metric.
+PerUser = dict[int, dict[str, np.ndarray]]
+
+
+def collect(directory: Path) -> tuple[dict[str, list[Row]], dict[str, PerUser]]:
+    """Reads the tested rows of a run folder.
+
+    Args:
+        directory: the run folder.
+
+    Returns:
+        Rows by method in the order of seeds, and values by user.
+    """
+    rows: dict[str, list[Row]] = {}
+    per_user: dict[str, PerUser] = {}
+    for path in (directory / "results").glob("*/seed-*.json"):
+        row = json.loads(path.read_text("utf-8"))
+        rows.setdefault(row["method"], []).append(row)
+        with np.load(path.with_suffix(".npz")) as arrays:
+            values = dict(arrays)
+        per_user.setdefault(row["method"], {})[row["seed"]] = values
+    for found in rows.values():
+        found.sort(key=lambda row: row["seed"])
+    return rows, per_user
+
+
+def summarise(
+    rows: Mapping[str, list[Row]], per_user: Mapping[str, PerUser]
+) -> dict[str, Any]:
+    """Means, tests against the student alone, verdicts and costs.
+
+    A method and the student alone are compared over the seeds that both have:
+    over seeds by the means of each, and over users by each user's mean over
+    the seeds. p-values are Holm's over the methods, for each metric and kind
+    of test by itself.
+
+    Args:
+        rows: see `collect`.
+        per_user: likewise.
+
+    Returns:
+        "teacher", "student", and "methods" from the best to the worst by
+        NDCG@20, each with "metrics" (mean and deviation), "train_seconds",
+        "epochs", "rows"; a method also with "tests", "gain_kept", "verdict"
+        and "cost_rank".
+    """
+    found: dict[str, Any] = {
+        name: _means(rows[name]) if name in rows else None
+        for name in (TEACHER, ALONE)
+    }
+    methods = [
+        {"method": name, **_means(rows[name])}
+        for name in rows
+        if name not in found
+    ]
+    for method in methods:
+        method["tests"] = {
+            metric: _tests(per_user[ALONE], per_user[method["method"]], metric)
+            for metric in TESTED
+        }
+        method["gain_kept"] = {
+            metric: _gain_kept(found, method, metric) for metric in TESTED
+        }
+    _correct(methods)
+    _rank(methods)
+    for method in methods:
+        method["verdict"] = {
+            metric: _verdict(method["tests"][metric]) for metric in TESTED
+        }
+    methods.sort(key=lambda one: -one["metrics"][TESTED[0]]["mean"])
+    return {**found, "methods": methods}
+
+
+def screening(directory: Path, names: Mapping[str, str]) -> list[Row]:
+    """The best trial of everybody, by validation metrics alone.
+
+    Args:
+        directory: the run folder.
+        names: names by the folder of their trials.
+
+    Returns:
+        A row for each, the best one first.
+    """
+    found = []
+    for folder in sorted((directory / "trials").glob("*")):
+        texts = [p.read_text("utf-8") for p in sorted(folder.glob("t*.json"))]
+        records = [json.loads(text) for text in texts]
+        done = [r for r in records if r["state"] == "complete"]
+        if not done:
+            continue
+        best = max(done, key=lambda record: record["value"])
+        found.append(
+            {
+                "method": names.get(folder.name, folder.name),
+                "trials": len(records),
+                "pruned": len(records) - len(done),
+                "best_trial": best["number"],
+                "point": best["point"],
+                **{
+                    k: best[k]
+                    for k in (
+                        "value",
+                        "validation",
+                        "train_seconds",
+                        "epochs",
+                        "best_epoch",
+                        "flags",
+                        "commit",
+                    )
+                },
+            }
+        )
+    return sorted(found, key=lambda row: -row["value"])
+
+
+def _means(rows: Sequence[Row]) -> Row:
+    names = dict.fromkeys(n for row in rows for n in row["metrics"])
+    return {
+        "seeds": [row["seed"] for row in rows],
+        "metrics": {n: _spread([r["metrics"][n] for r in rows]) for n in names},
+        "train_seconds": _spread([r["train_seconds"] for r in rows])["mean"],
+        "epochs": _spread([r["epochs"] for r in rows])["mean"],
+        "rows": list(rows),
+    }
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
+    if any(value is None for value in values):
+        return {"mean": None, "deviation": None}
+    several = len(values) > 1
+    return {
+        "mean": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)) if several else 0.0,
+    }
+
+
+def _tests(alone: PerUser, other: PerUser, metric: str) -> dict[str, Any]:
+    """The paired tests over seeds and over users, not corrected yet."""
+    seeds = sorted(alone.keys() & other.keys())
+    tests = {
+        "users": paired_test(
+            *(_by_user(runs, seeds, metric) for runs in (alone, other))
+        )
+    }
+    if len(seeds) > 1:
+        tests["seeds"] = paired_test_over_seeds(
+            *([runs[s][metric] for s in seeds] for runs in (alone, other))
+        )
+    return {
+        unit: {
+            "pairs": test.num_pairs,
+            "difference": test.difference,
+            "interval": list(test.interval),
+            "t_p_value": test.t_p_value,
+            "wilcoxon_p_value": test.wilcoxon_p_value,
+        }
+        for unit, test in tests.items()
+    }
+
+
+def _by_user(runs: PerUser, seeds: Sequence[int], metric: str) -> np.ndarray:
+    """Each user's mean over the seeds in which he was asked for."""
+    users = np.concatenate([runs[seed]["user"] for seed in seeds])
+    values = np.concatenate([runs[seed][metric] for seed in seeds])
+    return pd.Series(values).groupby(users).mean().to_numpy()
+
+
+def _gain_kept(found: Mapping[str, Any], method: Row, metric: str) -> Any:
+    """Share of what the teacher has more than the student alone."""
+    if not found[TEACHER]:
+        return None
+    teacher, alone, mine = (
+        one["metrics"][metric]["mean"]
+        for one in (found[TEACHER], found[ALONE], method)
+    )
+    if teacher <= alone:
+        return None
+    return (mine - alone) / (teacher - alone)
+
+
+def _correct(methods: Sequence[Row]) -> None:
+    """Adds Holm's p-values, over all methods."""
+    for metric in TESTED:
+        for unit in UNITS:
+            tests = [
+                m["tests"][metric][unit]
+                for m in methods
+                if unit in m["tests"][metric]
+            ]
+            corrected = holm([test["t_p_value"] for test in tests])
+            for test, value in zip(tests, corrected, strict=True):
+                test["holm_p_value"] = value
+
+
+def _rank(methods: Sequence[Row]) -> None:
+    """Adds the place by cost, 1 being the cheapest."""
+    by_cost = sorted(methods, key=lambda one: one["train_seconds"])
+    for place, method in enumerate(by_cost, 1):
+        method["cost_rank"] = place
+
+
+def _verdict(tests: Mapping[str, Any]) -> str:
+    """In a word, what both tests agree on.
+
+    A difference has to be beyond the luck of the users and, where there are
+    several seeds, beyond the luck of the seed.
+    """
+    significant = [
+        test["holm_p_value"] is not None and test["holm_p_value"] < LEVEL
+        for test in tests.values()
+    ]
+    difference = tests["users"]["difference"]
+    if all(significant) and difference:
+        return "gain" if difference > 0 else "worse"
+    if any(significant) and difference > 0:
+        return "unclear"
+    return "no gain"

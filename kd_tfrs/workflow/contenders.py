@@ -1,0 +1,223 @@
+"""What takes part in a comparison: its flags, and where it may be tuned."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.methods import METHODS
+
+ALONE = "student"
+Choices = dict[str, tuple]
+
+# What the given value is multiplied by, or what is tried beside it.
+_STEP_FACTORS = (0.5, 1.0, 2.0)
+_WEIGHT_FACTORS = (0.3, 1.0, 3.0)
+_SIZE_FACTORS = (0.5, 1.0, 2.0)
+_TEMPERATURES = (0.1, 0.15, 0.2)
+_STUDENT_LOSS_WEIGHTS = (0.2, 0.5, 1.0)
+_NEGATIVES = (256, 512)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """The student alone, or a method of distillation.
+
+    Args:
+        name: "student", a method, or several with a plus between them.
+        flat: options by flag name, with the method's own defaults.
+        space: choices by flag name, the first one being that of `flat`.
+            Losses are one text, as on the command line.
+
+    Example:
+    ```python
+    contender("soft_targets+rrd", Config()).flags({})
+    ```
+    """
+
+    name: str
+    flat: dict[str, Any]
+    space: Choices
+
+    @property
+    def stage(self) -> str:
+        """The stage of the workflow that trains it."""
+        return ALONE if self.name == ALONE else "distilled"
+
+    @property
+    def folder(self) -> str:
+        """Its name where colons are not welcome."""
+        return self.name.replace(":", "=")
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The point of the space that was given."""
+        return {name: choices[0] for name, choices in self.space.items()}
+
+    def flags(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """All options at a point of the space.
+
+        Args:
+            point: values by flag name.
+
+        Returns:
+            Options by flag name, for `Config.from_flat`.
+        """
+        changes = dict(point)
+        losses = changes.get("distillation_losses")
+        if isinstance(losses, str):
+            changes["distillation_losses"] = losses.split(",")
+        return {**self.flat, **changes}
+
+
+def contender(name: str, config: Config) -> Contender:
+    """Looks a contender up.
+
+    Args:
+        name: "student", the name of a method, or several with a plus between
+            them; each may have a weight, as in "soft_targets:0.5+rrd".
+        config: options that are not the method's own.
+
+    Returns:
+        The contender.
+
+    Raises:
+        UserError: a method is unknown, or two want other things.
+
+    Example:
+    >>> contender("student", Config()).stage
+    'student'
+    """
+    flat = config.flat()
+    if name == ALONE:
+        return Contender(name, flat, _alone_space(flat))
+    changes: dict[str, Any] = {}
+    tunes: Choices = {}
+    losses = []
+    for part in name.split("+"):
+        loss, options, choices = _method(part, flat)
+        losses.append(loss)
+        _merge(changes, options, name)
+        tunes.update(choices)
+    flat = {**flat, **changes, "distillation_losses": losses}
+    Config.from_flat(flat)  # a mistake shows before anything trains
+    return Contender(name, flat, _distilled_space(flat, tunes))
+
+
+def contenders(names: Sequence[str], config: Config) -> list[Contender]:
+    """Looks all contenders up; the student alone is always one.
+
+    Args:
+        names: see `contender`; "all" stands for every method there is.
+        config: see `contender`.
+
+    Returns:
+        The contenders, the student alone first, each once.
+
+    Raises:
+        UserError: a method is unknown, or there is none.
+    """
+    asked: list[str] = []
+    for name in names:
+        asked += list(METHODS) if name == "all" else [name.strip()]
+    if not any(asked):
+        raise UserError(
+            "`--methods` should name the methods to compare. Received: none. "
+            "Write --methods=all, or --methods=student,soft_targets."
+        )
+    unique = dict.fromkeys([ALONE, *filter(None, asked)])
+    return [contender(name, config) for name in unique]
+
+
+def _method(
+    part: str, flat: Mapping[str, Any]
+) -> tuple[str, dict[str, Any], Choices]:
+    """Loss with weight, default options and choices, all by flag name."""
+    name, _, weight = part.partition(":")
+    if name not in METHODS:
+        raise UserError(
+            f"`--methods` should name some of student, {', '.join(METHODS)}. "
+            f"Received: {name!r}. Combine two as soft_targets+"
+            "score_regression."
+        )
+    method = METHODS[name]
+    options = {_flag(k, flat): v for k, v in dict(method.defaults).items()}
+    default = options.pop("weight", 1.0)
+    choices = {
+        _flag(k, flat): tuple(v)
+        for k, v in dict(getattr(method, "tunes", None) or {}).items()
+    }
+    return f"{name}:{weight or format(default, 'g')}", options, choices
+
+
+def _flag(option: str, flat: Mapping[str, Any]) -> str:
+    """The flag of a method's option; its weight has none of its own."""
+    if option == "weight" or option in flat:
+        return option
+    return f"distillation_{option}"
+
+
+def _merge(changes: dict[str, Any], more: dict[str, Any], name: str) -> None:
+    for flag, value in more.items():
+        if changes.setdefault(flag, value) != value:
+            raise UserError(
+                f"`--methods` should combine methods that want the same. "
+                f"Received: {name}, where --{flag} is {changes[flag]!r} for "
+                f"one and {value!r} for another. Compare them one by one."
+            )
+
+
+def _alone_space(flat: Mapping[str, Any]) -> Choices:
+    return {
+        "student_learning_rate": _scaled(
+            flat["student_learning_rate"], _STEP_FACTORS
+        ),
+        "student_softmax_temperature": _first(
+            flat["student_softmax_temperature"], _TEMPERATURES
+        ),
+        "student_uniform_negatives": _sizes(
+            flat["student_uniform_negatives"], _NEGATIVES
+        ),
+        "student_batch_size": _sizes(flat["student_batch_size"], ()),
+    }
+
+
+def _distilled_space(flat: Mapping[str, Any], tunes: Choices) -> Choices:
+    space = {
+        "distilled_learning_rate": _scaled(
+            flat["distilled_learning_rate"], _STEP_FACTORS
+        ),
+        "distillation_losses": _loudness(flat["distillation_losses"]),
+        "distillation_student_loss_weight": _first(
+            flat["distillation_student_loss_weight"], _STUDENT_LOSS_WEIGHTS
+        ),
+    }
+    tuned = {k: _first(flat[k], v) for k, v in tunes.items()}
+    return {**space, **tuned}
+
+
+def _loudness(losses: Sequence[str]) -> tuple[str, ...]:
+    """All losses louder and softer together."""
+    parts = [text.partition(":") for text in losses]
+    texts = [
+        ",".join(f"{n}:{float(w or 1) * factor:.4g}" for n, _, w in parts)
+        for factor in _WEIGHT_FACTORS
+    ]
+    return _first(",".join(losses), texts)
+
+
+def _scaled(value: float, factors: Sequence[float]) -> tuple[float, ...]:
+    return _first(value, [float(f"{value * f:.4g}") for f in factors])
+
+
+def _sizes(value: int, instead_of_none: Sequence[int]) -> tuple[int, ...]:
+    sizes = [round(value * factor) for factor in _SIZE_FACTORS]
+    return _first(value, sizes if value > 1 else instead_of_none)
+
+
+def _first(value: Any, others: Sequence[Any]) -> tuple:
+    """The given value, and the others once each."""
+    return tuple(dict.fromkeys([value, *others]))

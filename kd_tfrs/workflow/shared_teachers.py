@@ -1,0 +1,192 @@
+"""Teachers that many students of one comparison share, one a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.config import Config, DataConfig
+from kd_tfrs.workflow.learner import Learner
+from kd_tfrs.workflow.prepare import Prepared
+from kd_tfrs.workflow.run import Run
+
+logger = logging.getLogger(__name__)
+# Where the data lie does not matter; the fingerprint says whether they agree.
+_DATA = [f.name for f in dataclasses.fields(DataConfig) if f.name != "data_dir"]
+
+
+class SharedTeachers:
+    """Trains the teacher of a seed once, or takes that of a finished run.
+
+    Args:
+        directory: holds a folder a seed.
+        config: of the comparison.
+        source: holds finished runs, `seed-<k>` each, whose teachers are
+            taken; `None` to train them.
+
+    Example:
+    ```python
+    teachers = SharedTeachers(Path("runs/mine/teachers"), config)
+    teachers.get(prepared, seed=0)
+    teachers.lend(run)
+    ```
+    """
+
+    def __init__(
+        self, directory: Path, config: Config, source: Path | None = None
+    ) -> None:
+        self.directory = directory
+        self.config = config
+        self.source = source
+
+    def check(self, seeds: list[int]) -> None:
+        """Looks whether the source has what is needed, before a long wait.
+
+        Args:
+            seeds: of the teachers that will be asked for.
+
+        Raises:
+            UserError: a teacher is missing, or of other flags.
+        """
+        if self.source is not None:
+            for seed in seeds:
+                self._check_source(seed)
+
+    def get(self, prepared: Prepared, seed: int) -> dict[str, Any]:
+        """Makes sure that there is a teacher.
+
+        Args:
+            prepared: data of that seed.
+            seed: of its weights, its draws and the split.
+
+        Returns:
+            What its training took: "train_seconds" and "epochs", as far as
+            they are known.
+        """
+        run = self._run(seed)
+        try:
+            run.check_data(prepared.interactions.fingerprint())
+            if run.load_weights("teacher") is None:
+                self._make(run, prepared, seed)
+            return run.read_json("cost.json") or {}
+        finally:
+            run.close()
+
+    def learner(self, prepared: Prepared, seed: int) -> Learner:
+        """Has the teacher's model; its run should be closed afterwards."""
+        return Learner(self._run(seed), prepared)
+
+    def lend(self, run: Run) -> None:
+        """Gives a student's run the teacher of its seed, and its knowledge.
+
+        Args:
+            run: of the student.
+        """
+        mine = self.directory / f"seed-{run.config.seed}"
+        for weights in (mine / "weights").glob("teacher*"):
+            _link(run.path("weights", weights.name), weights)
+        options = run.config.distillation
+        unseen = "unseen" if options.exclude_seen else "any"
+        knowledge = mine / f"knowledge-{unseen}-{options.top_k}"
+        knowledge.mkdir(exist_ok=True)
+        _link(run.path("knowledge"), knowledge)
+
+    def _run(self, seed: int) -> Run:
+        config = dataclasses.replace(self.config, seed=seed)
+        return Run(self.directory / f"seed-{seed}", config, log=False)
+
+    def _make(self, run: Run, prepared: Prepared, seed: int) -> None:
+        if self.source is not None:
+            self._take(run, prepared, seed)
+            return
+        tf.keras.backend.clear_session()
+        learner = Learner(run, prepared)
+        model, progress = learner.train("teacher")
+        cost = {
+            "train_seconds": progress.seconds,
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+        }
+        run.write_json("cost.json", cost)
+        learner.save("teacher", model)
+
+    def _take(self, run: Run, prepared: Prepared, seed: int) -> None:
+        source = self._check_source(seed)
+        data = json.loads((source / "data.json").read_text("utf-8"))
+        fingerprint = prepared.interactions.fingerprint()
+        if data["fingerprint"] != fingerprint:
+            raise UserError(
+                f"`--teacher_dir` should hold teachers of the same data. "
+                f"Received: {source}, whose data have the fingerprint "
+                f"{data['fingerprint'][:12]}, not {fingerprint[:12]}. Leave "
+                "the flag out to train teachers."
+            )
+        logger.info("teacher of %s", source)
+        run.write_json("cost.json", _cost(source))
+        for weights in (source / "weights").glob("teacher*"):
+            _link(run.path("weights", weights.name), weights)
+
+    def _check_source(self, seed: int) -> Path:
+        """The folder of a finished run with the same flags."""
+        source = _source(self.source, seed)
+        asked = json.loads(json.dumps(self.config.flat()))
+        found = {**json.loads(json.dumps(Config().flat())), **_flags(source)}
+        asked["seed"] = seed
+        changed = [
+            name
+            for name in asked
+            if (name in ("seed", *_DATA) or name.startswith("teacher_"))
+            and found[name] != asked[name]
+        ]
+        if changed:
+            differences = ", ".join(
+                f"--{k} was {found[k]!r}, now {asked[k]!r}" for k in changed
+            )
+            raise UserError(
+                "`--teacher_dir` should hold teachers of the same flags. "
+                f"Received: {source}: {differences}. Use these flags, or leave "
+                "--teacher_dir out to train teachers."
+            )
+        return source
+
+
+def _source(directory: Path, seed: int) -> Path:
+    """The run folder of a seed: below the directory, or itself."""
+    for folder in (directory / f"seed-{seed}", directory):
+        if (folder / "weights" / "teacher.npz").exists():
+            return folder
+    raise UserError(
+        f"`--teacher_dir` should hold a finished run for every seed. Received: "
+        f"{directory}, which has no seed-{seed}/weights/teacher.npz. Ask for "
+        "fewer --seeds, or leave --teacher_dir out to train teachers."
+    )
+
+
+def _flags(folder: Path) -> dict[str, Any]:
+    path = folder / "flags.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _cost(folder: Path) -> dict[str, Any]:
+    """What a teacher took, as the stages of its run tell."""
+    row, history = (
+        folder / "stages" / f"teacher{end}.json" for end in ("", ".history")
+    )
+    cost = {}
+    if row.exists():
+        cost["train_seconds"] = json.loads(row.read_text())["train_seconds"]
+    if history.exists():
+        cost["epochs"] = len(json.loads(history.read_text()))
+    return cost
+
+
+def _link(path: Path, target: Path) -> None:
+    if not path.is_symlink():
+        os.symlink(target.resolve(), path)
