@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import tensorflow as tf
 from tqdm.auto import tqdm
 
-from kd_tfrs.distillation.teachers import EmbeddingTeacher, TwoTowerTeacher
+from kd_tfrs.distillation.cache_manifest import (
+    FORMAT,
+    MANIFEST,
+    Fingerprint,
+    check_whose,
+    claim,
+    read_manifest,
+)
+from kd_tfrs.distillation.cache_shards import (
+    Shard,
+    list_shards,
+    read_shards,
+    write_shard,
+)
+from kd_tfrs.distillation.list_teacher import ListTeacher, Unlisted
+from kd_tfrs.distillation.teachers import (
+    EmbeddingTeacher,
+    Side,
+    Teacher,
+    TwoTowerTeacher,
+)
+from kd_tfrs.distillation.teachers.base import SIDES
 from kd_tfrs.errors import UserError
 
-_FORMAT = 1
-_MANIFEST = "manifest.json"
 _SHARD_ROWS = 8192
-_BLOCK_ROWS = 512
 
 
 def build_cache(
-    teacher: TwoTowerTeacher | EmbeddingTeacher,
+    teacher: Teacher,
     directory: str | os.PathLike,
     *,
-    fingerprint: str,
+    fingerprint: Fingerprint | str,
     k: int = 100,
+    item_k: int | None = None,
+    outputs: Sequence[str] = (),
     dtype: str = "float32",
+    unlisted: Unlisted = None,
     progress: bool = True,
-) -> EmbeddingTeacher:
+) -> EmbeddingTeacher | ListTeacher:
     """Writes what a teacher knows to disk, or goes on where a kill stopped it.
 
-    Parquet shards hold an embedding for every query and candidate row, and
-    for every query its `k` best unseen candidates with their scores. A shard
-    is written beside and renamed, so that one that exists is whole.
+    Parquet shards hold, for every query, its `k` best unseen candidates with
+    their scores. Of a teacher with embeddings they also hold an embedding for
+    every query and candidate row. A shard is written beside and renamed, so
+    that one that exists is whole. One cache serves any number of students.
 
     Args:
-        teacher: a teacher with embeddings.
+        teacher: any teacher.
         directory: where to write; made when missing.
-        fingerprint: of the teacher's weights and of the data. A cache of
+        fingerprint: of teacher and data; a text is the teacher's. A cache of
             another fingerprint is refused, never overwritten.
         k: length of the lists, at least 1; at most as many as there are
             candidates are kept.
-        dtype: of the embeddings and scores, "float32" or "float16".
+        item_k: length of the lists of users for every item, which item-side
+            listeners ask for; `None` keeps none.
+        outputs: named hidden outputs that are kept beside the embedding, of
+            the sides that have them.
+        dtype: of embeddings, outputs and scores, "float32" or "float16".
+        unlisted: see `ListTeacher`; only for a teacher without embeddings.
         progress: show a progress bar.
 
     Returns:
@@ -55,100 +77,121 @@ def build_cache(
 
     Example:
     ```python
-    cached = build_cache(teacher, "run/knowledge", fingerprint=digest, k=200)
+    whose = Fingerprint(weights_digest, interactions.fingerprint())
+    cached = build_cache(
+        teacher, "run/knowledge", fingerprint=whose, k=200,
+        outputs=("hidden_0",),
+    )
     ```
     """
-    _check(teacher, k, dtype)
+    _check(k, item_k, dtype)
     directory = Path(directory)
-    manifest = {
-        "format": _FORMAT,
-        "fingerprint": fingerprint,
-        "k": min(k, teacher.num_candidates),
-        "dtype": dtype,
-        "num_queries": teacher.num_queries,
-        "num_candidates": teacher.num_candidates,
-        "temperature": teacher.temperature,
-        "shard_rows": _SHARD_ROWS,
-    }
-    _claim(directory, manifest)
-    todo = [s for s in _shards(manifest) if not (directory / s[0]).exists()]
-    rows = sum(stop - start for _, start, stop in todo)
+    manifest = _describe(teacher, Fingerprint.of(fingerprint), k, item_k, dtype)
+    manifest["outputs"] = _find_outputs(teacher, outputs)
+    _check_unlisted(manifest["kind"], unlisted)
+    claim(directory, manifest)
+    todo = [
+        shard
+        for shard in _shards(manifest)
+        if not (directory / shard.name).exists()
+    ]
     with tqdm(
-        total=rows,
+        total=sum(shard.stop - shard.start for shard in todo),
         desc="teacher cache",
         unit="row",
         disable=not (progress and todo),
     ) as bar:
-        for name, start, stop in todo:
-            table = _shard(teacher, manifest, name, start, stop, bar)
-            partial = directory / f".{name}.partial"
-            pq.write_table(table, partial)
-            partial.rename(directory / name)
-    return load_cache(directory, fingerprint=fingerprint)
+        reverse = teacher.reversed() if item_k and todo else None
+        for shard in todo:
+            asked = teacher if shard.side == "query" else reverse
+            write_shard(teacher, asked, manifest, shard, directory, bar)
+    return load_cache(directory, fingerprint=fingerprint, unlisted=unlisted)
 
 
 def load_cache(
-    directory: str | os.PathLike, *, fingerprint: str
-) -> EmbeddingTeacher:
+    directory: str | os.PathLike,
+    *,
+    fingerprint: Fingerprint | str,
+    unlisted: Unlisted = None,
+) -> EmbeddingTeacher | ListTeacher:
     """Reads a cache that `build_cache` has finished.
 
     Args:
         directory: where it is.
-        fingerprint: of teacher and data; has to match.
+        fingerprint: of teacher and data; both have to match.
+        unlisted: see `ListTeacher`; only for a cache without embeddings.
 
     Returns:
-        A teacher that gathers and never computes.
+        A teacher that gathers and never computes: an `EmbeddingTeacher`, or a
+        `ListTeacher` where the teacher has no embeddings.
 
     Raises:
         UserError: there is no cache, it is not finished, or it is another's.
 
     Example:
     ```python
-    teacher = load_cache("run/knowledge", fingerprint=digest)
+    teacher = load_cache("run/knowledge", fingerprint=whose)
     ```
     """
     directory = Path(directory)
-    manifest = _read_manifest(directory)
+    manifest = read_manifest(directory)
     if manifest is None:
         raise UserError(
-            f"No teacher cache in {directory}: {_MANIFEST} is missing. "
+            f"No teacher cache in {directory}: {MANIFEST} is missing. "
             "Build it with `build_cache`."
         )
-    if manifest["fingerprint"] != fingerprint:
-        raise UserError(
-            f"The teacher cache in {directory} is of another teacher or other "
-            f"data. Received: fingerprint {fingerprint[:12]}, the cache has "
-            f"{manifest['fingerprint'][:12]}. Use another directory."
-        )
-    names = [name for name, _, _ in _shards(manifest)]
-    missing = [name for name in names if not (directory / name).exists()]
+    check_whose(directory, manifest, Fingerprint.of(fingerprint))
+    _check_unlisted(manifest["kind"], unlisted)
+    shards = _shards(manifest)
+    missing = [s.name for s in shards if not (directory / s.name).exists()]
     if missing:
         raise UserError(
             f"The teacher cache in {directory} is not finished: {missing[0]} "
             f"and {len(missing) - 1} more shards are missing. Call "
             "`build_cache` again; it goes on where it stopped."
         )
-    queries = _read(directory, [n for n in names if n.startswith("q")])
-    candidates = _read(directory, [n for n in names if n.startswith("c")])
+    return _as_teacher(directory, manifest, shards, unlisted)
+
+
+def _as_teacher(
+    directory: Path, manifest: dict, shards: list[Shard], unlisted: Unlisted
+) -> EmbeddingTeacher | ListTeacher:
+    found = {
+        side: read_shards(directory, [s for s in shards if s.side == side])
+        for side in SIDES
+    }
+    lists = {
+        side: (columns["list_row"], columns["list_score"])
+        for side, columns in found.items()
+        if "list_row" in columns
+    }
+    if manifest["kind"] == "lists":
+        return ListTeacher(
+            lists["query"],
+            manifest["num_candidates"],
+            unlisted,
+            lists.get("candidate"),
+        )
     return EmbeddingTeacher(
-        queries["embedding"],
-        candidates["embedding"],
+        found["query"]["embedding"],
+        found["candidate"]["embedding"],
         manifest["temperature"],
-        lists=(queries["list_row"], queries["list_score"]),
+        lists=lists["query"],
+        hidden={
+            side: {name: found[side][f"output_{name}"] for name in names}
+            for side, names in manifest["outputs"].items()
+        },
+        item_lists=lists.get("candidate"),
     )
 
 
-def _check(teacher: object, k: int, dtype: str) -> None:
-    if not isinstance(teacher, (TwoTowerTeacher, EmbeddingTeacher)):
-        raise UserError(
-            "A cache should be built of a teacher with embeddings. Received: "
-            f"{type(teacher).__name__}. Listen to it live."
-        )
-    if k < 1:
-        raise UserError(
-            "`k` should be a positive integer. Received: `k` = "
-            f"{k}. Give k >= 1."
-        )
+def _check(k: int, item_k: int | None, dtype: str) -> None:
+    for name, value in {"k": k, "item_k": item_k}.items():
+        if value is not None and value < 1:
+            raise UserError(
+                f"`{name}` should be a positive integer. Received: `{name}` = "
+                f"{value}. Give {name} >= 1."
+            )
     if dtype not in ("float32", "float16"):
         raise UserError(
             "`dtype` of a cache should be float32 or float16. Received: "
@@ -156,101 +199,62 @@ def _check(teacher: object, k: int, dtype: str) -> None:
         )
 
 
-def _claim(directory: Path, manifest: dict) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    found = _read_manifest(directory)
-    if found is None:
-        partial = directory / f".{_MANIFEST}.partial"
-        partial.write_text(json.dumps(manifest, indent=1) + "\n")
-        partial.rename(directory / _MANIFEST)
-    elif found != manifest:
-        changed = [k for k in manifest if found.get(k) != manifest[k]]
+def _check_unlisted(kind: str, unlisted: Unlisted) -> None:
+    if kind != "lists" and unlisted is not None:
         raise UserError(
-            f"The teacher cache in {directory} is another one: "
-            + ", ".join(
-                f"`{k}` is {found.get(k)!r}, asked for {manifest[k]!r}"
-                for k in changed
-            )
-            + ". Use another directory, or delete this one."
+            "`unlisted` should be left out for a teacher with embeddings: its "
+            f"cache scores all candidates. Received: `unlisted` = {unlisted!r}."
         )
 
 
-def _read_manifest(directory: Path) -> dict | None:
-    path = directory / _MANIFEST
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def _shards(manifest: dict) -> Iterator[tuple[str, int, int]]:
-    for kind, count in (
-        ("candidates", manifest["num_candidates"]),
-        ("queries", manifest["num_queries"]),
-    ):
-        size = manifest["shard_rows"]
-        for i, start in enumerate(range(0, count, size)):
-            name = f"{kind}-{i:05d}.parquet"
-            yield name, start, min(start + size, count)
-
-
-def _shard(
-    teacher: TwoTowerTeacher | EmbeddingTeacher,
-    manifest: dict,
-    name: str,
-    start: int,
-    stop: int,
-    bar: tqdm,
-) -> pa.Table:
-    is_query = name.startswith("q")
-    embed = teacher.embed_queries if is_query else teacher.embed_candidates
-    columns: dict[str, list[np.ndarray]] = {}
-    for first in range(start, stop, _BLOCK_ROWS):
-        rows = tf.range(first, min(first + _BLOCK_ROWS, stop))
-        block = {"embedding": _cast(embed(rows), manifest["dtype"])}
-        if is_query:
-            listed, scores = teacher.top_k(rows, manifest["k"])
-            block["list_row"] = listed.numpy()
-            block["list_score"] = _cast(scores, manifest["dtype"])
-        for column, values in block.items():
-            columns.setdefault(column, []).append(values)
-        bar.update(len(rows))
-    return pa.table(
-        {
-            column: _fixed_size_list(np.concatenate(values))
-            for column, values in columns.items()
-        }
-    )
-
-
-def _cast(values: tf.Tensor, dtype: str) -> np.ndarray:
-    exact = values.numpy()
-    with np.errstate(over="ignore"):
-        cast = exact.astype(dtype)
-    # -inf fills a short list and stays; what float16 cannot hold must not
-    # turn into it.
-    if np.any(np.isfinite(exact) & ~np.isfinite(cast)):
-        raise UserError(
-            f"`dtype` = {dtype!r} should hold every score and embedding, up to "
-            f"{np.finfo(dtype).max:g}. Received: "
-            f"{np.abs(exact[np.isfinite(exact)]).max():g}. Use float32."
-        )
-    return cast
-
-
-def _fixed_size_list(values: np.ndarray) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-
-
-def _read(directory: Path, names: list[str]) -> dict[str, np.ndarray]:
-    tables = [pq.read_table(directory / name) for name in names]
-    table = pa.concat_tables(tables).combine_chunks()
+def _describe(
+    teacher: Teacher,
+    fingerprint: Fingerprint,
+    k: int,
+    item_k: int | None,
+    dtype: str,
+) -> dict:
+    embeds = isinstance(teacher, (TwoTowerTeacher, EmbeddingTeacher))
     return {
-        column: _matrix(table[column].combine_chunks())
-        for column in table.column_names
+        "format": FORMAT,
+        "kind": "embeddings" if embeds else "lists",
+        "teacher_fingerprint": fingerprint.teacher,
+        "data_fingerprint": fingerprint.data,
+        "k": min(k, teacher.num_candidates),
+        "item_k": item_k and min(item_k, teacher.num_queries),
+        "dtype": dtype,
+        "num_queries": teacher.num_queries,
+        "num_candidates": teacher.num_candidates,
+        "temperature": teacher.temperature if embeds else None,
+        "shard_rows": _SHARD_ROWS,
     }
 
 
-def _matrix(column: pa.Array) -> np.ndarray:
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0)
-    width = column.type.list_size
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+def _find_outputs(
+    teacher: Teacher, outputs: Sequence[str]
+) -> dict[str, list[str]]:
+    """Which side has which of the outputs; one of them has to."""
+    found: dict[str, list[str]] = {side: [] for side in SIDES}
+    for name in dict.fromkeys(outputs):
+        sides = [side for side in SIDES if _has(teacher, side, name)]
+        if not sides:
+            teacher.width("query", name)  # which raises what is missing
+        for side in sides:
+            found[side].append(name)
+    return found
+
+
+def _has(teacher: Teacher, side: Side, output: str) -> bool:
+    try:
+        teacher.width(side, output)
+    except UserError:
+        return False
+    return True
+
+
+def _shards(manifest: dict) -> list[Shard]:
+    counts = {"candidate": manifest["num_candidates"]}
+    if manifest["kind"] == "lists" and not manifest["item_k"]:
+        counts = {}
+    counts["query"] = manifest["num_queries"]
+    return list_shards(counts, manifest["shard_rows"])
