@@ -40,13 +40,35 @@ class ListLoss(Untempered):
 
     def per_query_of(self, heard: Heard) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
-        if heard.listed < 1:
-            raise UserError(
-                f"`{type(self).__name__}` should hear the teacher's lists. "
-                "Received: candidates without lists. Give its Term "
-                "`over=RankSampled()` or `over=TeacherTopK()`."
-            )
+        require_lists(self, heard)
         return self.per_list(heard)
+
+
+def require_lists(
+    loss: tf.keras.losses.Loss, heard: Heard, crowd: bool = False
+) -> None:
+    """Refuses what a loss over lists cannot use.
+
+    Args:
+        loss: for its name.
+        heard: what it was called with.
+        crowd: it needs candidates beside the lists as well.
+
+    Raises:
+        UserError: there is no list, or nothing beside it.
+    """
+    name = type(loss).__name__
+    if heard.listed < 1:
+        raise UserError(
+            f"`{name}` should hear the teacher's lists. Received: candidates "
+            "without lists. Give its Term `over=RankSampled()` or "
+            "`over=TeacherTopK()`."
+        )
+    if crowd and heard.student.shape[1] == heard.listed:
+        raise UserError(
+            f"`{name}` should hear random candidates beside the lists. "
+            "Received: lists alone. Give its listener a `num_random`."
+        )
 
 
 def masked_logsumexp(scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

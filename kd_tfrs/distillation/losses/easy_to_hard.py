@@ -1,0 +1,88 @@
+"""From the rough to the fine: first who is in the list, then its order."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.checks import check_count
+from kd_tfrs.distillation.losses.list_base import (
+    ListLoss,
+    masked_logsumexp,
+    relaxed_ranking,
+)
+
+AUTO = tf.keras.losses.Reduction.AUTO
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class EasyToHard(ListLoss):
+    r"""The list above the crowd first, and its order from a step on.
+
+    $$l_\text{easy} = -\sum_{k=1}^{K} \log \frac{e^{s_k}}{e^{s_k} +
+    \sum_{l=1}^{L} e^{s_l}}, \quad
+    l_\text{hard} = -\sum_{k=1}^{K} \log \frac{e^{s_k}}{\sum_{j=k}^{K}
+    e^{s_j} + \sum_{l=1}^{L} e^{s_l}}$$
+
+    The first has every listed item above the candidates that the queries
+    share, with no order among the listed; the second is `RelaxedRanking`.
+
+    The paper takes the crowd to be all other items, changes over when the
+    student has reached the last of the teachers' training checkpoints, and
+    ranks observed and unobserved items apart. Here the crowd is a sample and
+    the change a step; give every checkpoint a Term with a teacher and a
+    schedule of its own for the paper's trajectory.
+
+    Args:
+        hard_from_step: the first training step of the second loss.
+        reduction: see `DistillationLoss`.
+        name: name of the loss in the logs.
+
+    Raises:
+        UserError: `hard_from_step` is negative, or it is called on candidates
+            without lists.
+
+    Example:
+    >>> loss = EasyToHard(hard_from_step=10)
+    >>> scores = [[2.0, 1.0, 0.0]], [[0.0, 0.0, 0.0]]
+    >>> round(float(loss(*scores, listed=2, step=0)), 4)  # 2 log 2
+    1.3863
+    >>> round(float(loss(*scores, listed=2, step=10)), 4)  # log 6
+    1.7918
+
+    References:
+        Kang, Kweon, Lee, Lian, Xie and Yu 2023, "Distillation from
+        Heterogeneous Models for Top-K Recommendation" (HetComp), section on
+        adaptive knowledge transfer.
+    """
+
+    def __init__(
+        self,
+        hard_from_step: int = 2000,
+        reduction: str = AUTO,
+        name: str = "easy_to_hard",
+    ) -> None:
+        super().__init__(reduction, name)
+        self.hard_from_step = check_count("hard_from_step", hard_from_step, 0)
+
+    def per_list(self, heard: Heard) -> tf.Tensor:
+        """See `ListLoss.per_list`."""
+        listed = heard.listed
+        scores, mask = heard.student[:, :listed], heard.mask[:, :listed]
+        below = masked_logsumexp(
+            heard.student[:, listed:], heard.mask[:, listed:]
+        )
+
+        def easy() -> tf.Tensor:
+            losses = tf.nn.softplus(below - scores)
+            return tf.reduce_sum(tf.where(mask, losses, 0.0), axis=1)
+
+        return tf.cond(
+            tf.cast(heard.step, tf.int32) < self.hard_from_step,
+            easy,
+            lambda: relaxed_ranking(scores, mask, below),
+        )
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "hard_from_step": self.hard_from_step}

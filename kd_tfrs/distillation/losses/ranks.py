@@ -1,0 +1,79 @@
+"""Ranks of a query's candidates, and draws that a step makes by itself."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.base import Heard
+
+# The smallest draw: its double logarithm stays finite.
+_TINY = 1e-30
+
+
+def count_above(
+    scores: tf.Tensor, among: tf.Tensor, mask: tf.Tensor
+) -> tf.Tensor:
+    """How many of a query's candidates score above a score.
+
+    Args:
+        scores: `[queries, n]`.
+        among: `[queries, m]` scores of the candidates; m may be 0.
+        mask: `[queries, m]` bool, false where one does not count.
+
+    Returns:
+        `[queries, n]` float32 counts; an equal score is not above.
+    """
+    if among.shape[1] == 0:
+        return tf.zeros_like(scores)
+    ascending = tf.sort(tf.where(mask, among, among.dtype.min), axis=1)
+    not_above = tf.searchsorted(ascending, scores, side="right")
+    return tf.cast(tf.shape(among)[1] - not_above, tf.float32)
+
+
+def share_above(heard: Heard) -> tf.Tensor:
+    """Share of the crowd that the student scores above the list's items.
+
+    Args:
+        heard: the crowd are its candidates behind the list.
+
+    Returns:
+        `[queries, listed]` in [0, 1]; 0 without a crowd.
+    """
+    crowd, mask = (x[:, heard.listed :] for x in (heard.student, heard.mask))
+    above = count_above(heard.student[:, : heard.listed], crowd, mask)
+    size = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1, keepdims=True)
+    return tf.math.divide_no_nan(above, size)
+
+
+def gumbel_noise(shape: tf.Tensor, salt: int, step: tf.Tensor) -> tf.Tensor:
+    """Noise that turns "the largest" into a draw by weight.
+
+    Args:
+        shape: of the noise.
+        salt: of the loss that draws.
+        step: training step: a run that goes on draws what it would have.
+
+    Returns:
+        float32 of that shape.
+    """
+    seed = tf.stack([salt, tf.cast(step, tf.int32)])
+    draws = tf.random.stateless_uniform(shape, seed, minval=_TINY)
+    return -tf.math.log(-tf.math.log(draws))
+
+
+def largest(keys: tf.Tensor, mask: tf.Tensor, count: int) -> tf.Tensor:
+    """Marks a query's largest keys.
+
+    Args:
+        keys: `[queries, n]` float32.
+        mask: `[queries, n]` bool, false where a candidate is out of question.
+        count: how many are marked; all that are in question if they are
+            fewer. More where keys are equal.
+
+    Returns:
+        `[queries, n]` bool.
+    """
+    kept = tf.where(mask, keys, keys.dtype.min)
+    count = min(count, keys.shape[1])
+    least = tf.math.top_k(kept, count, sorted=True).values[:, -1:]
+    return mask & (kept >= least)
