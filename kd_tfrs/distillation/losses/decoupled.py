@@ -1,0 +1,110 @@
+"""Soft targets taken apart: how sure of the target, and what of the rest."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation import schedules
+from kd_tfrs.distillation.losses.base import (
+    MASKED_LOGIT,
+    DistillationLoss,
+    Heard,
+    masked_log_softmax,
+)
+from kd_tfrs.distillation.losses.checks import check_number
+from kd_tfrs.distillation.losses.targets import targets_or_best
+
+AUTO = tf.keras.losses.Reduction.AUTO
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class DecoupledSoftTargets(DistillationLoss):
+    r"""KL about the target, and KL among the others, weighted on their own.
+
+    $$l = T^2 \left( \alpha \, KL(b^t \| b^s)
+    + \beta \, KL(\hat p \| \hat q) \right)$$
+
+    with $b = (m, 1 - m)$, $m$ the mass that $\mathrm{softmax}(\cdot / T)$
+    gives to the target, and $\hat p$, $\hat q$ the softmax over all other
+    candidates. `SoftTargets` is the same sum with 1 in the place of $\alpha$
+    and the teacher's $1 - m$ in the place of $\beta$, so that there a sure
+    teacher teaches nothing about the others.
+
+    The paper's target is the sample's class. Here it is the query's real
+    event. Where that is not among the candidates, as in a teacher's list, the
+    teacher's best candidate is the target. Should several candidates be real
+    events, they count as one target with their joint mass.
+
+    Args:
+        alpha: $\alpha$, at least 0.
+        beta: $\beta$, at least 0. The paper tunes it with the teacher: the
+            surer the teacher, the larger.
+        temperature: $T$, at least 0.001; a number or a Keras schedule.
+        reduction: see `DistillationLoss`.
+        name: name of the loss in the logs.
+
+    Raises:
+        UserError: an argument is out of range.
+
+    Example:
+    >>> loss = DecoupledSoftTargets(temperature=1.0)
+    >>> float(loss([[2.0, 1.0, 0.0]], [[2.0, 1.0, 0.0]]))
+    0.0
+
+    References:
+        Zhao et al. 2022, "Decoupled Knowledge Distillation", eq. 7. Defaults
+        are those of the authors' code for CIFAR-100; for ImageNet they take
+        beta = 0.5 and T = 1. Their warm-up of the loss over the first epochs
+        is a schedule of the term's weight.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 8.0,
+        temperature: schedules.Scheduled = 4.0,
+        reduction: str = AUTO,
+        name: str = "decoupled_soft_targets",
+    ) -> None:
+        super().__init__(temperature, reduction, name)
+        self.alpha = check_number("alpha", alpha, 0.0)
+        self.beta = check_number("beta", beta, 0.0)
+
+    def per_query_of(self, heard: Heard) -> tf.Tensor:
+        """See `DistillationLoss.per_query_of`."""
+        target = targets_or_best(heard)
+        others = tf.logical_and(heard.mask, tf.logical_not(target))
+        about_target = _divergence(
+            _log_masses(heard.teacher, target, others, heard.temperature),
+            _log_masses(heard.student, target, others, heard.temperature),
+        )
+        among_others = _divergence(
+            masked_log_softmax(heard.teacher, others, heard.temperature),
+            masked_log_softmax(heard.student, others, heard.temperature),
+        )
+        total = self.alpha * about_target + self.beta * among_others
+        return tf.square(heard.temperature) * total
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
+
+
+def _log_masses(
+    scores: tf.Tensor,
+    target: tf.Tensor,
+    others: tf.Tensor,
+    temperature: tf.Tensor,
+) -> tf.Tensor:
+    """Logarithms of the mass of the target and of the rest, `[queries, 2]`."""
+    sums = [
+        tf.reduce_logsumexp(
+            tf.where(part, scores / temperature, MASKED_LOGIT), axis=1
+        )
+        for part in (target, others)
+    ]
+    return tf.nn.log_softmax(tf.stack(sums, axis=1))
+
+
+def _divergence(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)

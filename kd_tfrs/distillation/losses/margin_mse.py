@@ -1,0 +1,55 @@
+"""Margins between the target and the rest, regressed."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.base import Heard, Untempered, masked_mean
+from kd_tfrs.distillation.losses.targets import targets_or_best
+
+AUTO = tf.keras.losses.Reduction.AUTO
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class MarginMSE(Untempered):
+    r"""Mean squared difference of the margins by which the target leads.
+
+    $$l = \frac{1}{|N|} \sum_{j \in N}
+    \big( (t_y - t_j) - (s_y - s_j) \big)^2$$
+
+    with $y$ the query's real event and $N$ its other candidates. Where the
+    event is not among the candidates, as in a teacher's list, the teacher's
+    best candidate is $y$. Should several be real events, $t_y$ and $s_y$ are
+    their means. Unlike `ScoreRegression`, it leaves each query's scores a
+    constant of their own.
+
+    The paper has one negative for each positive; here every other candidate
+    is a negative, and the mean is over them.
+
+    Args:
+        reduction: see `DistillationLoss`.
+        name: name of the loss in the logs.
+
+    Example:
+    >>> loss = MarginMSE()
+    >>> float(loss([[3.0, 1.0, 0.0]], [[0.0, 0.0, 0.0]]))
+    6.5
+
+    References:
+        Hofstaetter et al. 2020, "Improving Efficient Neural Ranking Models
+        with Cross-Architecture Knowledge Distillation", section 3, the
+        Margin-MSE loss.
+    """
+
+    def __init__(self, reduction: str = AUTO, name: str = "margin_mse") -> None:
+        super().__init__(reduction, name)
+
+    def per_query_of(self, heard: Heard) -> tf.Tensor:
+        """See `DistillationLoss.per_query_of`."""
+        target = targets_or_best(heard)
+        difference = heard.teacher - heard.student
+        at_target = masked_mean(difference, target)[:, None]
+        return masked_mean(
+            tf.square(at_target - difference),
+            tf.logical_and(heard.mask, tf.logical_not(target)),
+        )

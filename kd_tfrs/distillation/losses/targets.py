@@ -1,0 +1,43 @@
+"""Which candidates of a query are its real event."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.base import Heard
+
+
+def known_targets(heard: Heard) -> tf.Tensor:
+    """Where an unmasked candidate is the query's own real event.
+
+    Args:
+        heard: what a loss hears.
+
+    Returns:
+        `[queries, n]` bool; all false where the event is not among the
+        candidates.
+    """
+    if heard.target is None:
+        return tf.zeros_like(heard.mask)
+    target = tf.broadcast_to(heard.target, tf.shape(heard.mask))
+    return tf.logical_and(target, heard.mask)
+
+
+def targets_or_best(heard: Heard) -> tf.Tensor:
+    """The query's real event; where it is missing, the teacher's best.
+
+    Lists of what a teacher recommends leave out what the user already has,
+    so that its first candidate is the nearest thing to a target there.
+
+    Args:
+        heard: what a loss hears.
+
+    Returns:
+        `[queries, n]` bool; all false for a query without candidates.
+    """
+    known = known_targets(heard)
+    scores = tf.where(heard.mask, heard.teacher, heard.teacher.dtype.min)
+    columns = tf.range(tf.shape(scores)[1], dtype=tf.int64)
+    best = columns[None, :] == tf.argmax(scores, axis=1)[:, None]
+    chosen = tf.where(tf.reduce_any(known, axis=1)[:, None], known, best)
+    return tf.logical_and(chosen, heard.mask)
