@@ -21,7 +21,7 @@ def heard(target):
 
 
 def test_an_event_has_to_be_unmasked():
-    target = tf.constant([[0, 1, 0], [1, 0, 0], [1, 0, 0]], tf.bool)
+    target = tf.constant([[0, 1, 0], [1, 0, 0], [1, 0, 0]]) > 0
     known = known_targets(heard(target)).numpy()
     np.testing.assert_array_equal(known, [[0, 0, 0], [1, 0, 0], [0, 0, 0]])
     assert not known_targets(heard(None)).numpy().any()
@@ -30,7 +30,7 @@ def test_an_event_has_to_be_unmasked():
 def test_the_teachers_best_unmasked_candidate_stands_in():
     best = targets_or_best(heard(None)).numpy()
     np.testing.assert_array_equal(best, [[0, 0, 1], [0, 1, 0], [0, 0, 0]])
-    target = tf.constant([[0, 1, 0], [1, 0, 0], [1, 0, 0]], tf.bool)
+    target = tf.constant([[0, 1, 0], [1, 0, 0], [1, 0, 0]]) > 0
     mixed = targets_or_best(heard(target)).numpy()
     np.testing.assert_array_equal(mixed, [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
 
