@@ -8,6 +8,7 @@ from kd_tfrs.distillation.teachers.base import (
     transpose_seen,
 )
 from kd_tfrs.distillation.teachers.embedding import EmbeddingTeacher
+from kd_tfrs.distillation.teachers.ranking import rank_all
 from kd_tfrs.distillation.teachers.two_tower import TwoTowerTeacher
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "Teacher",
     "TwoTowerTeacher",
     "mask_seen",
+    "rank_all",
     "transpose_seen",
 ]
