@@ -42,7 +42,8 @@ class GatedSoftTargets(DistillationLoss):
     and elsewhere $l^g_i = l_i + \eta \, KL(g_i \| \text{uniform})$, in which
     $\eta$ holds it back. The loss has the gradient of $l + l^g$, each in its
     own parameters, and the value of $l$, which compares with `SoftTargets`.
-    The gate starts with equal weights.
+    The gate starts with equal weights. The events are those of training: a
+    teacher that has learned them by heart looks better than it is.
 
     Args:
         num_teachers: members of the `EnsembleTeacher`, at least 2.
