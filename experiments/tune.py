@@ -16,9 +16,10 @@ on with a study that was stopped. The best flags are written to
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import logging
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,119 +71,86 @@ def space(stage: str) -> dict[str, tuple]:
     return {**named, **(DISTILLATION if stage == "distilled" else {})}
 
 
-def suggest(trial: Any, stage: str, flat: dict[str, Any]) -> dict[str, Any]:
-    """The flags of a trial."""
-    changes = {
-        name: trial.suggest_categorical(name, values)
-        for name, values in space(stage).items()
-    }
-    weight = changes.pop("distillation_weight", None)
-    if weight is not None:
-        names = [text.split(":")[0] for text in flat["distillation_losses"]]
-        changes["distillation_losses"] = [f"{n}:{weight}" for n in names]
-    return {**flat, **changes}
-
-
-def first_trial(stage: str, flat: dict[str, Any]) -> dict[str, Any]:
-    """The flags as they were given, where the space has them."""
-    first = {}
+def full_space(stage: str, flat: dict[str, Any]) -> dict[str, tuple]:
+    """The same with the given value first, and weights as texts."""
+    found = {}
     for name, values in space(stage).items():
+        given = flat[name if name in flat else "distillation_losses"]
         if name == "distillation_weight":
-            given = float(flat["distillation_losses"][0].partition(":")[2])
-        else:
-            given = flat[name]
-        if given in values:
-            first[name] = given
-    return first
+            names = [text.split(":")[0] for text in given]
+            name, given = "distillation_losses", ",".join(given)
+            values = [",".join(f"{n}:{v}" for n in names) for v in values]
+        found[name] = tuple(dict.fromkeys([given, *values]))
+    return found
+
+
+def at(flat: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
+    """The flags of a trial."""
+    losses = point.get("distillation_losses")
+    split = {"distillation_losses": losses.split(",")} if losses else {}
+    return {**flat, **point, **split}
 
 
 def run() -> Any:
-    """Does what the flags say; returns the study."""
-    try:
-        import optuna
-    except ImportError:
-        raise ImportError(
-            "Tuning needs the package optuna. Install it with "
-            "pip install 'kd_tfrs[search]'."
-        ) from None
+    """Does what the flags say; returns the records of the trials."""
     flat = console.config_from_flags().flat()
     with console.quiet_imports():
         from kd_tfrs.workflow.learner import Learner
         from kd_tfrs.workflow.prepare import prepare
         from kd_tfrs.workflow.run import Run
+        from kd_tfrs.workflow.shared_teachers import SharedTeachers
+        from kd_tfrs.workflow.tuning import Outcome, Search, train_reporting
     logging.getLogger("kd_tfrs").propagate = False
     stage, directory = FLAGS.stage, Path(FLAGS.run_dir)
-    directory.mkdir(parents=True, exist_ok=True)
     config = Config.from_flat(flat)
+    points = full_space(stage, flat)
+    first = {name: values[0] for name, values in points.items()}
+    search = Search(
+        directory / f"{stage}-trials",
+        points,
+        first,
+        flat["seed"],
+        FLAGS.warmup_epochs,
+    )
     prepared = prepare(config.data, config.evaluation, config.seed)
-    teacher = None
+    teachers = SharedTeachers(directory / "base", config)
     if stage == "distilled":
-        base = Learner(Run(directory / "base", config), prepared)
-        if base.run.load_weights("teacher") is None:
-            base.save("teacher", base.train("teacher")[0])
-        teacher = base.run.load_weights("teacher")
-    journal = optuna.storages.journal.JournalFileBackend(
-        str(directory / "studies.log")
-    )
-    study = optuna.create_study(
-        study_name=stage,
-        storage=optuna.storages.JournalStorage(journal),
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=flat["seed"]),
-        pruner=optuna.pruners.MedianPruner(
-            n_startup_trials=2, n_warmup_steps=FLAGS.warmup_epochs
-        ),
-        load_if_exists=True,
-    )
-    if not study.trials:
-        study.enqueue_trial(first_trial(stage, flat))
+        teachers.get(prepared, config.seed)
 
-    def objective(trial: Any) -> float:
-        place = directory / f"{stage}-{trial.number}"
-        shutil.rmtree(place, ignore_errors=True)
-        config = Config.from_flat(suggest(trial, stage, flat))
-        learner = Learner(Run(place, config), prepared)
-        if teacher is not None:
-            learner.run.save_weights("teacher", teacher)
-        epoch = iter(range(10**6))
+    def objective(number: int, point: dict, report: Any) -> Outcome:
+        place = directory / f"{stage}-{number}"
+        config = Config.from_flat(at(flat, point))
+        with contextlib.closing(Run(place, config)) as trial:
+            if stage == "distilled":
+                teachers.lend(trial)
+            learner = Learner(trial, prepared)
+            progress = train_reporting(learner, stage, report)[1]
+        best = progress.history[progress.best_epoch - 1]
+        print(f"trial {number}: {progress.best:.4f} at {point}")
+        return Outcome(progress.best, {"best": best})
 
-        def watch(metrics: dict[str, float]) -> None:
-            every = config.evaluation.validate_every
-            trial.report(
-                metrics[config.evaluation.monitor], every * (1 + next(epoch))
-            )
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        progress = learner.train(stage, watch)[1]
-        trial.set_user_attr("best", progress.history[progress.best_epoch - 1])
-        return progress.best
-
-    done = sum(trial.state.is_finished() for trial in study.trials)
-    study.optimize(objective, n_trials=max(0, FLAGS.trials - done))
-    _report(study, stage, flat, directory)
-    return study
+    records = search.run(objective, FLAGS.trials)
+    _report(records, search.best(), stage, directory)
+    return records
 
 
 def _report(
-    study: Any, stage: str, flat: dict[str, Any], directory: Path
+    records: list[dict[str, Any]],
+    best: dict[str, Any],
+    stage: str,
+    directory: Path,
 ) -> None:
-    best = suggest(study.best_trial, stage, flat)
-    changed = [k for k in best if k.startswith((stage, "distillation"))]
-    if stage != "distilled":
-        changed = [k for k in changed if not k.startswith("distillation")]
-    lines = [f"--{name}={_text(best[name])}" for name in changed]
+    lines = [f"--{name}={value}" for name, value in best["point"].items()]
     (directory / f"{stage}.flags").write_text("\n".join(lines) + "\n")
-    table = study.trials_dataframe(attrs=("number", "value", "state", "params"))
-    table.to_csv(directory / f"{stage}.csv", index=False)
-    print(f"best validation {study.best_value:.4f} of {len(study.trials)}:")
+    columns = ("number", "state", "value")
+    with (directory / f"{stage}.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, *best["point"]])
+        for record in records:
+            values = [record[name] for name in columns]
+            writer.writerow([*values, *record["point"].values()])
+    print(f"best validation {best['value']:.4f} of {len(records)} trials:")
     print("\n".join(lines))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return "" if value is None else str(value)
 
 
 if __name__ == "__main__":

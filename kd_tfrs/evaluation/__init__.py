@@ -1,6 +1,7 @@
 """Every stage measured by the same scorer, on the same held-out events."""
 
 from kd_tfrs.evaluation.baselines import AlsScorer, PopularityScorer
+from kd_tfrs.evaluation.comparison_plot import plot_comparison
 from kd_tfrs.evaluation.ids import Exclusions
 from kd_tfrs.evaluation.latency import (
     measure_latency,
@@ -35,6 +36,7 @@ __all__ = [
     "measure_latency",
     "paired_test",
     "paired_test_over_seeds",
+    "plot_comparison",
     "plot_curves",
     "plot_stages",
     "size_bytes",

@@ -224,6 +224,4 @@ class _Comparison:
         )
 
     def _report(self) -> dict[str, Any]:
-        return comparison_report.write(
-            self.run, self.contenders, self.plan.seeds, self.trials
-        )
+        return comparison_report.write(self.run, self.plan.seeds, self.trials)

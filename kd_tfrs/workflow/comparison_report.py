@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from kd_tfrs.evaluation import plot_comparison
 from kd_tfrs.workflow.comparison_summary import (
     LEVEL,
     TEACHER,
@@ -14,58 +16,61 @@ from kd_tfrs.workflow.comparison_summary import (
     UNITS,
     Row,
     collect,
+    flag_text,
     screening,
     summarise,
 )
-from kd_tfrs.workflow.contenders import ALONE, Contender
+from kd_tfrs.workflow.contenders import ALONE
 from kd_tfrs.workflow.run import Run
 
 
-def write(
-    run: Run,
-    contenders: Sequence[Contender],
-    seeds: int,
-    trials: int,
-) -> dict[str, Any]:
-    """Writes `comparison.json`, `.md` and `.csv` of a run folder.
+def write(run: Run, seeds: int, trials: int) -> dict[str, Any]:
+    """Writes `comparison.json`, `.md`, `.csv`, `.png` and the chosen flags.
 
     Args:
         run: the comparison's.
-        contenders: who takes part.
         seeds: repeats that were asked for.
         trials: of each.
 
     Returns:
         What stands in `comparison.json`.
     """
-    config = run.config
-    rows, per_user = collect(run.directory)
-    names = {one.folder: one.name for one in contenders}
-    data = run.read_json("data.json") or {}
-    first = config.seed
-    found = {
-        "dataset": config.data.dataset,
-        "seed": first,
-        "seeds": sorted({r["seed"] for r in rows.get(ALONE, [])}),
-        "seeds_asked": seeds,
-        "trials": trials,
-        "monitor": config.evaluation.monitor,
-        "flags": config.flat(),
-        "environment": run.read_json("environment.json"),
-        "data_fingerprint": data.get("fingerprint"),
-        "validation": {
-            "teacher": run.read_json(f"teachers/validation-{first}.json"),
-            "methods": screening(run.directory, names),
-        },
-        "test": summarise(rows, per_user) if ALONE in rows else None,
-    }
+    found = _found(run, seeds, trials)
     run.write_json("comparison.json", found)
     run.write_text("comparison.md", markdown(found))
     run.write_text("comparison.csv", _csv(found))
-    for one in found["validation"]["methods"]:
-        folder = one["method"].replace(":", "=")
-        run.write_text(f"best/{folder}.flags", _flag_lines(one["point"]))
+    chosen = [*found["validation"]["methods"]]
+    if found["test"]:
+        tested = (found["test"][ALONE], *found["test"]["methods"])
+        chosen += [one["rows"][0] for one in tested]
+    for one in chosen:
+        name = f"best/{one['method'].replace(':', '=')}.flags"
+        run.write_text(name, flag_lines(one["changed_flags"]))
+    _plot(found, run.path("comparison.png"))
     return found
+
+
+def _found(run: Run, seeds: int, trials: int) -> dict[str, Any]:
+    config = run.config
+    flat = config.flat()
+    rows, per_user = collect(run.directory, flat)
+    data = run.read_json("data.json") or {}
+    return {
+        "dataset": config.data.dataset,
+        "seed": config.seed,
+        "seeds": [row["seed"] for row in rows.get(ALONE, [])],
+        "seeds_asked": seeds,
+        "trials": trials,
+        "monitor": config.evaluation.monitor,
+        "flags": flat,
+        "environment": run.read_json("environment.json"),
+        "data_fingerprint": data.get("fingerprint"),
+        "validation": {
+            "teacher": run.read_json(f"teachers/validation-{config.seed}.json"),
+            "methods": screening(run.directory, flat),
+        },
+        "test": summarise(rows, per_user) if ALONE in rows else None,
+    }
 
 
 def markdown(found: Mapping[str, Any]) -> str:
@@ -96,29 +101,45 @@ def _test_lines(found: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Test events",
         "",
-        f"Seeds {seeds}; mean (standard deviation over seeds). Tuned with "
-        f"{found['trials']} trials each on validation events of seed "
-        f"{found['seed']}. Gain kept: what part of the teacher's lead over "
+        f"Seeds {seeds}; mean (standard deviation over seeds). "
+        f"{_budget(found)} Gain kept: what part of the teacher's lead over "
         "the student alone. p: paired t-tests against the student alone over "
-        "seeds and over users, after Holm's correction over "
-        f"{len(test['methods'])} methods. A gain is one that both tests show "
-        f"(p < {LEVEL}); unclear, one of them; cost 1 is the shortest "
-        "training.",
+        "seeds and over users, after Holm's correction over all methods here "
+        f"({len(test['methods'])}). A gain is one that both tests show (p < "
+        f"{LEVEL}); unclear, one of them. Cost 1 is the shortest training.",
         "",
     ]
     header = ["method"]
     for metric in TESTED:
         header += [metric, "gain kept", "p seeds", "p users", "verdict"]
     header += ["epochs", "train s", "cost"]
+    named = [(name, test[name]) for name in (TEACHER, ALONE)]
+    named += [(one["method"], one) for one in test["methods"]]
     body = [
-        _test_cells(name, test[name]) for name in (TEACHER, ALONE) if test[name]
+        _test_cells(_title(name, row, found), row) for name, row in named if row
     ]
-    body += [_test_cells(one["method"], one) for one in test["methods"]]
     return [*lines, *_table(header, body)]
 
 
-def _test_cells(name: str, row: Row) -> list[str]:
-    cells = [name + (" alone" if name == ALONE else "")]
+def _budget(found: Mapping[str, Any]) -> str:
+    if found["trials"] < 2:
+        return "Not tuned: the given flags, and the methods' own defaults."
+    return (
+        f"Tuned with {found['trials']} trials each on validation events of "
+        f"seed {found['seed']}."
+    )
+
+
+def _title(name: str, row: Row, found: Mapping[str, Any]) -> str:
+    """Its name; and its seeds, where it has not had all of them."""
+    title = f"{name} alone" if name == ALONE else name
+    if row["seeds"] == found["seeds"]:
+        return title
+    return f"{title} (seeds {', '.join(map(str, row['seeds']))})"
+
+
+def _test_cells(title: str, row: Row) -> list[str]:
+    cells = [title]
     for metric in TESTED:
         spread = row["metrics"][metric]
         cells.append(f"{spread['mean']:.4f} ({spread['deviation']:.4f})")
@@ -140,8 +161,8 @@ def _validation_lines(found: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Validation events",
         "",
-        f"The best of {found['trials']} trials each, seed {found['seed']}, by "
-        f"{monitor}; no test event was asked for this table.",
+        f"The best trial by {monitor}, seed {found['seed']}. {_budget(found)} "
+        "No test event was asked for this table.",
         "",
     ]
     names = list(dict.fromkeys([monitor, *TESTED]))
@@ -164,14 +185,26 @@ def _validation_lines(found: Mapping[str, Any]) -> list[str]:
                 str(row["pruned"]),
                 str(row["epochs"]),
                 f"{row['train_seconds']:.0f}",
-                " ".join(_flag_lines(row["point"]).split()),
+                " ".join(flag_lines(row["changed_flags"]).split()) or "-",
             ]
         )
     return [*lines, *_table(header, body)]
 
 
-def _flag_lines(point: Mapping[str, Any]) -> str:
-    return "".join(f"--{name}={value}\n" for name, value in point.items())
+def flag_lines(changes: Mapping[str, Any]) -> str:
+    r"""Flags as a flag file has them.
+
+    Args:
+        changes: values by flag name.
+
+    Returns:
+        A line a flag.
+
+    Example:
+    >>> flag_lines({"distillation_losses": ["rrd:1"]})
+    '--distillation_losses=rrd:1\\n'
+    """
+    return "".join(f"--{k}={flag_text(v)}\n" for k, v in changes.items())
 
 
 def _table(header: list[str], body: list[list[str]]) -> list[str]:
@@ -205,3 +238,41 @@ def _csv(found: Mapping[str, Any]) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
+
+
+def _plot(found: Mapping[str, Any], path: Path) -> None:
+    """Of the test events where they were asked, else of validation events."""
+    test = found["test"]
+    if test and test["methods"]:
+        references = {
+            title: {m: test[name]["metrics"][m]["mean"] for m in TESTED}
+            for name, title in ((TEACHER, TEACHER), (ALONE, "student alone"))
+            if test[name]
+        }
+        note = f"test, mean and deviation over {len(found['seeds'])} seeds"
+        plot_comparison(
+            test["methods"], references, path, metrics=TESTED, note=note
+        )
+        return
+    rows = {row["method"]: row for row in found["validation"]["methods"]}
+    references = {
+        title: values
+        for title, values in (
+            (TEACHER, found["validation"]["teacher"]),
+            ("student alone", rows.pop(ALONE, {}).get("validation")),
+        )
+        if values
+    }
+    methods = [
+        {
+            "method": name,
+            "metrics": {
+                metric: {"mean": row["validation"][metric], "deviation": None}
+                for metric in TESTED
+            },
+        }
+        for name, row in rows.items()
+    ]
+    if methods:
+        note = f"validation, seed {found['seed']}"
+        plot_comparison(methods, references, path, metrics=TESTED, note=note)

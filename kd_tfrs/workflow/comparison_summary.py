@@ -17,24 +17,38 @@ TESTED = ("ndcg@20", "recall@50")
 LEVEL = 0.05
 TEACHER = "teacher"
 UNITS = ("seeds", "users")
+_KEPT = (
+    "point",
+    "value",
+    "validation",
+    "train_seconds",
+    "epochs",
+    "best_epoch",
+    "flags",
+    "commit",
+)
 Row = dict[str, Any]
 # For each seed: user numbers, and [users] values by metric.
 PerUser = dict[int, dict[str, np.ndarray]]
 
 
-def collect(directory: Path) -> tuple[dict[str, list[Row]], dict[str, PerUser]]:
+def collect(
+    directory: Path, flat: Mapping[str, Any]
+) -> tuple[dict[str, list[Row]], dict[str, PerUser]]:
     """Reads the tested rows of a run folder.
 
     Args:
         directory: the run folder.
+        flat: the comparison's own options by flag name.
 
     Returns:
-        Rows by method in the order of seeds, and values by user.
+        Rows by method in the order of seeds, their flags as far as they are
+        other than the comparison's; and values by user.
     """
     rows: dict[str, list[Row]] = {}
     per_user: dict[str, PerUser] = {}
     for path in (directory / "results").glob("*/seed-*.json"):
-        row = json.loads(path.read_text("utf-8"))
+        row = _with_changes(json.loads(path.read_text("utf-8")), flat)
         rows.setdefault(row["method"], []).append(row)
         with np.load(path.with_suffix(".npz")) as arrays:
             values = dict(arrays)
@@ -79,7 +93,8 @@ def summarise(
             for metric in TESTED
         }
         method["gain_kept"] = {
-            metric: _gain_kept(found, method, metric) for metric in TESTED
+            metric: _gain_kept(rows, method["method"], metric)
+            for metric in TESTED
         }
     _correct(methods)
     _rank(methods)
@@ -91,12 +106,12 @@ def summarise(
     return {**found, "methods": methods}
 
 
-def screening(directory: Path, names: Mapping[str, str]) -> list[Row]:
+def screening(directory: Path, flat: Mapping[str, Any]) -> list[Row]:
     """The best trial of everybody, by validation metrics alone.
 
     Args:
         directory: the run folder.
-        names: names by the folder of their trials.
+        flat: see `collect`.
 
     Returns:
         A row for each, the best one first.
@@ -109,28 +124,44 @@ def screening(directory: Path, names: Mapping[str, str]) -> list[Row]:
         if not done:
             continue
         best = max(done, key=lambda record: record["value"])
-        found.append(
-            {
-                "method": names.get(folder.name, folder.name),
-                "trials": len(records),
-                "pruned": len(records) - len(done),
-                "best_trial": best["number"],
-                "point": best["point"],
-                **{
-                    k: best[k]
-                    for k in (
-                        "value",
-                        "validation",
-                        "train_seconds",
-                        "epochs",
-                        "best_epoch",
-                        "flags",
-                        "commit",
-                    )
-                },
-            }
-        )
+        row = {
+            "method": folder.name.replace("=", ":"),
+            "trials": len(records),
+            "pruned": len(records) - len(done),
+            "best_trial": best["number"],
+            **{k: v for k, v in best.items() if k in _KEPT},
+        }
+        found.append(_with_changes(row, flat))
     return sorted(found, key=lambda row: -row["value"])
+
+
+def flag_text(value: Any) -> str:
+    """A value as its flag is written.
+
+    Args:
+        value: of an option; a list has commas.
+
+    Returns:
+        Text without spaces of its own.
+
+    Example:
+    >>> flag_text(["rrd:1", "de:0.5"])
+    'rrd:1,de:0.5'
+    """
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _with_changes(row: Row, flat: Mapping[str, Any]) -> Row:
+    """Names the flags that are the row's own, instead of all of them."""
+    mine = row.pop("flags")
+    changed = {
+        name: value
+        for name, value in mine.items()
+        if name != "seed" and value != flat.get(name)
+    }
+    return {**row, "changed_flags": changed}
 
 
 def _means(rows: Sequence[Row]) -> Row:
@@ -185,17 +216,23 @@ def _by_user(runs: PerUser, seeds: Sequence[int], metric: str) -> np.ndarray:
     return pd.Series(values).groupby(users).mean().to_numpy()
 
 
-def _gain_kept(found: Mapping[str, Any], method: Row, metric: str) -> Any:
+def _gain_kept(
+    rows: Mapping[str, list[Row]], name: str, metric: str
+) -> float | None:
     """Share of what the teacher has more than the student alone."""
-    if not found[TEACHER]:
+    by_seed = [
+        {row["seed"]: row["metrics"][metric] for row in rows.get(one, ())}
+        for one in (TEACHER, ALONE, name)
+    ]
+    common = set.intersection(*(set(values) for values in by_seed))
+    if not common:
         return None
     teacher, alone, mine = (
-        one["metrics"][metric]["mean"]
-        for one in (found[TEACHER], found[ALONE], method)
+        np.mean([values[seed] for seed in common]) for values in by_seed
     )
     if teacher <= alone:
         return None
-    return (mine - alone) / (teacher - alone)
+    return float((mine - alone) / (teacher - alone))
 
 
 def _correct(methods: Sequence[Row]) -> None:

@@ -14,7 +14,12 @@ import tensorflow as tf
 from kd_tfrs.errors import UserError
 from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
-from kd_tfrs.workflow.comparison_summary import TEACHER, TESTED, Row
+from kd_tfrs.workflow.comparison_summary import (
+    TEACHER,
+    TESTED,
+    Row,
+    flag_text,
+)
 from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.contenders import ALONE, Contender
 from kd_tfrs.workflow.learner import Learner
@@ -22,7 +27,7 @@ from kd_tfrs.workflow.prepare import Prepared
 from kd_tfrs.workflow.run import Run, environment
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.training import Progress
-from kd_tfrs.workflow.tuning import Outcome, Report, train_reporting
+from kd_tfrs.workflow.tuning import Outcome, Pruned, Report, train_reporting
 
 _TOLD = ("validation", "train_seconds", "epochs", "best_epoch", "flags")
 
@@ -67,19 +72,23 @@ class Trainings:
         """
         place = self._trial_place(one, number)
         flags = {**one.flags(point), "seed": self.config.seed}
+        where = _differences(point, one.first)
         with self._learner(place, flags, prepared, one) as learner:
-            model, progress = train_reporting(learner, one.stage, report)
+            try:
+                model, progress = train_reporting(learner, one.stage, report)
+            except Pruned:
+                self.say(f"  trial {number}: given up early, {where}")
+                raise
             learner.save(one.stage, model)
-        shutil.rmtree(place / "training", ignore_errors=True)
         self.say(
             f"  trial {number}: validation {self.config.evaluation.monitor}="
             f"{progress.best:.4f}, {progress.epoch} epochs, "
-            f"{progress.seconds:.0f} s, {_differences(point, one.first)}"
+            f"{progress.seconds:.0f} s, {where}"
         )
         return Outcome(progress.best, self._details(flags, progress))
 
     def sweep(self, one: Contender, best: int) -> None:
-        """Keeps the weights of the best trial alone.
+        """Keeps the weights of the best trial alone, and no checkpoints.
 
         Args:
             one: whose trials are over.
@@ -87,8 +96,11 @@ class Trainings:
         """
         kept = self._trial_place(one, best)
         for place in self._place(one).glob("trial-*"):
-            if place != kept:
-                shutil.rmtree(place)
+            # Checkpoints until here: a kill may come before a record stands.
+            shutil.rmtree(
+                place / "training" if place == kept else place,
+                ignore_errors=True,
+            )
 
     def repeat(
         self, one: Contender, chosen: Row | None, seed: int, prepared: Prepared
@@ -235,15 +247,11 @@ def _user_numbers(prepared: Prepared) -> np.ndarray:
 def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
     """What is other than before, in a few words."""
     changed = [
-        f"--{name}={_text(value)}"
+        f"--{name}={flag_text(value)}"
         for name, value in new.items()
         if name != "seed" and _plain(value) != _plain(old.get(name))
     ]
     return " ".join(changed) or "as given"
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _plain(value: Any) -> Any:

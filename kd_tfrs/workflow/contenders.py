@@ -150,7 +150,20 @@ def _method(
         _flag(k, flat): tuple(v)
         for k, v in dict(getattr(method, "tunes", None) or {}).items()
     }
-    return f"{name}:{weight or format(default, 'g')}", options, choices
+    loss = f"{name}:{weight or format(default, 'g')}"
+    if not _is_weight(loss.partition(":")[2]):
+        raise UserError(
+            "`--methods` should give a weight as a positive number. Received: "
+            f"{part!r}. Write it as {name}:0.5."
+        )
+    return loss, options, choices
+
+
+def _is_weight(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def _flag(option: str, flat: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -18,6 +19,17 @@ from kd_tfrs.workflow.prepare import Prepared
 from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)
+# What a student does with the knowledge that a cache holds.
+_NOT_CACHED = {
+    f"distillation_{name}"
+    for name in (
+        "temperature",
+        "final_temperature",
+        "student_loss_weight",
+        "num_random",
+        "num_queries",
+    )
+}
 # Where the data lie does not matter; the fingerprint says whether they agree.
 _DATA = [f.name for f in dataclasses.fields(DataConfig) if f.name != "data_dir"]
 
@@ -92,9 +104,7 @@ class SharedTeachers:
         mine = self.directory / f"seed-{run.config.seed}"
         for weights in (mine / "weights").glob("teacher*"):
             _link(run.path("weights", weights.name), weights)
-        options = run.config.distillation
-        unseen = "unseen" if options.exclude_seen else "any"
-        knowledge = mine / f"knowledge-{unseen}-{options.top_k}"
+        knowledge = mine / f"knowledge-{_knowledge_key(run.config)}"
         knowledge.mkdir(exist_ok=True)
         _link(run.path("knowledge"), knowledge)
 
@@ -155,6 +165,19 @@ class SharedTeachers:
                 "--teacher_dir out to train teachers."
             )
         return source
+
+
+def _knowledge_key(config: Config) -> str:
+    """The same for students that may listen to one cache."""
+    asked = {
+        name: value
+        for name, value in config.flat().items()
+        if name.startswith("distillation_") and name not in _NOT_CACHED
+    }
+    losses = config.distillation.losses
+    asked["distillation_losses"] = [text.partition(":")[0] for text in losses]
+    text = json.dumps(asked, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _source(directory: Path, seed: int) -> Path:
