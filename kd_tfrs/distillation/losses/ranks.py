@@ -45,20 +45,37 @@ def share_above(heard: Heard) -> tf.Tensor:
     return tf.math.divide_no_nan(above, size)
 
 
-def gumbel_noise(shape: tf.Tensor, salt: int, step: tf.Tensor) -> tf.Tensor:
-    """Noise that turns "the largest" into a draw by weight.
+def uniform_draws(
+    shape: tf.Tensor | list[int], salt: int, step: tf.Tensor | int
+) -> tf.Tensor:
+    """Draws of a loss that depend on the training step alone.
 
     Args:
-        shape: of the noise.
-        salt: of the loss that draws.
+        shape: of the draws.
+        salt: of the loss, so that two losses draw differently.
         step: training step: a run that goes on draws what it would have.
+
+    Returns:
+        float32 of that shape, in (0, 1).
+    """
+    seed = tf.stack([salt, tf.cast(step, tf.int32)])
+    return tf.random.stateless_uniform(shape, seed, minval=_TINY)
+
+
+def gumbel_noise(
+    shape: tf.Tensor | list[int], salt: int, step: tf.Tensor | int
+) -> tf.Tensor:
+    """Noise that turns the largest log weights into a draw by weight.
+
+    Args:
+        shape: see `uniform_draws`, as all others.
+        salt: likewise.
+        step: likewise.
 
     Returns:
         float32 of that shape.
     """
-    seed = tf.stack([salt, tf.cast(step, tf.int32)])
-    draws = tf.random.stateless_uniform(shape, seed, minval=_TINY)
-    return -tf.math.log(-tf.math.log(draws))
+    return -tf.math.log(-tf.math.log(uniform_draws(shape, salt, step)))
 
 
 def largest(keys: tf.Tensor, mask: tf.Tensor, count: int) -> tf.Tensor:
