@@ -1,0 +1,102 @@
+"""Contrastive distillation: one entity's two features against all others."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.base import MASKED_LOGIT
+from kd_tfrs.distillation.losses.checks import check_count, check_number
+from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.projection import projection, unit_length
+
+AUTO = tf.keras.losses.Reduction.AUTO
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class ContrastiveRepresentation(FeatureLoss):
+    r"""InfoNCE between the teacher's and the student's features (CRD).
+
+    $$l_i = -\frac{1}{2} \Big( \log \frac{e^{a_{ii}}}{\sum_j e^{a_{ij}}} +
+    \log \frac{e^{a_{ii}}}{\sum_j e^{a_{ji}}} \Big), \quad
+    a_{ij} = \cos(g^t(h^t_i), g^s(h^s_j)) / \tau$$
+
+    with learned linear heads $g$ on both sides. Each side is once the anchor,
+    as in the authors' code. The paper draws thousands of negatives from a
+    memory bank; here they are the other rows of the batch, which is the
+    in-batch form of the same bound and needs no memory of stale features.
+
+    Args:
+        width: of the space in which features meet.
+        temperature: $\tau$, at least 0.001.
+        reduction: see `FeatureLoss`.
+        name: name of the loss in the logs.
+
+    Raises:
+        UserError: an argument is out of range.
+
+    Example:
+    >>> loss = ContrastiveRepresentation(width=8)
+    >>> float(loss([[1.0, 2.0, 3.0]], [[1.0, 2.0]]))
+    0.0
+
+    References:
+        Tian, Krishnan and Isola 2020, "Contrastive Representation
+        Distillation", section 3.1; van den Oord et al. 2018,
+        "Representation Learning with Contrastive Predictive Coding", eq. 4.
+    """
+
+    def __init__(
+        self,
+        width: int = 128,
+        temperature: float = 0.07,
+        reduction: str = AUTO,
+        name: str = "contrastive_representation",
+    ) -> None:
+        super().__init__(reduction, name)
+        self.width = check_count("width", width)
+        self.temperature = check_number("temperature", temperature, 1e-3)
+
+    def build(self, teacher_width: int, student_width: int) -> None:
+        """See `FeatureLoss.build`."""
+        self.teacher_head = projection(
+            teacher_width, self.width, name="teacher_head"
+        )
+        self.student_head = projection(
+            student_width, self.width, name="student_head"
+        )
+
+    @property
+    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+        """The heads of both sides."""
+        return (self.teacher_head, self.student_head)
+
+    def per_row(
+        self,
+        teacher: tf.Tensor,
+        student: tf.Tensor,
+        weight: tf.Tensor,
+        step: tf.Tensor | int,
+    ) -> tf.Tensor:
+        """See `FeatureLoss.per_row`."""
+        logits = tf.matmul(
+            unit_length(self.teacher_head(teacher)),
+            unit_length(self.student_head(student)),
+            transpose_b=True,
+        )
+        logits /= self.temperature
+        own = tf.linalg.diag_part(logits)
+        counts = weight > 0
+        others = [
+            tf.reduce_logsumexp(tf.where(counts, each, MASKED_LOGIT), axis=1)
+            for each in (logits, tf.transpose(logits))
+        ]
+        losses = 0.5 * (others[0] + others[1]) - own
+        return tf.where(counts, losses, 0.0)
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "temperature": self.temperature,
+        }

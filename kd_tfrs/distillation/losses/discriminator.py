@@ -1,0 +1,142 @@
+"""Adversarial distillation: a judge tells teacher's and student's apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.projection import check_units, projection
+from kd_tfrs.errors import UserError
+
+AUTO = tf.keras.losses.Reduction.AUTO
+Optimizer = tf.keras.optimizers.legacy.Optimizer
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class FeatureDiscriminator(FeatureLoss):
+    r"""The student's features are to pass for the teacher's.
+
+    $$l_i = -\log \sigma(D(r(h^s_i))), \quad
+    l^D_i = -\log \sigma(D(h^t_i)) - \log(1 - \sigma(D(r(h^s_i))))$$
+
+    with a projection $r$ that is trained with the student and a discriminator
+    $D$, a perceptron, that is trained against it. The student's loss is the
+    non-saturating one: the paper's $\log(1 - \sigma(D))$ has next to no
+    slope as long as the discriminator wins.
+
+    It matches distributions, not entities; put a `Hint` beside it.
+
+    Args:
+        hidden_units: widths of the discriminator's ReLU layers.
+        projection_units: widths of ReLU layers in $r$; linear without any.
+        opponent_optimizer: trains the discriminator; Adam at 0.001 when
+            `None`. Objects do not share one.
+        reduction: see `FeatureLoss`.
+        name: name of the loss in the logs.
+
+    Raises:
+        UserError: an argument is of the wrong kind.
+
+    Example:
+    ```python
+    losses = [
+        Term(Hint(), Features("candidate")),
+        Term(FeatureDiscriminator(), Features("candidate")),
+    ]
+    ```
+
+    References:
+        Wang, Xu, Xu and Tao 2018, "Adversarial Learning of Portable Student
+        Networks", section 3; Goodfellow et al. 2014, "Generative Adversarial
+        Nets", section 3.
+    """
+
+    def __init__(
+        self,
+        hidden_units: Sequence[int] = (64,),
+        projection_units: Sequence[int] = (),
+        opponent_optimizer: Optimizer | dict | None = None,
+        reduction: str = AUTO,
+        name: str = "feature_discriminator",
+    ) -> None:
+        super().__init__(reduction, name)
+        self.hidden_units = check_units("hidden_units", hidden_units)
+        self.projection_units = check_units(
+            "projection_units", projection_units
+        )
+        self.opponent_optimizer = _optimizer(opponent_optimizer)
+
+    def build(self, teacher_width: int, student_width: int) -> None:
+        """See `FeatureLoss.build`."""
+        self.projection = projection(
+            student_width, teacher_width, self.projection_units
+        )
+        self.discriminator = projection(
+            teacher_width, 1, self.hidden_units, name="discriminator"
+        )
+
+    @property
+    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+        """The projection."""
+        return (self.projection,)
+
+    @property
+    def opponents(self) -> tuple[tf.keras.layers.Layer, ...]:
+        """The discriminator."""
+        return (self.discriminator,)
+
+    def per_row(
+        self,
+        teacher: tf.Tensor,
+        student: tf.Tensor,
+        weight: tf.Tensor,
+        step: tf.Tensor | int,
+    ) -> tf.Tensor:
+        """See `FeatureLoss.per_row`."""
+        return tf.nn.softplus(-self._judge(self.projection(student)))
+
+    def opponent_loss(
+        self,
+        teacher: tf.Tensor,
+        student: tf.Tensor,
+        weight: tf.Tensor,
+        step: tf.Tensor | int,
+    ) -> tf.Tensor:
+        """See `FeatureLoss.opponent_loss`."""
+        projected = tf.stop_gradient(self.projection(student))
+        losses = tf.nn.softplus(-self._judge(tf.stop_gradient(teacher)))
+        losses += tf.nn.softplus(self._judge(projected))
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(weight * losses), tf.reduce_sum(weight)
+        )
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "hidden_units": list(self.hidden_units),
+            "projection_units": list(self.projection_units),
+            "opponent_optimizer": tf.keras.optimizers.serialize(
+                self.opponent_optimizer
+            ),
+        }
+
+    def _judge(self, features: tf.Tensor) -> tf.Tensor:
+        return self.discriminator(features)[:, 0]
+
+
+def _optimizer(optimizer: Optimizer | dict | None) -> Optimizer:
+    if optimizer is None:
+        return tf.keras.optimizers.legacy.Adam(1e-3)
+    if isinstance(optimizer, dict):
+        return tf.keras.optimizers.deserialize(
+            optimizer, use_legacy_optimizer=True
+        )
+    if not isinstance(optimizer, Optimizer):
+        raise UserError(
+            "`opponent_optimizer` should be a tf.keras.optimizers.legacy "
+            f"optimizer. Received: {type(optimizer).__name__}."
+        )
+    return optimizer

@@ -1,0 +1,76 @@
+"""Learned projections that losses between features share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.checks import check_count
+from kd_tfrs.errors import UserError
+
+
+def projection(
+    input_width: int,
+    output_width: int,
+    hidden_units: Sequence[int] = (),
+    name: str = "projection",
+) -> tf.keras.Sequential:
+    """A built perceptron, linear without hidden units.
+
+    Args:
+        input_width: width of what goes in.
+        output_width: width of what comes out.
+        hidden_units: widths of ReLU layers between.
+        name: of the layer.
+
+    Returns:
+        A model with weights.
+
+    Example:
+    >>> projection(4, 8)(tf.zeros([3, 4])).shape
+    TensorShape([3, 8])
+    """
+    dense = tf.keras.layers.Dense
+    layers = [dense(units, activation="relu") for units in hidden_units]
+    model = tf.keras.Sequential([*layers, dense(output_width)], name=name)
+    model.build((None, input_width))
+    return model
+
+
+def unit_length(features: tf.Tensor) -> tf.Tensor:
+    """Vectors scaled to length 1; one of zeros stays so, without gradient.
+
+    Args:
+        features: `[..., width]`.
+
+    Returns:
+        `[..., width]`.
+    """
+    squared = tf.reduce_sum(tf.square(features), axis=-1, keepdims=True)
+    there = squared > 0.0
+    # `where` twice: the infinite slope at 0 must not meet a product.
+    return tf.where(
+        there, features * tf.math.rsqrt(tf.where(there, squared, 1.0)), 0.0
+    )
+
+
+def check_units(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    """Checks a sequence of widths.
+
+    Args:
+        name: of the argument, for the error.
+        values: what was given.
+
+    Returns:
+        Them, as a tuple.
+
+    Raises:
+        UserError: one is no positive integer, or they are no sequence.
+    """
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise UserError(
+            f"`{name}` should be a sequence of positive integers. Received: "
+            f"`{name}` = {values!r}. Give () for a linear projection."
+        )
+    return tuple(check_count(name, value) for value in values)
