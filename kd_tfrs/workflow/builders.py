@@ -90,6 +90,7 @@ def build_model(
         build_tower(encoded.candidate, config, name="candidate_tower"),
         temperature=training.softmax_temperature,
         popularity_correction=training.popularity_correction,
+        jit_compile=_is_large(training),
     )
     model.compile(
         optimizer=build_optimizer(
@@ -99,6 +100,12 @@ def build_model(
         )
     )
     return model
+
+
+def _is_large(training: TrainOptions) -> bool:
+    """Whether a step has enough scores to repay compiling its loss."""
+    candidates = training.batch_size + training.uniform_negatives
+    return training.batch_size * candidates >= 2**19
 
 
 def build_teacher(

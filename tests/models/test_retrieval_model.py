@@ -193,3 +193,19 @@ def test_numbers_out_of_range(world, options, named):
     base = world.model()
     with pytest.raises(UserError, match=named):
         RetrievalModel(base.query_tower, base.candidate_tower, **options)
+
+
+def test_compiling_the_loss_changes_nothing(world):
+    batch = world.batch()
+    found = []
+    for jit_compile in (False, True):
+        model = model_of(world, jit_compile=jit_compile)
+        if found:
+            model.set_weights(weights)
+        weights = model.get_weights()
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(batch)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        found.append([loss, *map(tf.convert_to_tensor, gradients)])
+    for plain, compiled in zip(*found, strict=True):
+        np.testing.assert_allclose(plain, compiled, rtol=1e-5, atol=1e-6)
