@@ -86,11 +86,10 @@ class ContrastiveRepresentation(FeatureLoss):
         logits /= self.temperature
         own = tf.linalg.diag_part(logits)
         counts = weight > 0
-        others = [
-            tf.reduce_logsumexp(tf.where(counts, each, MASKED_LOGIT), axis=1)
-            for each in (logits, tf.transpose(logits))
-        ]
-        losses = 0.5 * (others[0] + others[1]) - own
+        away = tf.where(counts, 0.0, MASKED_LOGIT)
+        of_teachers = tf.reduce_logsumexp(logits + away, axis=1)
+        of_students = tf.reduce_logsumexp(logits + away[:, tf.newaxis], axis=0)
+        losses = 0.5 * (of_teachers + of_students) - own
         return tf.where(counts, losses, 0.0)
 
     def get_config(self) -> dict:

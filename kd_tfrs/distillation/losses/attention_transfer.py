@@ -1,0 +1,115 @@
+"""Attention transfer: where in a sequence both look."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses.checks import check_number
+from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.projection import unit_length
+from kd_tfrs.errors import UserError
+
+AUTO = tf.keras.losses.Reduction.AUTO
+KINDS = ("activations", "weights")
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class AttentionTransfer(FeatureLoss):
+    r"""Squared difference of normalised attention maps.
+
+    $$l_i = \Big\| \frac{q^t_i}{\|q^t_i\|} - \frac{q^s_i}{\|q^s_i\|}
+    \Big\|^2, \quad q_i = \sum_c |a_{ic}|^p$$
+
+    For "activations", $a$ is `[rows, positions, width]`, an encoder's output
+    for every position, and the sum goes over its width: a position counts by
+    how strongly units respond. For "weights", $a$ is `[rows, heads, queries,
+    keys]`, what self or cross attention gives, and the sum goes over heads.
+    Widths and numbers of heads may differ, positions may not. Padding that
+    holds zeros on both sides changes nothing.
+
+    The paper does not square the norm in eq. 2, but its code does. Use one
+    loss a layer for several layers.
+
+    Args:
+        kind: "activations" or "weights".
+        power: $p$, at least 1; 2 is the paper's choice.
+        reduction: see `FeatureLoss`.
+        name: name of the loss in the logs.
+
+    Raises:
+        UserError: an argument is out of range, or the features have another
+            number of axes.
+
+    Example:
+    >>> loss = AttentionTransfer()
+    >>> float(loss(tf.ones([2, 4, 8]), 3.0 * tf.ones([2, 4, 2]))) < 1e-9
+    True
+
+    References:
+        Zagoruyko and Komodakis 2017, "Paying More Attention to Attention",
+        section 3.1, eq. 1 and 2.
+    """
+
+    def __init__(
+        self,
+        kind: str = "activations",
+        power: float = 2.0,
+        reduction: str = AUTO,
+        name: str = "attention_transfer",
+    ) -> None:
+        super().__init__(reduction, name)
+        if kind not in KINDS:
+            raise UserError(
+                f"`kind` should be one of {KINDS}. Received: `kind` = {kind!r}."
+            )
+        self.kind = kind
+        self.power = check_number("power", power, 1.0)
+
+    def features(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The maps of both, the teacher's without gradient.
+
+        Args:
+            y_true: `[rows, ...]`, see above.
+            y_pred: `[rows, ...]`.
+
+        Returns:
+            Two `[rows, positions]`.
+
+        Raises:
+            UserError: the features have another number of axes.
+        """
+        return tf.stop_gradient(self._maps(y_true)), self._maps(y_pred)
+
+    def per_row(
+        self,
+        teacher: tf.Tensor,
+        student: tf.Tensor,
+        weight: tf.Tensor,
+        step: tf.Tensor | int,
+    ) -> tf.Tensor:
+        """See `FeatureLoss.per_row`; both are `[rows, positions]` here."""
+        difference = unit_length(teacher) - unit_length(student)
+        return tf.reduce_sum(tf.square(difference), axis=1)
+
+    def ensure_built(self, teacher_width: int, student_width: int) -> None:
+        """There is nothing to build, and widths may be any."""
+        del teacher_width, student_width
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "kind": self.kind, "power": self.power}
+
+    def _maps(self, attention: tf.Tensor) -> tf.Tensor:
+        attention = tf.cast(attention, tf.float32)
+        axes, over = (3, 2) if self.kind == "activations" else (4, 1)
+        if attention.shape.rank != axes:
+            raise UserError(
+                f"Features for `kind` = {self.kind!r} should have {axes} axes. "
+                f"Received: shape {attention.shape}."
+            )
+        size = tf.abs(attention)
+        size = tf.square(size) if self.power == 2 else size**self.power
+        maps = tf.reduce_sum(size, axis=over)
+        return tf.reshape(maps, [tf.shape(maps)[0], -1])
