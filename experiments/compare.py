@@ -1,4 +1,4 @@
-r"""Compares distillation methods on one data set, all with the same budget.
+r"""Compares distillation methods, all with the same budget of trials.
 
 Each method, and the student alone, is tuned with as many trials on validation
 events of the first seed; what was chosen is then trained with every seed and
@@ -10,6 +10,9 @@ copy:
     python experiments/compare.py --methods=student,soft_targets,rrd \
         --trials=6 --seeds=5 --run_dir=runs/comparison \
         --flagfile=experiments/configs/verified/citeulike-full.flags
+
+With --flagfiles=a.flags,b.flags it does so on each data set in turn, below
+run_dir/a and run_dir/b, and writes overview.md over all.
 
 With --seeds=0 it is a screening: the table has validation metrics alone, and
 the test events are not asked. The same command goes on with a comparison that
@@ -27,9 +30,13 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
+from absl.testing import flagsaver
 
 sys.path.insert(0, os.path.dirname(__file__))
 import console
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.config import Config
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list(
@@ -64,6 +71,12 @@ flags.DEFINE_string(
     "Take the teachers of the finished runs in here, seed-<k> each; their "
     "teacher_* and data flags should be the same. Trained if not given.",
 )
+flags.DEFINE_list(
+    "flagfiles",
+    [],
+    "Several data sets: a flag file each, which counts more than the command "
+    "line. Then --run_dir and --teacher_dir hold a folder for each.",
+)
 GROUPS = console.define_config_flags()
 GROUPS["Run"] = [
     "methods",
@@ -72,18 +85,39 @@ GROUPS["Run"] = [
     "seeds",
     "warmup_epochs",
     "teacher_dir",
+    "flagfiles",
     "seed",
 ]
 
 
+def configs() -> dict[str, Config]:
+    """What is compared on, by its folder below the run folder."""
+    if not FLAGS.flagfiles:
+        return {"": console.config_from_flags()}
+    found = {}
+    for path in map(Path, FLAGS.flagfiles):
+        with flagsaver.flagsaver():
+            try:
+                FLAGS([sys.argv[0], f"--flagfile={path}"])
+            except flags.Error as error:
+                raise UserError(f"`--flagfiles` {path}: {error}") from None
+            found[path.stem] = console.config_from_flags()
+    if len(found) < len(FLAGS.flagfiles):
+        raise UserError(
+            "`--flagfiles` should have names that differ. Received: "
+            f"{', '.join(FLAGS.flagfiles)}. Rename one."
+        )
+    return found
+
+
 def run() -> dict[str, Any]:
-    """Does what the flags say; returns what comparison.json holds."""
-    config = console.config_from_flags()
+    """Does what the flags say; returns what the JSON files hold."""
+    asked = configs()
     with console.quiet_imports():
         from kd_tfrs.workflow import comparison
     logging.getLogger("kd_tfrs").propagate = False
-    dataset = Path(config.data.dataset).name.split(".")[0]
-    run_dir = Path(FLAGS.run_dir or f"runs/compare-{dataset}")
+    data = [Path(config.data.dataset).stem for config in asked.values()]
+    run_dir = Path(FLAGS.run_dir or f"runs/compare-{'-'.join(data)}")
     plan = comparison.Plan(
         methods=FLAGS.methods,
         trials=FLAGS.trials,
@@ -91,8 +125,12 @@ def run() -> dict[str, Any]:
         warmup_epochs=FLAGS.warmup_epochs,
         teacher_dir=FLAGS.teacher_dir,
     )
-    found = comparison.compare(config, run_dir, plan)
-    print(f"Everything is in {run_dir}; look at comparison.md.")
+    if FLAGS.flagfiles:
+        found = comparison.compare_data_sets(asked, run_dir, plan)
+        print(f"Everything is in {run_dir}; look at overview.md.")
+    else:
+        found = comparison.compare(asked[""], run_dir, plan)
+        print(f"Everything is in {run_dir}; look at comparison.md.")
     return found
 
 

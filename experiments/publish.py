@@ -23,7 +23,9 @@ import console
 from kd_tfrs.errors import UserError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("run_dir", None, "A finished run, or one of --seeds.")
+flags.DEFINE_string(
+    "run_dir", None, "A finished run, one of --seeds, or a comparison."
+)
 flags.DEFINE_string("name", None, "Folder below experiments/results.")
 flags.DEFINE_string("command", None, "The command that made the run.")
 GROUPS = {"Publish": ["run_dir", "name", "command"]}
@@ -38,7 +40,15 @@ KEPT = (
     "log.txt",
     "summary.json",
     "summary.md",
+    "comparison.json",
+    "comparison.md",
+    "comparison.csv",
+    "comparison.png",
+    "overview.json",
+    "overview.md",
 )
+# Files of which a finished run has at least one.
+FINDINGS = ("metrics.json", "summary.json", "comparison.json")
 
 
 def run() -> Path:
@@ -47,11 +57,12 @@ def run() -> Path:
         if not FLAGS[name].value:
             raise UserError(f"`--{name}` should be given. Received: none.")
     source, target = Path(FLAGS.run_dir), RESULTS / FLAGS.name
-    found = [p for p in sorted(source.rglob("*")) if p.name in KEPT]
-    if not any(p.name in ("metrics.json", "summary.json") for p in found):
+    found = [p for p in sorted(source.rglob("*")) if _is_kept(p)]
+    if not any(p.name in FINDINGS for p in found):
         raise UserError(
-            "`--run_dir` should hold a finished run, with metrics.json. "
-            f"Received: {source}. Run experiments/distill.py to its end."
+            f"`--run_dir` should hold a finished run, with one of "
+            f"{', '.join(FINDINGS)}. Received: {source}. Run "
+            "experiments/distill.py or experiments/compare.py to its end."
         )
     shutil.rmtree(target, ignore_errors=True)
     for path in found:
@@ -61,6 +72,12 @@ def run() -> Path:
     (target / "command.txt").write_text(FLAGS.command + "\n")
     print(f"{len(found)} files in {target}")
     return target
+
+
+def _is_kept(path: Path) -> bool:
+    """Findings, and the flags that a comparison chose."""
+    chosen = path.parent.name == "best" and path.suffix == ".flags"
+    return path.name in KEPT or chosen
 
 
 if __name__ == "__main__":

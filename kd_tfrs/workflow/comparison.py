@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow import comparison_report
+from kd_tfrs.workflow.comparison_overview import overview, overview_markdown
 from kd_tfrs.workflow.comparison_training import Trainings
 from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.contenders import ALONE, Contender, contenders
@@ -87,6 +89,57 @@ def compare(
     taking_part = contenders(plan.methods, config)
     with contextlib.closing(Run(run_dir, config)) as run:
         return _Comparison(run, plan, taking_part, say).run_all()
+
+
+def compare_data_sets(
+    configs: Mapping[str, Config],
+    run_dir: str | os.PathLike,
+    plan: Plan,
+    *,
+    say: Say = print,
+) -> dict[str, Any]:
+    """A comparison on each of several data sets, and an overview.
+
+    Args:
+        configs: options by the name of a folder below `run_dir`.
+        run_dir: holds those folders and the overview.
+        plan: for each; its teachers are looked for in folders of those names.
+        say: prints a line for a person.
+
+    Returns:
+        What stands in `overview.json`.
+
+    Raises:
+        UserError: see `compare`; when the other data sets are done.
+    """
+    found, mistakes = {}, []
+    for config in configs.values():
+        contenders(plan.methods, config)
+    for name, config in configs.items():
+        say(f"\n{name}")
+        own = plan
+        if plan.teacher_dir:
+            teachers = Path(plan.teacher_dir) / name
+            own = dataclasses.replace(plan, teacher_dir=teachers)
+        try:
+            found[name] = compare(config, Path(run_dir) / name, own, say=say)
+        except UserError as error:
+            say(f"{name}: {error}")
+            mistakes.append(f"{name}: {error}")
+            kept = Path(run_dir) / name / "comparison.json"
+            if kept.exists():  # what did not fail counts
+                found[name] = json.loads(kept.read_text("utf-8"))
+    table = overview(found)
+    text = overview_markdown(table)
+    for file, content in (
+        ("overview.json", json.dumps(table, indent=1) + "\n"),
+        ("overview.md", text),
+    ):
+        (Path(run_dir) / file).write_text(content, "utf-8")
+    say(f"\n{text}")
+    if mistakes:
+        raise UserError(" ".join(mistakes))
+    return table
 
 
 class _Comparison:

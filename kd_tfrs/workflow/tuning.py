@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from kd_tfrs.workflow.training import read_progress
 _STARTUP_TRIALS = 3
 _PRUNER_STARTUP_TRIALS = 2
 # Spaces are small: a proposal that was tried before is asked for again.
-_ATTEMPTS = 50
+_ATTEMPTS = 20
 Report = Callable[[int, float], None]
 
 
@@ -171,7 +172,9 @@ class Search:
         for record in records:
             study.add_trial(_frozen(optuna, record, spread))
         tried = [record["point"] for record in records]
-        for _ in range(_ATTEMPTS):
+        for attempt in range(2 * _ATTEMPTS):
+            if attempt >= _ATTEMPTS:  # TPE insists on what it knows
+                study.enqueue_trial(self._draw(1000 * len(records) + attempt))
             trial = study.ask(spread)
             if trial.params not in tried:
                 break
@@ -179,6 +182,11 @@ class Search:
         else:
             trial = study.ask(spread)
         return trial, dict(trial.params)
+
+    def _draw(self, number: int) -> dict[str, Any]:
+        """A random point, the same for the same number."""
+        draw = random.Random(1_000_000 * self.seed + number)
+        return {name: draw.choice(v) for name, v in self.space.items()}
 
     def _path(self, number: int) -> Path:
         return self.directory / f"trial-{number:03d}.json"

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation import paired_test, paired_test_over_seeds
+from kd_tfrs.evaluation import holm, paired_test, paired_test_over_seeds
 from kd_tfrs.evaluation.significance import bootstrap_interval
 
 
@@ -73,3 +73,21 @@ def test_mistakes_are_told():
         paired_test([np.nan], [1])
     with pytest.raises(UserError, match="one array a seed"):
         paired_test_over_seeds([[1]], [])
+
+
+def test_holm_corrects_as_its_paper_does():
+    # In ascending order 4 * .01, 3 * .02, 2 * .03, 1 * .5.
+    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx(
+        [0.06, 0.04, 0.5, 0.06]
+    )
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_does_not_count_what_was_not_tested():
+    assert holm([None, 0.04, None]) == [None, 0.04, None]
+
+
+def test_holm_refuses_what_is_no_probability():
+    with pytest.raises(UserError, match=r"1\.5"):
+        holm([0.1, 1.5])
