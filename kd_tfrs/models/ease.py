@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from kd_tfrs.errors import UserError
 
 _BLOCK_SCORES = 2**24
+_MIRROR_ROWS = 1024
 
 
 class Ease:
@@ -26,8 +27,8 @@ class Ease:
     $$X P = (X X^\top + \lambda I)^{-1} X, \quad
     P_{jj} = (1 - x_j^\top (X X^\top + \lambda I)^{-1} x_j) / \lambda$$
 
-    Memory and time are those of a `[side, side]` float64 matrix and its
-    inverse: 220 MB and seconds for 5,000 rows, 3 GB and minutes for 20,000.
+    Memory and time are those of inverting a `[side, side]` float64 matrix in
+    place: 220 MB and seconds for 5,000 rows, 3 GB and minutes for 20,000.
 
     Args:
         events: `[num_queries, num_candidates]` sparse; an entry that is not 0
@@ -161,16 +162,20 @@ def interaction_matrix(
 
 def _ridge_inverse(left: sp.spmatrix, regularization: float) -> np.ndarray:
     """The inverse of `left left^T + regularization I`, dense float64."""
-    gram = (left @ left.T).toarray()
+    # Column by column, as LAPACK wants it: the transpose of a symmetric matrix
+    # is itself. All is done in place, so that it is held once.
+    gram = (left @ left.T).toarray().T
     gram[np.diag_indices_from(gram)] += regularization
-    # Both overwrite the matrix: it is held once.
-    factor, info = scipy.linalg.lapack.dpotrf(
-        np.asfortranarray(gram), lower=1, overwrite_a=1
-    )
+    factor, info = scipy.linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1)
     inverse, failed = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
     if info or failed:
         raise UserError(
             "`regularization` should be large enough to invert the events' "
             f"matrix. Received: `regularization` = {regularization}."
         )
-    return np.tril(inverse) + np.tril(inverse, -1).T
+    for start in range(0, len(inverse), _MIRROR_ROWS):
+        here = slice(start, start + _MIRROR_ROWS)
+        inverse[:start, here] = inverse[here, :start].T
+        corner = np.tril(inverse[here, here])
+        inverse[here, here] = corner + np.tril(corner, -1).T
+    return inverse

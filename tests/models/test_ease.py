@@ -30,6 +30,7 @@ def closed_form(x, regularization):
 @pytest.mark.parametrize("regularization", [0.5, 30.0])
 def test_scores_are_the_closed_form(monkeypatch, shape, dual, regularization):
     monkeypatch.setattr(ease, "_BLOCK_SCORES", 50)
+    monkeypatch.setattr(ease, "_MIRROR_ROWS", 5)
     x = events_of(*shape)
     model = Ease(sp.csr_matrix(x), regularization, dual)
     expected = closed_form(x, regularization)
