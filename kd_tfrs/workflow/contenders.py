@@ -8,9 +8,10 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.config import Config
-from kd_tfrs.workflow.methods import METHODS
+from kd_tfrs.workflow.methods import METHODS, parse_method
 
 ALONE = "student"
+_LOSSES = "distillation_losses"
 Choices = dict[str, tuple]
 
 # What the given value is multiplied by, or what is tried beside it.
@@ -67,9 +68,9 @@ class Contender:
             Options by flag name, for `Config.from_flat`.
         """
         changes = dict(point)
-        losses = changes.get("distillation_losses")
+        losses = changes.get(_LOSSES)
         if isinstance(losses, str):
-            changes["distillation_losses"] = losses.split(",")
+            changes[_LOSSES] = losses.split(",")
         return {**self.flat, **changes}
 
 
@@ -78,7 +79,7 @@ def contender(name: str, config: Config) -> Contender:
 
     Args:
         name: "student", the name of a method, or several with a plus between
-            them; each may have a weight, as in "soft_targets:0.5+rrd".
+            them; each as on the command line, "soft_targets@ease:0.5+rrd".
         config: options that are not the method's own.
 
     Returns:
@@ -102,7 +103,7 @@ def contender(name: str, config: Config) -> Contender:
         losses.append(loss)
         _merge(changes, options, name)
         tunes.update(choices)
-    flat = {**flat, **changes, "distillation_losses": losses}
+    flat = {**flat, **changes, _LOSSES: losses}
     Config.from_flat(flat)  # a mistake shows before anything trains
     return Contender(name, flat, _distilled_space(flat, tunes))
 
@@ -136,34 +137,19 @@ def _method(
     part: str, flat: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any], Choices]:
     """Loss with weight, default options and choices, all by flag name."""
-    name, _, weight = part.partition(":")
-    if name not in METHODS:
-        raise UserError(
-            f"`--methods` should name some of student, {', '.join(METHODS)}. "
-            f"Received: {name!r}. Combine two as soft_targets+"
-            "score_regression."
-        )
-    method = METHODS[name]
-    options = {_flag(k, flat): v for k, v in dict(method.defaults).items()}
-    default = options.pop("weight", 1.0)
-    choices = {
-        _flag(k, flat): tuple(v)
-        for k, v in dict(getattr(method, "tunes", None) or {}).items()
-    }
-    loss = f"{name}:{weight or format(default, 'g')}"
-    if not _is_weight(loss.partition(":")[2]):
-        raise UserError(
-            "`--methods` should give a weight as a positive number. Received: "
-            f"{part!r}. Write it as {name}:0.5."
-        )
-    return loss, options, choices
-
-
-def _is_weight(text: str) -> bool:
     try:
-        return 0 < float(text) < float("inf")
-    except ValueError:
-        return False
+        named = parse_method(part, METHODS)
+    except UserError as error:
+        message = str(error).replace("--distillation_losses", "--methods")
+        raise UserError(message) from None
+    method, (name, _, weight) = METHODS[named.method], part.partition(":")
+    options = {_flag(k, flat): v for k, v in method.defaults.items()}
+    default = options.pop("weight", 1.0)
+    # A weight that was given for this very method counts more.
+    given = dict(t.partition(":")[::2] for t in flat[_LOSSES] if ":" in t)
+    weight = weight or given.get(name) or format(default, "g")
+    choices = {_flag(k, flat): tuple(v) for k, v in method.tunes.items()}
+    return f"{name}:{weight}", options, choices
 
 
 def _flag(option: str, flat: Mapping[str, Any]) -> str:
@@ -203,7 +189,7 @@ def _distilled_space(flat: Mapping[str, Any], tunes: Choices) -> Choices:
         "distilled_learning_rate": _scaled(
             flat["distilled_learning_rate"], _STEP_FACTORS
         ),
-        "distillation_losses": _loudness(flat["distillation_losses"]),
+        _LOSSES: _loudness(flat[_LOSSES]),
         "distillation_student_loss_weight": _first(
             flat["distillation_student_loss_weight"], _STUDENT_LOSS_WEIGHTS
         ),

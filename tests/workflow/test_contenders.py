@@ -66,6 +66,19 @@ def test_a_method_has_its_own_defaults_and_the_given_flags():
     assert contender("student", CONFIG).flat == CONFIG.flat()
 
 
+def test_a_given_weight_counts_more_than_the_methods_own():
+    flat = {**CONFIG.flat(), "distillation_losses": ["score_regression:3"]}
+    given = Config.from_flat(flat)
+    for name, weight in (
+        ("score_regression", "3"),
+        ("score_regression:2", "2"),
+        ("teacher_hard_label", "1"),
+    ):
+        one = contender(name, given)
+        losses = [f"{name.partition(':')[0]}:{weight}"]
+        assert one.flat["distillation_losses"] == losses
+
+
 def test_a_combination_is_made_louder_and_softer_together():
     one = contender("soft_targets:2+score_regression", CONFIG)
     assert one.space["distillation_losses"] == (
@@ -100,7 +113,7 @@ def test_spaces_are_around_what_was_given():
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["kl"], ["kl", "soft_targets", "student"]),
+        (["kl"], ["`--methods`", "kl", "soft_targets"]),
         ([""], ["none", "--methods=all"]),
         (["soft_targets+"], ["''", "soft_targets"]),
         (["soft_targets:x"], ["soft_targets:x", "positive"]),
