@@ -30,8 +30,7 @@ class EasyToHard(ListLoss):
     The paper takes the crowd to be all other items, changes over when the
     student has reached the last of the teachers' training checkpoints, and
     ranks observed and unobserved items apart. Here the crowd is a sample and
-    the change a step; give every checkpoint a Term with a teacher and a
-    schedule of its own for the paper's trajectory.
+    the change a step; the checkpoints are the `TrajectoryTeacher`'s part.
 
     Args:
         hard_from_step: the first training step of the second loss.
