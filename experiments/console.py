@@ -59,7 +59,22 @@ def define_config_flags() -> dict[str, list[str]]:
                 types[field.name],
                 field.metadata,
             )
+    flags.DEFINE_alias("distillation", "distillation_losses")
+    flags.DEFINE_bool(
+        "list_methods", False, "Print every method of distillation and stop."
+    )
+    groups["Run"].append("list_methods")
     return groups
+
+
+def list_methods() -> str:
+    """Every method that `--distillation` can name, one a line."""
+    with quiet_imports():
+        from kd_tfrs.workflow.methods import METHODS
+    return "\n".join(
+        f"{name:28}{method.kind:12}{method.help} ({method.source})"
+        for name, method in METHODS.items()
+    )
 
 
 def _define(name: str, default: object, kind: object, meta: dict) -> None:
@@ -90,7 +105,7 @@ def config_from_flags() -> Config:
     flat = {}
     for name, default in Config().flat().items():
         value = FLAGS[name].value
-        if name.endswith("hidden_units"):
+        if name.endswith(("hidden_units", "chain")):
             value = [_integer(name, text) for text in value if text]
         flat[name] = list(value) if isinstance(default, list) else value
     return Config.from_flat(flat)
@@ -136,6 +151,9 @@ def main(
     def guarded(argv: Sequence[str]) -> None:
         del argv
         try:
+            if "list_methods" in FLAGS and FLAGS.list_methods:
+                print(list_methods())
+                return
             run()
         except (UserError, ImportError) as error:
             _fail(str(error))

@@ -172,12 +172,15 @@ class Hearing:
         """
         if isinstance(term.loss, FeatureLoss):
             teacher, student, selection = self._features(term)
+            # A loss that knows a graph has to know who is who.
+            hears_rows = getattr(term.loss, "hears_rows", False)
             return term.loss(
                 teacher,
                 student,
                 selection.weight,
                 mask=selection.mask,
                 step=self._step,
+                **({"rows": selection.rows} if hears_rows else {}),
             )
         teacher, student, each, selection = self._scores(term)
         return term.loss(

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
-from kd_tfrs.distillation import (
-    DistillationLoss,
-    InBatch,
-    Listener,
-    Sampled,
-    ScoreRegression,
-    SoftLabelLikelihood,
-    SoftTargets,
-    TeacherHardLabel,
-    TeacherTopK,
-    Term,
-    TwoTowerTeacher,
-)
-from kd_tfrs.distillation.schedules import Scheduled
-from kd_tfrs.errors import UserError
+from kd_tfrs.distillation import TwoTowerTeacher
 from kd_tfrs.models import (
     LazyAdam,
     RetrievalModel,
     TowerConfig,
     build_tower,
 )
-from kd_tfrs.workflow.config import (
-    DistillationOptions,
-    TowerOptions,
-    TrainOptions,
-)
+from kd_tfrs.workflow.config import TowerOptions, TrainOptions
 from kd_tfrs.workflow.prepare import Encoded
-
-_LOSSES: dict[str, Callable[[Scheduled], DistillationLoss]] = {
-    "soft_targets": SoftTargets,
-    "soft_label_likelihood": lambda _: SoftLabelLikelihood(),
-    "teacher_hard_label": lambda _: TeacherHardLabel(),
-    "score_regression": lambda _: ScoreRegression(),
-}
 
 
 def build_optimizer(
@@ -128,85 +101,4 @@ def build_teacher(
         encoded.candidate_tables,
         temperature=model.temperature,
         seen=seen,
-    )
-
-
-def build_terms(
-    options: DistillationOptions, num_steps: int, num_items: int
-) -> tuple[list[Term], list[float]]:
-    """Distillation losses and their weights.
-
-    Args:
-        options: names, weights, where they listen.
-        num_steps: training steps, for the temperature's way.
-        num_items: bounds the teacher's lists.
-
-    Returns:
-        Terms and weights, for the `Distiller`.
-
-    Raises:
-        UserError: a loss is unknown, or its weight is no number.
-
-    Example:
-    >>> terms, weights = build_terms(DistillationOptions(), 100, 50)
-    >>> weights
-    [0.8]
-    """
-    temperature: Scheduled = options.temperature
-    if options.final_temperature is not None:
-        temperature = tf.keras.optimizers.schedules.PolynomialDecay(
-            options.temperature, num_steps, options.final_temperature
-        )
-    listener = _listener(options, num_items)
-    terms, weights = [], []
-    for text in options.losses:
-        name, weight = parse_loss(text)
-        terms.append(Term(_LOSSES[name](temperature), listener))
-        weights.append(weight)
-    return terms, weights
-
-
-def parse_loss(text: str) -> tuple[str, float]:
-    """Reads `name[:weight]`.
-
-    Args:
-        text: such as "soft_targets:0.8"; the weight is 1 when left out.
-
-    Returns:
-        Name and weight.
-
-    Raises:
-        UserError: the name is unknown or the weight no positive number.
-
-    Example:
-    >>> parse_loss("soft_targets:0.8")
-    ('soft_targets', 0.8)
-    """
-    name, _, weight = text.partition(":")
-    if name not in _LOSSES:
-        raise UserError(
-            f"`--distillation_losses` should name {', '.join(_LOSSES)}. "
-            f"Received: {name!r}."
-        )
-    try:
-        value = float(weight or 1.0)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise UserError(
-            "`--distillation_losses` should give each weight as a positive "
-            f"number. Received: {text!r}. Write it as soft_targets:0.8."
-        )
-    return name, value
-
-
-def _listener(options: DistillationOptions, num_items: int) -> Listener:
-    if options.over == "in_batch":
-        return InBatch()
-    if options.over == "sampled":
-        return Sampled(options.num_random)
-    return TeacherTopK(
-        k=min(options.top_k, num_items),
-        num_random=options.num_random,
-        num_queries=options.num_queries,
     )

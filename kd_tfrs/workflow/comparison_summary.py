@@ -17,6 +17,7 @@ TESTED = ("ndcg@20", "recall@50")
 LEVEL = 0.05
 TEACHER = "teacher"
 UNITS = ("seeds", "users")
+_LOSSES = "distillation_losses"
 _KEPT = (
     "point",
     "value",
@@ -154,12 +155,16 @@ def flag_text(value: Any) -> str:
 
 
 def _with_changes(row: Row, flat: Mapping[str, Any]) -> Row:
-    """Names the flags that are the row's own, instead of all of them."""
+    """Names the flags that are the row's own, instead of all of them.
+
+    What a method is called is told even where it was given.
+    """
     mine = row.pop("flags")
+    told = set() if row["method"] in (TEACHER, ALONE) else {_LOSSES}
     changed = {
         name: value
         for name, value in mine.items()
-        if name != "seed" and value != flat.get(name)
+        if name != "seed" and (name in told or value != flat.get(name))
     }
     return {**row, "changed_flags": changed}
 

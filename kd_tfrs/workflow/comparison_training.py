@@ -185,9 +185,14 @@ class Trainings:
         tf.keras.backend.clear_session()
         config = Config.from_flat(flags)
         with contextlib.closing(Run(place, config, log=False)) as run:
-            if one.name != ALONE:
-                self.teachers.lend(run)
-            yield Learner(run, prepared)
+            if one.name == ALONE:
+                yield Learner(run, prepared)
+                return
+            self.teachers.lend(run)
+            try:
+                yield Learner(run, prepared)
+            finally:
+                self.teachers.adopt(run)
 
     def _details(self, flags: dict[str, Any], progress: Progress) -> Row:
         best = progress.history[progress.best_epoch - 1]

@@ -134,17 +134,28 @@ class DistillationOptions(_Checked):
 
     losses: tuple[str, ...] = _option(
         ("soft_targets:0.8",),
-        "Losses as name[:weight], several with commas: soft_targets, "
-        "soft_label_likelihood, teacher_hard_label, score_regression.",
+        "Methods as name[@teacher][:weight], several with commas; "
+        "--distillation for short. See --list_methods. Teachers are teacher "
+        "(the trained one), ease, lightgcn and ensemble (teacher and ease).",
     )
     over: str = _option(
-        "top_k",
-        "Candidates that teacher and student are compared on.",
-        choices=("top_k", "in_batch", "sampled"),
+        "auto",
+        "Candidates that scores are compared on: a method's own; the "
+        "teacher's list (top_k) or a draw from it by rank (ranked), with "
+        "random ones beside; those of the batch; random ones alone "
+        "(sampled); all there are.",
+        choices=("auto", "top_k", "ranked", "in_batch", "sampled", "all"),
     )
-    temperature: float = _option(1.0, "T of the soft targets.", low=1e-3)
+    temperature: float | None = _option(
+        None, "T of soft targets; a method's own if unset.", low=1e-3
+    )
     final_temperature: float | None = _option(
         None, "T at the last step; T falls or grows linearly.", low=1e-3
+    )
+    balance: bool = _option(
+        False,
+        "Multiply every weight so that 1 is as loud, by the size of its "
+        "gradient, as the labels.",
     )
     student_loss_weight: float = _option(
         0.2, "Weight of the student's own loss on real labels.", low=0.0
@@ -154,6 +165,25 @@ class DistillationOptions(_Checked):
         512, "Random candidates beside the lists, or sampled alone.", low=0
     )
     num_queries: int = _option(256, "Users asked at every step.", low=1)
+    num_interesting: int = _option(
+        40, "Items drawn from each list where over is ranked.", low=1
+    )
+    rank_decay: float = _option(
+        10.0, "Ranks after which the chance of a draw falls to 1/e.", low=0.01
+    )
+    teacher_output: str = _option(
+        "embedding", "Output of the teacher's towers that hints compare."
+    )
+    student_output: str = _option(
+        "embedding", "Output of the student's towers likewise."
+    )
+    chain: tuple[int, ...] = _option(
+        (),
+        "Widths of assistants between teacher and student, each taught by "
+        "the one before: 100,50. The student's own width again makes born-"
+        "again generations.",
+        low=1,
+    )
     exclude_seen: bool = _option(
         True, "Leave training items out of the teacher's lists."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression import prunable, pruning_schedule, strip
-from kd_tfrs.distillation import Distiller, Teacher, build_cache
+from kd_tfrs.distillation import Distiller, GradientNormBalance, Teacher
 from kd_tfrs.errors import UserError
 from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
@@ -19,12 +19,17 @@ from kd_tfrs.workflow.builders import (
     build_model,
     build_optimizer,
     build_teacher,
-    build_terms,
-    parse_loss,
 )
 from kd_tfrs.workflow.config import TowerOptions, TrainOptions
+from kd_tfrs.workflow.methods import (
+    METHODS,
+    Setting,
+    build_terms,
+    parse_method,
+)
 from kd_tfrs.workflow.prepare import Encoded, Prepared
 from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.teaching import Teaching
 from kd_tfrs.workflow.training import (
     Progress,
     Training,
@@ -55,7 +60,9 @@ class Learner:
         self.config = run.config
         self.prepared = prepared
         for text in self.config.distillation.losses:
-            parse_loss(text)  # a mistake shows before the teacher trains
+            parse_method(
+                text, METHODS
+            )  # a mistake shows before the teacher trains
 
     def train(self, stage: str, watch: Watch | None = None) -> Learned:
         """Trains a stage, from the start or from where it was stopped.
@@ -71,29 +78,8 @@ class Learner:
         """
         if stage == "pruned":
             return self._prune(watch)
-        options, encoded = self._options(stage), self.encoded(stage)
-        teacher = self.teacher() if stage == "distilled" else None
-        batches = self.prepared.batches(encoded, options, self.config.seed)
-        self._set_seed(stage)
-        model = build_model(
-            encoded, self._towers(stage), options, batches.steps_per_epoch
-        )
-        trained, join = model, None
-        if teacher is not None:
-            trained = self._distiller(teacher, model)
-            # The distilled student learns at its own step size.
-            trained.compile(optimizer=model.optimizer)
-            join = trained.join
-        progress = self._training(
-            stage, trained, model, self.config.evaluation.monitor
-        ).fit(
-            batches,
-            self._validate(model, encoded, watch),
-            epochs=options.epochs,
-            patience=options.patience,
-            join=join,
-        )
-        return model, progress
+        teacher = self.teaching.get if stage == "distilled" else None
+        return self._fit(stage, self._towers(stage), teacher, watch)
 
     def save(self, stage: str, model: RetrievalModel) -> None:
         """Keeps a stage's weights in the run folder."""
@@ -133,25 +119,82 @@ class Learner:
         return self._student_encoded
 
     def teacher(self) -> Teacher:
-        """The trained teacher, live or as the cache that it has written."""
+        """The teacher, live or as the cache that it has written."""
+        return self.teaching.get("teacher")
+
+    @cached_property
+    def teaching(self) -> Teaching:
+        """Everybody who teaches; trains assistants where a chain has them."""
+        return Teaching(self.run, self.prepared, self._last_of_the_chain)
+
+    def _last_of_the_chain(self) -> tuple[Teacher, list[np.ndarray]]:
         options = self.config.distillation
         model, encoded = self.load("teacher"), self.encoded("teacher")
         seen = self.prepared.seen() if options.exclude_seen else None
-        teacher = build_teacher(model, encoded, seen)
-        if options.knowledge == "live":
-            return teacher
-        digest = hashlib.sha256(
-            self.prepared.interactions.fingerprint().encode()
+        for position, width in enumerate(options.chain):
+            teacher = build_teacher(model, encoded, seen)
+            model = self._assistant(position, width, teacher)
+            encoded = self._student_encoded
+        return build_teacher(model, encoded, seen), get_weights(model)
+
+    def _assistant(
+        self, position: int, width: int, teacher: Teacher
+    ) -> RetrievalModel:
+        """A model between teacher and student, trained once."""
+        stage = f"assistant_{position}"
+        towers = dataclasses.replace(
+            self.config.student_towers, embedding_dim=width
         )
-        digest.update(str((options.exclude_seen, self.config.seed)).encode())
-        for weight in get_weights(model):
-            digest.update(np.ascontiguousarray(weight))
-        return build_cache(
-            teacher,
-            self.run.path("knowledge"),
-            fingerprint=digest.hexdigest(),
-            k=options.top_k,
+        kept = self.run.load_weights(stage)
+        if kept is None:
+            # What it hears, it hears from the one before and from no other.
+            model, _ = self._fit(stage, towers, lambda name: teacher, None)
+            self.run.save_weights(stage, get_weights(model))
+            return model
+        model = build_model(
+            self._student_encoded, towers, self.config.distilled, 1
         )
+        set_weights(model, kept)
+        return model
+
+    def _teacher_names(self) -> list[str]:
+        names = ["teacher"]
+        for text in self.config.distillation.losses:
+            named = parse_method(text, METHODS)
+            names.append(named.teacher or METHODS[named.method].teacher)
+        return names
+
+    def _fit(
+        self,
+        stage: str,
+        towers: TowerOptions,
+        teacher: Callable[[str], Teacher] | None,
+        watch: Watch | None,
+    ) -> Learned:
+        options, encoded = self._options(stage), self.encoded(stage)
+        if teacher is not None:
+            # Before the seed is set: some of them train.
+            for name in self._teacher_names():
+                teacher(name)
+        batches = self.prepared.batches(encoded, options, self.config.seed)
+        self._set_seed(stage)
+        model = build_model(encoded, towers, options, batches.steps_per_epoch)
+        trained, join = model, None
+        if teacher is not None:
+            trained = self._distiller(teacher, model)
+            # The distilled student learns at its own step size.
+            trained.compile(optimizer=model.optimizer)
+            join = trained.join
+        progress = self._training(
+            stage, trained, model, self.config.evaluation.monitor
+        ).fit(
+            batches,
+            self._validate(model, encoded, watch),
+            epochs=options.epochs,
+            patience=options.patience,
+            join=join,
+        )
+        return model, progress
 
     @cached_property
     def _teacher_encoded(self) -> Encoded:
@@ -165,7 +208,9 @@ class Learner:
         return self.prepared.encode(mine)
 
     def _prune(self, watch: Watch | None) -> Learned:
-        dense, teacher = self.load("distilled"), self.teacher()
+        dense = self.load("distilled")
+        for name in self._teacher_names():
+            self.teaching.get(name)
         options, pruning = self.config.distilled, self.config.pruning
         encoded = self.encoded("pruned")
         self._set_seed("pruned")
@@ -182,7 +227,7 @@ class Learner:
             prunable(dense.query_tower, schedule),
             prunable(dense.candidate_tower, schedule),
         )
-        distiller = self._distiller(teacher, student)
+        distiller = self._distiller(self.teaching.get, student)
         distiller.compile(
             optimizer=build_optimizer(
                 pruning.learning_rate or options.learning_rate / 2,
@@ -206,17 +251,27 @@ class Learner:
         return sparse, progress
 
     def _distiller(
-        self, teacher: Teacher, student: RetrievalModel
+        self, teacher: Callable[[str], Teacher], student: RetrievalModel
     ) -> Distiller:
         options, training = self.config.distillation, self.config.distilled
-        steps = training.epochs * max(
-            1, len(self.prepared.split.train) // training.batch_size
+        user_rows, item_rows = self.prepared.train_rows()
+        setting = Setting(
+            options,
+            training.epochs * max(1, len(user_rows) // training.batch_size),
+            user_rows,
+            item_rows,
+            self.prepared.catalogue.num_users + 1,
+            self.prepared.catalogue.num_items,
+            self.prepared.seen() if options.exclude_seen else None,
         )
-        terms, weights = build_terms(
-            options, steps, self.prepared.catalogue.num_items
-        )
+        terms, weights = build_terms(options.losses, setting, teacher)
         return Distiller(
-            teacher, student, terms, weights, options.student_loss_weight
+            teacher("teacher"),
+            student,
+            terms,
+            weights,
+            options.student_loss_weight,
+            balance=GradientNormBalance() if options.balance else None,
         )
 
     def _training(
@@ -250,9 +305,11 @@ class Learner:
 
     def _set_seed(self, stage: str) -> None:
         # The same numbers whether the stages before were read or done.
-        tf.keras.utils.set_random_seed(
-            1000 * self.config.seed + MODELS.index(stage)
+        kind, _, position = stage.partition("_")
+        number = (
+            100 + int(position) if kind == "assistant" else MODELS.index(stage)
         )
+        tf.keras.utils.set_random_seed(1000 * self.config.seed + number)
 
     def _options(self, stage: str) -> TrainOptions:
         alone = {"teacher": self.config.teacher, "student": self.config.student}

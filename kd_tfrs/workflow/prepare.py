@@ -120,8 +120,7 @@ class Prepared:
         options = options or TrainOptions()
         train, schema = self.split.train, self.interactions.schema
         return RetrievalBatches(
-            self.catalogue.user_rows(train[schema.user_id]),
-            self.catalogue.item_rows(train[schema.item_id]),
+            *self.train_rows(),
             encoded.query_tables,
             encoded.candidate_tables,
             self.catalogue.item_events,
@@ -131,15 +130,20 @@ class Prepared:
             seed=seed,
         )
 
+    def train_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """User rows and item rows of the training events."""
+        train, schema = self.split.train, self.interactions.schema
+        return (
+            self.catalogue.user_rows(train[schema.user_id]),
+            self.catalogue.item_rows(train[schema.item_id]),
+        )
+
     def seen(self) -> tf.RaggedTensor:
         """Training item rows of every user row, ascending."""
-        train, schema = self.split.train, self.interactions.schema
-        pairs = pd.DataFrame(
-            {
-                "user": self.catalogue.user_rows(train[schema.user_id]),
-                "item": self.catalogue.item_rows(train[schema.item_id]),
-            }
-        ).sort_values(["user", "item"])
+        users, items = self.train_rows()
+        pairs = pd.DataFrame({"user": users, "item": items}).sort_values(
+            ["user", "item"]
+        )
         return tf.RaggedTensor.from_value_rowids(
             tf.constant(pairs["item"].to_numpy(np.int32)),
             tf.constant(pairs["user"].to_numpy(np.int32)),

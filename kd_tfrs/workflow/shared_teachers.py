@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,8 @@ from kd_tfrs.workflow.prepare import Prepared
 from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)
-# What a student does with the knowledge that a cache holds.
-_NOT_CACHED = {
-    f"distillation_{name}"
-    for name in (
-        "temperature",
-        "final_temperature",
-        "student_loss_weight",
-        "num_random",
-        "num_queries",
-    )
-}
+# Weights that depend on the teachers' flags and the seed alone.
+_KINDS = ("teacher", "lightgcn")
 # Where the data lie does not matter; the fingerprint says whether they agree.
 _DATA = [f.name for f in dataclasses.fields(DataConfig) if f.name != "data_dir"]
 
@@ -102,11 +93,27 @@ class SharedTeachers:
             run: of the student.
         """
         mine = self.directory / f"seed-{run.config.seed}"
-        for weights in (mine / "weights").glob("teacher*"):
-            _link(run.path("weights", weights.name), weights)
-        knowledge = mine / f"knowledge-{_knowledge_key(run.config)}"
+        for kind in _KINDS:
+            for weights in (mine / "weights").glob(f"{kind}*.npz"):
+                _link(run.path("weights", weights.name), weights)
+        knowledge = mine / "knowledge"
         knowledge.mkdir(exist_ok=True)
         _link(run.path("knowledge"), knowledge)
+
+    def adopt(self, run: Run) -> None:
+        """Keeps teachers that a student's run made, for the next ones.
+
+        Args:
+            run: of the student.
+        """
+        mine = self.directory / f"seed-{run.config.seed}" / "weights"
+        for kind in _KINDS:
+            for weights in (run.directory / "weights").glob(f"{kind}*.npz"):
+                kept = mine / weights.name
+                if not weights.is_symlink() and not kept.exists():
+                    partial = kept.with_name(f".{kept.name}.partial")
+                    shutil.copyfile(weights, partial)
+                    partial.rename(kept)
 
     def _run(self, seed: int) -> Run:
         config = dataclasses.replace(self.config, seed=seed)
@@ -165,19 +172,6 @@ class SharedTeachers:
                 "--teacher_dir out to train teachers."
             )
         return source
-
-
-def _knowledge_key(config: Config) -> str:
-    """The same for students that may listen to one cache."""
-    asked = {
-        name: value
-        for name, value in config.flat().items()
-        if name.startswith("distillation_") and name not in _NOT_CACHED
-    }
-    losses = config.distillation.losses
-    asked["distillation_losses"] = [text.partition(":")[0] for text in losses]
-    text = json.dumps(asked, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _source(directory: Path, seed: int) -> Path:

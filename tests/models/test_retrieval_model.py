@@ -197,12 +197,11 @@ def test_numbers_out_of_range(world, options, named):
 
 def test_compiling_the_loss_changes_nothing(world):
     batch = world.batch()
-    found = []
+    found, weights = [], None
     for jit_compile in (False, True):
         model = model_of(world, jit_compile=jit_compile)
-        if found:
-            model.set_weights(weights)
-        weights = model.get_weights()
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
         with tf.GradientTape() as tape:
             loss = model.compute_loss(batch)
         gradients = tape.gradient(loss, model.trainable_variables)

@@ -12,6 +12,8 @@ from kd_tfrs.workflow import comparison, measure
 from kd_tfrs.workflow.comparison import Plan, compare, compare_data_sets
 from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.learner import Learner
+from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.shared_teachers import SharedTeachers
 
 METHOD = "soft_targets"
 PLAN = Plan([METHOD], trials=2, seeds=2)
@@ -220,6 +222,23 @@ def test_teachers_of_finished_runs_are_taken(
     ):
         assert ours["metrics"] == theirs["metrics"]
     assert "given flags" in (tmp_path / "run" / "comparison.md").read_text()
+
+
+def test_a_teacher_that_one_student_made_is_lent_to_the_next(config, tmp_path):
+    teachers = SharedTeachers(tmp_path / "teachers", config)
+    (tmp_path / "teachers" / "seed-0" / "weights").mkdir(parents=True)
+    for place, found in enumerate((None, 7)):
+        run = Run(tmp_path / f"student-{place}", config, log=False)
+        teachers.lend(run)
+        weights = run.load_weights("lightgcn")
+        assert (weights and int(weights[0])) == found
+        if weights is None:
+            run.save_weights("lightgcn", [np.array(7)])
+            run.save_weights("distilled", [np.array(8)])
+        teachers.adopt(run)
+        run.close()
+    kept = tmp_path / "teachers" / "seed-0" / "weights"
+    assert [path.name for path in kept.iterdir()] == ["lightgcn.npz"]
 
 
 @pytest.mark.parametrize(

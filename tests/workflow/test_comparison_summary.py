@@ -235,7 +235,10 @@ def test_rows_come_back_as_they_were_written(rows, folder):
             r["metrics"] for r in kept
         ]
         for row in read[name]:
-            assert row["changed_flags"] == {"student_learning_rate": 0.5}
+            changed = {"student_learning_rate": 0.5}
+            if name not in ("teacher", "student"):
+                changed["distillation_losses"] = ["soft_targets:0.8"]
+            assert row["changed_flags"] == changed
             assert "flags" not in row
         for seed in SEEDS:
             np.testing.assert_array_equal(
@@ -274,7 +277,10 @@ def test_tables_say_what_was_found(folder, found):
     assert "6 trials each on validation events of seed 0" in text
     assert (folder.directory / "comparison.png").stat().st_size > 1000
     flags = (folder.directory / "best" / "good.flags").read_text()
-    assert flags == "--student_learning_rate=0.5\n"
+    assert flags.splitlines() == [
+        "--student_learning_rate=0.5",
+        "--distillation_losses=soft_targets:0.8",
+    ]
     with (folder.directory / "comparison.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == len(METHODS) * len(SEEDS)

@@ -1,0 +1,20 @@
+"""Every method that `--distillation=name[@teacher][:weight]` can name."""
+
+from kd_tfrs.workflow.methods.base import Method, Setting
+from kd_tfrs.workflow.methods.features import FEATURES
+from kd_tfrs.workflow.methods.naming import Named, parse_method
+from kd_tfrs.workflow.methods.scores import ADAPTIVE, RANKING, RESPONSE
+from kd_tfrs.workflow.methods.table import METHODS, build_terms
+
+__all__ = [
+    "ADAPTIVE",
+    "FEATURES",
+    "METHODS",
+    "RANKING",
+    "RESPONSE",
+    "Method",
+    "Named",
+    "Setting",
+    "build_terms",
+    "parse_method",
+]

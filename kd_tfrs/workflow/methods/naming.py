@@ -1,0 +1,69 @@
+"""How a method is written on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kd_tfrs.errors import UserError
+
+# Who may teach: the trained one, a linear item-item model, a graph model, and
+# the mean of the first two.
+TEACHERS = ("teacher", "ease", "lightgcn", "ensemble")
+
+
+class Named(NamedTuple):
+    """A method as it was asked for.
+
+    Args:
+        method: its name.
+        teacher: one of `TEACHERS`, or empty for the method's own.
+        weight: positive.
+    """
+
+    method: str
+    teacher: str
+    weight: float
+
+
+def parse_method(text: str, known: Iterable[str]) -> Named:
+    """Reads `name[@teacher][:weight]`.
+
+    Args:
+        text: such as "soft_targets@ease:0.8"; the method's own teacher and
+            weight 1 where left out.
+        known: names of methods.
+
+    Returns:
+        Its parts.
+
+    Raises:
+        UserError: a name is unknown or the weight no positive number.
+
+    Example:
+    >>> parse_method("soft_targets@ease:0.8", ["soft_targets"])
+    Named(method='soft_targets', teacher='ease', weight=0.8)
+    """
+    named, _, weight = text.partition(":")
+    method, at, teacher = named.partition("@")
+    if method not in known:
+        raise UserError(
+            f"`--distillation_losses` should name {', '.join(known)}. "
+            f"Received: {method!r}."
+        )
+    if at and teacher not in TEACHERS:
+        raise UserError(
+            "`--distillation_losses` should name a teacher among "
+            f"{', '.join(TEACHERS)} after the @. Received: {text!r}. Write "
+            "it as soft_targets@ease:0.5."
+        )
+    try:
+        value = float(weight or 1.0)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise UserError(
+            "`--distillation_losses` should give each weight as a positive "
+            f"number. Received: {text!r}. Write it as soft_targets:0.8."
+        )
+    return Named(method, teacher, value)

@@ -1,0 +1,54 @@
+"""All methods by name, and the terms of those that were asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from kd_tfrs.distillation import Teacher, Term
+from kd_tfrs.workflow.methods.base import Method, Setting
+from kd_tfrs.workflow.methods.features import FEATURES
+from kd_tfrs.workflow.methods.naming import parse_method
+from kd_tfrs.workflow.methods.scores import ADAPTIVE, RANKING, RESPONSE
+
+METHODS: dict[str, Method] = {**RESPONSE, **RANKING, **FEATURES, **ADAPTIVE}
+
+
+def build_terms(
+    names: Sequence[str],
+    setting: Setting,
+    teacher: Callable[[str], Teacher | None] = lambda name: None,
+) -> tuple[list[Term], list[float]]:
+    """Terms and weights for the `Distiller`.
+
+    Args:
+        names: as on the command line, `name[@teacher][:weight]`.
+        setting: see `Setting`.
+        teacher: the teacher of a name; `None` for the run's own.
+
+    Returns:
+        Terms and weights. A method of several terms shares its weight.
+
+    Raises:
+        UserError: a method is unknown, or its weight is no number.
+
+    Example:
+    ```python
+    terms, weights = build_terms(["soft_targets:0.8", "hint:0.1"], setting)
+    ```
+    """
+    terms: list[Term] = []
+    weights: list[float] = []
+    for text in names:
+        named = parse_method(text, METHODS)
+        method = METHODS[named.method]
+        own = teacher(named.teacher or method.teacher)
+        made = method.terms(
+            dataclasses.replace(
+                setting,
+                num_teachers=len(getattr(own, "teachers", ())) or 1,
+            )
+        )
+        terms += [dataclasses.replace(term, teacher=own) for term in made]
+        weights += [named.weight / len(made)] * len(made)
+    return terms, weights
