@@ -12,11 +12,6 @@ from kd_tfrs.workflow.config import Config
 # side by side, since most of each is importing.
 MISTAKES = {
     "unknown method": (["--methods=kl"], ["--methods", "kl", "soft_targets"]),
-    "no method": (["--methods="], ["--methods", "--methods=all"]),
-    "a weight of zero": (
-        ["--methods=soft_targets:0"],
-        ["soft_targets:0", "positive"],
-    ),
     "seeds below zero": (["--seeds=-1"], ["--seeds=-1", "--help"]),
     "no teachers there": (
         ["--methods=soft_targets", "--teacher_dir=nowhere"],
