@@ -90,7 +90,11 @@ class Training:
         self.validate_every = validate_every
         self._saved = _SavedProgress()
         self._checkpoint = tf.train.Checkpoint(
-            student=student, optimizer=model.optimizer, progress=self._saved
+            student=student,
+            optimizer=model.optimizer,
+            progress=self._saved,
+            # Layers that losses bring, their opponents, moving averages.
+            learned=list(getattr(model, "learned", ())),
         )
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(self.directory / "checkpoints"), max_to_keep=1
