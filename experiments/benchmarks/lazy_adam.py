@@ -15,14 +15,10 @@ hits all of them, and the ratio is one of medians.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import statistics
+import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 
 import kd_tfrs  # noqa: F401  before TensorFlow: it chooses Keras 2
 
@@ -30,6 +26,9 @@ import kd_tfrs  # noqa: F401  before TensorFlow: it chooses Keras 2
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
+
+sys.path.insert(0, os.path.dirname(__file__))
+import common
 
 from kd_tfrs.models import LazyAdam
 
@@ -45,10 +44,8 @@ _OUTPUT = flags.DEFINE_string(
 )
 
 Step = Callable[[tf.Tensor, tf.Tensor], object]
-Times = dict[str, list[float]]
 _BASE = "SGD (legacy)"
 _MEASURES = ("training step", "update alone")
-_PACKAGES = ("tensorflow", "tf-keras", "numpy")
 
 
 def make_update(optimizer: tf.keras.optimizers.legacy.Optimizer) -> Step:
@@ -97,10 +94,10 @@ def make_training(optimizer: tf.keras.optimizers.legacy.Optimizer) -> Step:
     return step
 
 
-def measure(steps: dict[str, Step]) -> Times:
+def measure(steps: dict[str, Step]) -> common.Times:
     """Milliseconds of every turn, the steps one after the other in each."""
     generator = np.random.default_rng(_SEED.value)
-    times: Times = {name: [] for name in steps}
+    times: common.Times = {name: [] for name in steps}
     for turn in range(_WARMUP.value + _REPEATS.value):
         rows = tf.constant(generator.integers(0, _ROWS.value, _BATCH.value))
         values = tf.constant(
@@ -116,39 +113,6 @@ def measure(steps: dict[str, Step]) -> Times:
     return times
 
 
-def summarise(times: Times) -> dict[str, dict[str, float]]:
-    """Percentiles of the times, and the ratio of the medians."""
-    base = statistics.median(times[_BASE])
-    rows = {}
-    for name, values in times.items():
-        p50, p95, p99 = np.percentile(values, [50, 95, 99])
-        rows[name] = {
-            "p50_ms": float(p50),
-            "p95_ms": float(p95),
-            "p99_ms": float(p99),
-            "ratio": float(p50 / base),
-        }
-    return rows
-
-
-def environment() -> dict[str, object]:
-    """What it ran on."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        **{name: version(name) for name in _PACKAGES},
-    }
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = [x.split(":")[1].strip() for x in lines if "model name" in x]
-    return named[0] if named else platform.machine()
-
-
 def to_markdown(result: dict) -> str:
     """The result as a page."""
     size = "{rows:,} x {dim} table, {batch:,} rows a step".format(**result)
@@ -158,28 +122,33 @@ def to_markdown(result: dict) -> str:
         f"{size}; {result['repeats']} interleaved turns after "
         f"{result['warmup']} of warm-up.",
         "",
-        "| measure | optimizer | p50 ms | p95 ms | p99 ms | p50 / SGD's |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {measured} | {name} | {row['p50_ms']:.2f} | {row['p95_ms']:.2f} | "
-        f"{row['p99_ms']:.2f} | {row['ratio']:.2f} |"
-        for measured in _MEASURES
-        for name, row in result[measured].items()
-    ]
-    lines += [
+        *common.table(
+            [
+                "measure",
+                "optimizer",
+                "p50 ms",
+                "p95 ms",
+                "p99 ms",
+                "p50 / SGD's",
+            ],
+            [
+                [
+                    measured,
+                    name,
+                    f"{row['p50_ms']:.2f}",
+                    f"{row['p95_ms']:.2f}",
+                    f"{row['p99_ms']:.2f}",
+                    f"{row['ratio']:.2f}",
+                ]
+                for measured in _MEASURES
+                for name, row in result[measured].items()
+            ],
+        ),
         "",
         f"Required: a training step of LazyAdam takes at most "
         f"{result['limit']} times one of SGD.",
         "",
-        "Environment:",
-        "",
-        *(f"- {k}: {v}" for k, v in result["environment"].items()),
-        "",
-        "Command:",
-        "",
-        f"    {result['command']}",
-        "",
+        *common.closing(result),
     ]
     return "\n".join(lines)
 
@@ -206,20 +175,12 @@ def run() -> dict:
         _MEASURES, (make_training, make_update), strict=True
     ):
         steps = {name: make(one) for name, one in optimizers().items()}
-        result[measured] = summarise(measure(steps))
-    result["environment"] = environment()
+        result[measured] = common.summarise(measure(steps), _BASE)
+    result["environment"] = common.environment()
     result["command"] = "python experiments/benchmarks/lazy_adam.py " + (
         " ".join(f"--{name}={result[name]}" for name in names)
     )
-    page = to_markdown(result)
-    print(page)
-    if _OUTPUT.value:
-        path = Path(_OUTPUT.value)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".json").write_text(
-            json.dumps(result, indent=1) + "\n"
-        )
-        path.with_suffix(".md").write_text(page)
+    common.publish(result, to_markdown(result), _OUTPUT.value)
     return result
 
 
