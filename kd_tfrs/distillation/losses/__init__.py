@@ -58,6 +58,7 @@ from kd_tfrs.distillation.losses.hint import (
 from kd_tfrs.distillation.losses.jensen_shannon import (
     JensenShannon,
 )
+from kd_tfrs.distillation.losses.lambda_distill import LambdaDistill
 from kd_tfrs.distillation.losses.margin_mse import (
     MarginMSE,
 )
@@ -132,6 +133,7 @@ __all__ = [
     "HierarchicalTopology",
     "Hint",
     "JensenShannon",
+    "LambdaDistill",
     "MarginMSE",
     "NeuronSelectivity",
     "ProbabilisticTransfer",

@@ -4,7 +4,11 @@ from kd_tfrs.workflow.methods.base import Method, Setting
 from kd_tfrs.workflow.methods.features import FEATURES
 from kd_tfrs.workflow.methods.naming import Named, parse_method
 from kd_tfrs.workflow.methods.scores import ADAPTIVE, RANKING, RESPONSE
-from kd_tfrs.workflow.methods.table import METHODS, build_terms
+from kd_tfrs.workflow.methods.table import (
+    METHODS,
+    build_terms,
+    documented_terms,
+)
 
 __all__ = [
     "ADAPTIVE",
@@ -16,5 +20,6 @@ __all__ = [
     "Named",
     "Setting",
     "build_terms",
+    "documented_terms",
     "parse_method",
 ]

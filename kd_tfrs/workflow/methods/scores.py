@@ -17,6 +17,7 @@ from kd_tfrs.distillation import (
     GapWeighted,
     GatedSoftTargets,
     JensenShannon,
+    LambdaDistill,
     MarginMSE,
     RankingDistillation,
     RankNetDistillation,
@@ -206,6 +207,20 @@ RANKING = {
         "Kang et al. 2023 (HetComp)",
         _over("ranked", lambda s: EasyToHard(s.num_steps // 2)),
         _RANKED,
+    ),
+    "lambda": Method(
+        "ranking",
+        "pairs in the teacher's order, weighed by a swap's change of NDCG",
+        "Burges et al. 2006 (LambdaRank), gains by the teacher's rank",
+        _over("ranked", lambda s: LambdaDistill()),
+        _RANKED,
+    ),
+    "list_mle": Method(
+        "ranking",
+        "the order of the teacher's short list, nothing else",
+        "Xia et al. 2008 (ListMLE), top k",
+        _over("top_k", lambda s: RelaxedRanking(name="list_mle")),
+        {"top_k": 50, "num_random": 0},
     ),
     "ranknet": Method(
         "ranking",

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from kd_tfrs.distillation import Teacher, Term
+from kd_tfrs.workflow.config import DistillationOptions
 from kd_tfrs.workflow.methods.base import Method, Setting
 from kd_tfrs.workflow.methods.features import FEATURES
 from kd_tfrs.workflow.methods.naming import parse_method
@@ -52,3 +55,26 @@ def build_terms(
         terms += [dataclasses.replace(term, teacher=own) for term in made]
         weights += [named.weight / len(made)] * len(made)
     return terms, weights
+
+
+def documented_terms(method: Method) -> list[Term]:
+    """The terms of a method by its own defaults, for a table of them.
+
+    Args:
+        method: any.
+
+    Returns:
+        Terms without a teacher, for a small catalogue.
+    """
+    defaults = {k: v for k, v in method.defaults.items() if k != "weight"}
+    rows = np.arange(1, 1001, dtype=np.int32)
+    setting = Setting(
+        DistillationOptions(**defaults),
+        1000,
+        rows,
+        rows - 1,
+        1001,
+        1000,
+        num_teachers=2,
+    )
+    return method.terms(setting)

@@ -1,0 +1,88 @@
+r"""Writes the table of all methods, with what a screening measured.
+
+    python experiments/methods.py \
+        --screening=experiments/results/citeulike-full-screening/comparison.json
+
+prints Markdown; kd_tfrs/distillation/README.md holds what it printed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from pathlib import Path
+
+from absl import flags
+
+sys.path.insert(0, os.path.dirname(__file__))
+import console
+
+FLAGS = flags.FLAGS
+_PLURALS = {"query": "users", "candidate": "items"}
+flags.DEFINE_string(
+    "screening", None, "A comparison.json whose figures are shown."
+)
+
+
+def rows(screening: dict | None) -> list[str]:
+    """A line for each method, by kind.
+
+    Args:
+        screening: what `compare.py` wrote, or `None`.
+
+    Returns:
+        Lines of a Markdown table.
+    """
+    from kd_tfrs.distillation import FeatureLoss
+    from kd_tfrs.workflow.methods import METHODS, documented_terms
+
+    found = {}
+    if screening is not None:
+        found = {m["method"]: m for m in screening["validation"]["methods"]}
+    lines = [
+        "| method | what is compared | classes | over | source | "
+        "NDCG@20 | Recall@50 |",
+        "| :-- | :-- | :-- | :-- | :-- | --: | --: |",
+    ]
+    for name, method in METHODS.items():
+        terms = documented_terms(method)
+        losses = dict.fromkeys(_class(term.loss) for term in terms)
+        over = dict.fromkeys(
+            _PLURALS[term.over.side]
+            if isinstance(term.loss, FeatureLoss)
+            else f"`{type(term.over).__name__}`"
+            for term in terms
+        )
+        metrics = found.get(name, {}).get("validation", {})
+        measured = [
+            f"{metrics[key]:.4f}" if key in metrics else "-"
+            for key in ("ndcg@20", "recall@50")
+        ]
+        lines.append(
+            f"| `{name}` | {method.help} | {', '.join(losses)} | "
+            f"{', '.join(over)} | {method.source} | {' | '.join(measured)} |"
+        )
+    return lines
+
+
+def _class(loss: object) -> str:
+    """A link to where the class stands."""
+    kind = type(loss)
+    path = Path(inspect.getfile(kind)).name
+    return f"[{kind.__name__}](losses/{path})"
+
+
+def run() -> None:
+    """Prints the table."""
+    with console.quiet_imports():
+        screening = None
+        if FLAGS.screening:
+            screening = json.loads(Path(FLAGS.screening).read_text("utf-8"))
+        lines = rows(screening)
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    console.main(run, {"Table": ["screening"]}, __doc__)
