@@ -49,7 +49,7 @@ def test_options_stand_in_their_groups(monkeypatch, capsys):
 def test_defaults_and_choices_are_told(monkeypatch, capsys):
     text = " ".join(help_of(distill, monkeypatch, capsys).split())
     assert "(default: 'synthetic')" in text
-    assert "One of: top_k, in_batch, sampled." in text
+    assert "One of: auto, top_k, ranked, in_batch, sampled, all." in text
     assert "python experiments/distill.py --dataset=movielens-100k" in text
     assert "--flagfile=PATH" in text
 

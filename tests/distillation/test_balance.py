@@ -1,0 +1,94 @@
+"""Weights that keep gradients in proportion, by finite arithmetic."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kd_tfrs.distillation import (
+    Distiller,
+    GradientNormBalance,
+    InBatch,
+    ScoreRegression,
+    SoftTargets,
+    Term,
+    TwoTowerTeacher,
+)
+from kd_tfrs.errors import UserError
+from kd_tfrs.models import LazyAdam
+from kd_tfrs.testing import tiny_world
+
+
+def test_factors_are_quotients_of_averaged_norms():
+    """g1 = (3, 4), g2 = (0, 10): 5 / 10, then averages with momentum 1/2."""
+    balance = GradientNormBalance(momentum=0.5)
+    balance.build(1)
+    x = tf.Variable([[1.0, 1.0]])
+    for slope, norm_1, norm_2 in ((10.0, 2.5, 5.0), (2.0, 3.75, 3.5)):
+        with tf.GradientTape(persistent=True) as tape:
+            outputs = {"query": {"embedding": 1.0 * x}}
+            e = outputs["query"]["embedding"]
+            parts = [3 * e[0, 0] + 4 * e[0, 1], slope * e[0, 1]]
+        (factor,) = balance(tape, outputs, parts)
+        np.testing.assert_allclose(factor, norm_1 / norm_2, rtol=1e-6)
+
+
+def test_a_loss_without_gradient_gets_no_factor():
+    balance = GradientNormBalance()
+    balance.build(1)
+    x = tf.Variable([[1.0]])
+    with tf.GradientTape(persistent=True) as tape:
+        outputs = {"query": {"embedding": 1.0 * x}}
+        parts = [tf.reduce_sum(outputs["query"]["embedding"]), tf.constant(1.0)]
+    (factor,) = balance(tape, outputs, parts)
+    assert float(factor) == 0.0
+
+
+def test_a_distiller_does_not_see_the_scale_of_a_loss():
+    """A loss a thousand times as large moves the student the same way."""
+    world = tiny_world(ids_only=True)
+    big = world.model(8)
+    tables = world.query_tables, world.candidate_tables
+    teacher = TwoTowerTeacher(
+        big.query_tower, big.candidate_tower, *tables, big.temperature
+    )
+    found = []
+    start = world.model(4).get_weights()
+    for scale in (1.0, 1000.0):
+        student = world.model(4)
+        student.set_weights(start)
+        distiller = Distiller(
+            teacher,
+            student,
+            [Term(SoftTargets(), InBatch()), Term(_Scaled(scale), InBatch())],
+            [1.0, 0.5],
+            balance=GradientNormBalance(0.9),
+        )
+        distiller.compile(optimizer=LazyAdam(0.01))
+        batches = world.batches()
+        distiller.fit(
+            batches.dataset(2, join=distiller.join),
+            epochs=2,
+            steps_per_epoch=batches.steps_per_epoch,
+            verbose=0,
+        )
+        assert len(distiller.learned) == 1  # the averages are checkpointed
+        found.append(student.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+class _Scaled(ScoreRegression):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def per_query(self, teacher, student, mask, temperature):
+        return self.scale * super().per_query(
+            teacher, student, mask, temperature
+        )
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.0])
+def test_momentum_out_of_range(momentum):
+    with pytest.raises(UserError, match="momentum"):
+        GradientNormBalance(momentum)
