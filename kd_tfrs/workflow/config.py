@@ -177,6 +177,12 @@ class DistillationOptions(_Checked):
     student_output: str = _option(
         "embedding", "Output of the student's towers likewise."
     )
+    num_rows: int | None = _option(
+        None,
+        "Users and items of a batch that hints and relations compare; all "
+        "if unset.",
+        low=2,
+    )
     chain: tuple[int, ...] = _option(
         (),
         "Widths of assistants between teacher and student, each taught by "

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation import (
     EmbeddingTeacher,
+    Features,
     InBatch,
     Sampled,
     TeacherTopK,
@@ -240,6 +241,18 @@ def test_a_teachers_lists_are_trusted_and_a_students_are_computed(
         )
 
 
+@pytest.mark.parametrize("side", ["query", "candidate"])
+def test_features_of_some_rows_are_the_first_ones(world, side):
+    batch = world.batch()
+    everyone = Features(side).select(batch).rows.numpy()
+    some = Features(side, num_rows=3).select(batch)
+    np.testing.assert_array_equal(some.rows, everyone[:3])
+    np.testing.assert_array_equal(some.mask, first(everyone[:3]))
+    # More than there are is all there are.
+    more = Features(side, num_rows=10_000).select(batch).rows
+    np.testing.assert_array_equal(more, everyone)
+
+
 def test_batches_without_the_joined_rows_are_refused(world):
     batch = world.batch()
     for listener in (Sampled(4), TeacherTopK(k=2)):
@@ -254,6 +267,7 @@ def test_batches_without_the_joined_rows_are_refused(world):
         (lambda: TeacherTopK(0), "`k` and `num_queries` should be positive"),
         (lambda: TeacherTopK(3, -1), "not negative"),
         (lambda: TeacherTopK(3, 0, 0), "should be positive"),
+        (lambda: Features("query", num_rows=1), "`num_rows` should be at"),
     ],
 )
 def test_numbers_out_of_range(make, message):

@@ -22,9 +22,13 @@ class Features(Listener):
         side: "query" or "candidate".
         teacher_output: name of an output of the teacher's tower.
         student_output: name of an output of the student's tower.
+        num_rows: how many of the batch's rows are compared, at least 2;
+            batches are shuffled, so that they are a random sample. `None`
+            for all. Losses with many parameters or many pairs cost in
+            proportion to it.
 
     Raises:
-        UserError: `side` is neither.
+        UserError: `side` is neither, or `num_rows` is too small.
 
     Example:
     ```python
@@ -38,16 +42,24 @@ class Features(Listener):
         side: str = "candidate",
         teacher_output: str = "embedding",
         student_output: str = "embedding",
+        num_rows: int | None = None,
     ) -> None:
         if side not in SIDES:
             raise UserError(
                 "`side` should be query or candidate. Received: `side` = "
                 f"{side!r}."
             )
-        super().__init__(f"{side}_{teacher_output}_{student_output}")
+        if num_rows is not None and num_rows < 2:
+            raise UserError(
+                "`num_rows` should be at least 2, or None for all rows. "
+                f"Received: `num_rows` = {num_rows}."
+            )
+        name = f"{side}_{teacher_output}_{student_output}"
+        super().__init__(name if num_rows is None else f"{name}_{num_rows}")
         self.side = side
         self.teacher_output = teacher_output
         self.student_output = student_output
+        self.num_rows = num_rows
 
     def select(self, batch: Batch) -> Selection:
         """Positions along `side`, see `Listener.select`."""
@@ -56,6 +68,8 @@ class Features(Listener):
             if self.side == "query"
             else tf.shape(batch["candidate_probability"])[0]
         )
+        if self.num_rows is not None:
+            own = tf.minimum(own, self.num_rows)
         rows = batch[f"{self.side}_row"][:own]
         return Selection(
             query=tf.range(own),

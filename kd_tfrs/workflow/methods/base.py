@@ -120,8 +120,12 @@ class Setting:
 
     def features(self, side: str) -> Features:
         """The outputs that were asked for, of one side."""
+        options = self.options
         return Features(
-            side, self.options.teacher_output, self.options.student_output
+            side,
+            options.teacher_output,
+            options.student_output,
+            options.num_rows,
         )
 
 
