@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -47,9 +48,11 @@ def parse_method(text: str, known: Iterable[str]) -> Named:
     named, _, weight = text.partition(":")
     method, at, teacher = named.partition("@")
     if method not in known:
+        near = difflib.get_close_matches(method, known, cutoff=0.5)
         raise UserError(
-            f"`--distillation_losses` should name {', '.join(known)}. "
-            f"Received: {method!r}."
+            "`--distillation_losses` should name methods that --list_methods "
+            f"shows. Received: {method!r}. Write it as "
+            f"{' or '.join(near or ['soft_targets', 'rrd'])}."
         )
     if at and teacher not in TEACHERS:
         raise UserError(
