@@ -15,7 +15,7 @@ run: $(INSTALLED)
 	$(BIN)/python experiments/distill.py
 
 test: $(TESTABLE)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

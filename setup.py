@@ -19,6 +19,7 @@ EXTRAS = {
 }
 EXTRAS["tests"] = [
     "pytest>=8",
+    "pytest-xdist>=3.6",
     "ranx>=0.3.20",
     "ruff==0.17.*",
     "import-linter>=2",

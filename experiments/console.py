@@ -72,7 +72,8 @@ def list_methods() -> str:
     with quiet_imports():
         from kd_tfrs.workflow.methods import METHODS
     return "\n".join(
-        f"{name:28}{method.kind:12}{method.help} ({method.source})"
+        f"{name:28}{method.kind:12}{method.help} ({method.source}); "
+        f"{method.use}"
         for name, method in METHODS.items()
     )
 

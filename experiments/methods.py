@@ -13,13 +13,27 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 sys.path.insert(0, os.path.dirname(__file__))
 import console
 
+if TYPE_CHECKING:
+    from kd_tfrs.distillation import Term
+    from kd_tfrs.workflow.methods import Method
+
 FLAGS = flags.FLAGS
+# These follow from data and length of a run.
+_OF_THE_RUN = (
+    "annealing_steps",
+    "curriculum_steps",
+    "hard_from_step",
+    "num_candidates",
+    "num_teachers",
+    "seed",
+)
 _PLURALS = {"query": "users", "candidate": "items"}
 flags.DEFINE_string(
     "screening", None, "A comparison.json whose figures are shown."
@@ -42,9 +56,9 @@ def rows(screening: dict | None) -> list[str]:
     if screening is not None:
         found = {m["method"]: m for m in screening["validation"]["methods"]}
     lines = [
-        "| method | what is compared | classes | over | source | "
-        "NDCG@20 | Recall@50 |",
-        "| :-- | :-- | :-- | :-- | :-- | --: | --: |",
+        "| method | what is compared | classes | over | defaults | source | "
+        "NDCG@20 | Recall@50 | when |",
+        "| :-- | :-- | :-- | :-- | :-- | :-- | --: | --: | :-- |",
     ]
     for name, method in METHODS.items():
         terms = documented_terms(method)
@@ -62,9 +76,21 @@ def rows(screening: dict | None) -> list[str]:
         ]
         lines.append(
             f"| `{name}` | {method.help} | {', '.join(losses)} | "
-            f"{', '.join(over)} | {method.source} | {' | '.join(measured)} |"
+            f"{', '.join(over)} | {_defaults(method, terms)} | "
+            f"{method.source} | {' | '.join(measured)} | {method.use} |"
         )
     return lines
+
+
+def _defaults(method: Method, terms: list[Term]) -> str:
+    """The method's options and its losses' numbers."""
+    found = dict(method.defaults)
+    for term in terms:
+        for name, value in term.loss.get_config().items():
+            if isinstance(value, (int, float)) and name not in _OF_THE_RUN:
+                found.setdefault(name, value)
+    texts = [f"{name} {value:g}" for name, value in found.items()]
+    return ", ".join(texts) or "-"
 
 
 def _class(loss: object) -> str:

@@ -19,6 +19,9 @@ def test_every_method_has_a_row_a_class_and_a_test():
     rows = [line.split(" | ") for line in table.splitlines()[2:] if line]
     assert [row[0].strip("| `") for row in rows] == list(METHODS)
     for row in rows:
+        # What, class, over, defaults, source, two figures, and when.
+        assert len(row) == 9, row
+        assert all(cell.strip(" |") for cell in row), row
         files = re.findall(r"\(losses/(\w+)\.py\)", row[2])
         assert files, row
         for name in files:

@@ -145,6 +145,7 @@ class Method:
             there, and its `weight`.
         tunes: choices by option for a search.
         teacher: who teaches where nobody is named.
+        use: when to take it, by what was measured here.
     """
 
     kind: str
@@ -154,3 +155,4 @@ class Method:
     defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
     tunes: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
     teacher: str = "teacher"
+    use: str = ""

@@ -61,6 +61,7 @@ RESPONSE = {
         "Hinton, Vinyals and Dean 2015",
         _over("top_k", lambda s: SoftTargets(s.temperature(1.0))),
         tunes=_TEMPERATURES,
+        use="the plain choice: most of the gain at a small cost",
     ),
     "soft_targets_all": Method(
         "response",
@@ -69,6 +70,7 @@ RESPONSE = {
         _over("all", lambda s: SoftTargets(s.temperature(0.4))),
         _ALL,
         {"temperature": (0.3, 0.4, 0.5)},
+        use="the best result, where a step may cost three times as much",
     ),
     "soft_targets_in_batch": Method(
         "response",
@@ -76,36 +78,42 @@ RESPONSE = {
         "Hinton, Vinyals and Dean 2015",
         _over("in_batch", lambda s: SoftTargets(s.temperature(1.0))),
         tunes=_TEMPERATURES,
+        use="no lists at hand; slower to teach than with lists",
     ),
     "soft_label_likelihood": Method(
         "response",
         "log likelihood of the teacher's soft labels",
         "Hinton, Vinyals and Dean 2015, T = 1",
         _over("top_k", lambda s: SoftLabelLikelihood()),
+        use="the gradient of soft_targets at T = 1",
     ),
     "teacher_hard_label": Method(
         "response",
         "cross entropy with the teacher's best candidate",
         "Hinton, Vinyals and Dean 2015, T -> 0",
         _over("top_k", lambda s: TeacherHardLabel()),
+        use="to compare with; one item says too little",
     ),
     "score_regression": Method(
         "response",
         "squared difference of the scores",
         "Ba and Caruana 2014",
         _over("top_k", lambda s: ScoreRegression()),
+        use="scores themselves have to agree, as for a threshold",
     ),
     "margin_mse": Method(
         "response",
         "squared difference of the margins to the target",
         "Hofstaetter et al. 2020",
         _over("in_batch", lambda s: MarginMSE()),
+        use="for teachers that score pairs of the batch alone",
     ),
     "binary_soft_targets": Method(
         "response",
         "cross entropy of each candidate's own yes or no",
         "Zhu et al. 2020",
         _over("top_k", lambda s: BinarySoftTargets(s.temperature(1.0))),
+        use="each score has to be a probability of its own",
     ),
     "decoupled": Method(
         "response",
@@ -116,6 +124,7 @@ RESPONSE = {
             lambda s: DecoupledSoftTargets(temperature=s.temperature(4.0)),
         ),
         tunes={"temperature": (1.0, 4.0)},
+        use="to compare with; catalogues are not a few classes",
     ),
     "dist": Method(
         "response",
@@ -125,6 +134,7 @@ RESPONSE = {
             "top_k", lambda s: CorrelationLoss(temperature=s.temperature(1.0))
         ),
         tunes=_TEMPERATURES,
+        use="a teacher far stronger than its student",
     ),
     "jensen_shannon": Method(
         "response",
@@ -132,6 +142,7 @@ RESPONSE = {
         "Lin 1991; Agarwal et al. 2024 (GKD)",
         _over("top_k", lambda s: JensenShannon(temperature=s.temperature(1.0))),
         tunes=_TEMPERATURES,
+        use="the first choice: the best of those that hear lists",
     ),
     "jensen_shannon_all": Method(
         "response",
@@ -140,6 +151,7 @@ RESPONSE = {
         _over("all", lambda s: JensenShannon(temperature=s.temperature(0.4))),
         _ALL,
         {"temperature": (0.3, 0.4, 0.5)},
+        use="to compare with; soft_targets_all does better for less",
     ),
 }
 
@@ -150,6 +162,7 @@ RANKING = {
         "Tang and Wang 2018 (RD)",
         _over("top_k", lambda s: RankingDistillation(s.num_items)),
         {"top_k": 10, "num_random": 100},
+        use="to compare with; a short list says less than a long one",
     ),
     "cd": Method(
         "ranking",
@@ -157,6 +170,7 @@ RANKING = {
         "Lee et al. 2019 (CD)",
         _over("ranked", lambda s: BinarySoftTargets(s.temperature(1.0))),
         _RANKED,
+        use="to compare with; rrd does better for the same cost",
     ),
     "rrd": Method(
         "ranking",
@@ -165,12 +179,14 @@ RANKING = {
         _over("ranked", lambda s: RelaxedRanking()),
         _RANKED,
         {"rank_decay": (10.0, 40.0), "num_random": (40, 512)},
+        use="a cheap step, or a teacher whose scores mean nothing",
     ),
     "rrd_top_k": Method(
         "ranking",
         "the same on the teacher's whole list",
         "Kang et al. 2020, without the draw",
         _over("top_k", lambda s: RelaxedRanking()),
+        use="one wants depth more than the top: Recall before NDCG",
     ),
     "rrd_item_side": Method(
         "ranking",
@@ -178,6 +194,7 @@ RANKING = {
         "Kang et al. 2022 (IR-RRD)",
         _item_side,
         _RANKED,
+        use="beside a user side, for items that few know",
     ),
     "rrd_both_sides": Method(
         "ranking",
@@ -185,12 +202,14 @@ RANKING = {
         "Kang et al. 2022 (IR-RRD)",
         _both_sides,
         _RANKED,
+        use="rrd where Recall counts: higher than by users alone",
     ),
     "dcd": Method(
         "ranking",
         "corrects what the student ranks too high or too low",
         "Lee and Kim 2021 (DCD)",
         _over("top_k", lambda s: DualCorrection(s.num_items)),
+        use="late, once the student makes errors worth correcting",
     ),
     "unkd": Method(
         "ranking",
@@ -202,6 +221,7 @@ RANKING = {
                 popularity_groups(s.item_events, min(_NUM_GROUPS, s.num_items))
             ),
         ),
+        use="popular items crowd the others out",
     ),
     "rce": Method(
         "ranking",
@@ -210,6 +230,7 @@ RANKING = {
         _over("top_k", lambda s: RejuvenatedCrossEntropy(s.temperature(1.0))),
         {"top_k": 50},
         _TEMPERATURES,
+        use="close to soft_targets with a list of 50 instead of 200",
     ),
     "easy_to_hard": Method(
         "ranking",
@@ -217,6 +238,7 @@ RANKING = {
         "Kang et al. 2023 (HetComp)",
         _over("ranked", lambda s: EasyToHard(s.num_steps // 2)),
         _RANKED,
+        use="a student that a full order overwhelms",
     ),
     "lambda": Method(
         "ranking",
@@ -224,6 +246,7 @@ RANKING = {
         "Burges et al. 2006 (LambdaRank), gains by the teacher's rank",
         _over("ranked", lambda s: LambdaDistill()),
         _RANKED,
+        use="NDCG at the very top is all that counts",
     ),
     "list_mle": Method(
         "ranking",
@@ -231,6 +254,7 @@ RANKING = {
         "Xia et al. 2008 (ListMLE), top k",
         _over("top_k", lambda s: RelaxedRanking(name="list_mle")),
         {"top_k": 50, "num_random": 0},
+        use="nothing but the order is known; add random items: rrd",
     ),
     "ranknet": Method(
         "ranking",
@@ -240,6 +264,7 @@ RANKING = {
             "top_k",
             lambda s: RankNetDistillation(temperature=s.temperature(1.0)),
         ),
+        use="one has preferences between pairs, not scores",
     ),
 }
 
@@ -254,6 +279,7 @@ ADAPTIVE = {
                 curriculum_steps=max(1, s.num_steps // 3)
             ),
         ),
+        use="no time to look for a temperature",
     ),
     "confidence_weighted": Method(
         "adaptive",
@@ -264,6 +290,7 @@ ADAPTIVE = {
             lambda s: ConfidenceWeighted(SoftTargets(s.temperature(1.0))),
         ),
         tunes=_TEMPERATURES,
+        use="the teacher is sure of some users and not of others",
     ),
     "gap_weighted": Method(
         "adaptive",
@@ -271,6 +298,7 @@ ADAPTIVE = {
         "after Lin et al. 2017 (focal loss)",
         _over("top_k", lambda s: GapWeighted(SoftTargets(s.temperature(1.0)))),
         tunes=_TEMPERATURES,
+        use="some users lag behind; soft_targets did as well here",
     ),
     "adversarial_soft_targets": Method(
         "adversarial",
@@ -280,6 +308,7 @@ ADAPTIVE = {
             "top_k",
             lambda s: AdversarialSoftTargets(temperature=s.temperature(1.0)),
         ),
+        use="the teacher's scores are noisy",
     ),
     "gated": Method(
         "adaptive",
@@ -292,5 +321,6 @@ ADAPTIVE = {
             ),
         ),
         teacher="ensemble",
+        use="several teachers, each good for other users",
     ),
 }
