@@ -31,6 +31,7 @@ from kd_tfrs.workflow.methods import (
     METHODS,
     Setting,
     build_terms,
+    longest_list,
     parse_method,
 )
 from kd_tfrs.workflow.prepare import Prepared
@@ -158,7 +159,7 @@ class School:
         """The same teacher, with all that it knows worked out."""
         live = self._live
         cached = [x for n, x in self._configs.items() if not n.endswith(LIVE)]
-        k = max([1, *(x.distillation.top_k for x in cached)])
+        k = max([1, *(longest_list(x.distillation) for x in cached)])
         item_lists = None
         if any(
             side in text

@@ -92,4 +92,7 @@ class GradientNormBalance(tf.Module):
 
 def _present(gradients: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
     """A loss may leave one side alone."""
-    return [g for g in gradients if g is not None] or [tf.zeros([1])]
+    # Lists gather a row many times: the norm is that of the sum over them,
+    # which IndexedSlices have not taken yet.
+    found = [tf.convert_to_tensor(g) for g in gradients if g is not None]
+    return found or [tf.zeros([1])]

@@ -78,7 +78,11 @@ class TrajectoryTeacher(Teacher):
     ) -> None:
         self.snapshots = _check_snapshots(snapshots)
         first = self.snapshots[0]
-        super().__init__(first.num_queries, first.num_candidates)
+        super().__init__(
+            first.num_queries,
+            first.num_candidates,
+            next((s.seen for s in self.snapshots if s.seen is not None), None),
+        )
         if not 1 <= depth <= k or not alpha > 0 or not 0 < decay <= 1:
             raise UserError(
                 "`depth` should be at least 1 and at most `k`, `alpha` "

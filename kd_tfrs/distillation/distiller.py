@@ -96,6 +96,7 @@ class Distiller(tf.keras.Model):
         for term in self._terms.value:
             build_features(term, student)
         if balance is not None:
+            _check_balanced(self._terms.value)
             balance.build(len(self._terms.value))
         self.balance = balance
         self.learned = _learned(self._terms.value, balance)
@@ -282,6 +283,18 @@ class _Untracked:
     value: object
 
 
+def _check_balanced(terms: Sequence[Term]) -> None:
+    for term in terms:
+        output = getattr(term.over, "student_output", "embedding")
+        if output != "embedding":
+            raise UserError(
+                "`balance` measures gradients at the embeddings, so that every "
+                "loss should be one on embeddings or scores. Received: a term "
+                f"on the student's {output!r}. Leave `balance` out and give "
+                "weights."
+            )
+
+
 def _variables(groups: Iterable[Iterable]) -> list[tf.Variable]:
     return [
         variable
@@ -298,6 +311,10 @@ def _learned(
     found: list[tf.Module] = [] if balance is None else [balance]
     for term in terms:
         found.extend(term.loss.learned)
+        # Members of an ensemble have stages of their own.
+        for teacher in (term.teacher, *getattr(term.teacher, "teachers", ())):
+            kept = getattr(teacher, "learned", ())
+            found.extend(x for x in kept if x not in found)
         opponents = getattr(term.loss, "opponents", ())
         if opponents:
             found.extend([*opponents, term.loss.opponent_optimizer])

@@ -160,11 +160,22 @@ class DistillationOptions(_Checked):
     student_loss_weight: float = _option(
         0.2, "Weight of the student's own loss on real labels.", low=0.0
     )
-    top_k: int = _option(200, "Length of the teacher's lists.", low=1)
-    num_random: int = _option(
-        512, "Random candidates beside the lists, or sampled alone.", low=0
+    top_k: int | None = _option(
+        None,
+        "Length of the teacher's lists; a method's own if unset, mostly 200.",
+        low=1,
     )
-    num_queries: int = _option(256, "Users asked at every step.", low=1)
+    num_random: int | None = _option(
+        None,
+        "Random candidates beside the lists, or sampled alone; a method's own "
+        "if unset, mostly 512.",
+        low=0,
+    )
+    num_queries: int | None = _option(
+        None,
+        "Users asked at every step; a method's own if unset, mostly 256.",
+        low=1,
+    )
     num_interesting: int = _option(
         40, "Items drawn from each list where over is ranked.", low=1
     )
@@ -191,7 +202,9 @@ class DistillationOptions(_Checked):
         low=1,
     )
     exclude_seen: bool = _option(
-        True, "Leave training items out of the teacher's lists."
+        True,
+        "Leave training items out of the teacher's lists and of the random "
+        "candidates beside them.",
     )
     knowledge: str = _option(
         "cached",
@@ -207,7 +220,7 @@ class DistillationOptions(_Checked):
                 "`losses` should name at least one loss. Received: none. "
                 "Write it as soft_targets:0.8."
             )
-        if self.over == "sampled" and self.num_random < 2:
+        if self.over == "sampled" and self.num_random in (0, 1):
             raise UserError(
                 "`num_random` should be at least 2 where `over` is sampled. "
                 f"Received: `num_random` = {self.num_random}."

@@ -181,7 +181,7 @@ class Learner:
         model = build_model(encoded, towers, options, batches.steps_per_epoch)
         trained, join = model, None
         if teacher is not None:
-            trained = self._distiller(teacher, model)
+            trained = self._distiller(teacher, model, options.epochs)
             # The distilled student learns at its own step size.
             trained.compile(optimizer=model.optimizer)
             join = trained.join
@@ -227,7 +227,7 @@ class Learner:
             prunable(dense.query_tower, schedule),
             prunable(dense.candidate_tower, schedule),
         )
-        distiller = self._distiller(self.teaching.get, student)
+        distiller = self._distiller(self.teaching.get, student, pruning.epochs)
         distiller.compile(
             optimizer=build_optimizer(
                 pruning.learning_rate or options.learning_rate / 2,
@@ -251,13 +251,16 @@ class Learner:
         return sparse, progress
 
     def _distiller(
-        self, teacher: Callable[[str], Teacher], student: RetrievalModel
+        self,
+        teacher: Callable[[str], Teacher],
+        student: RetrievalModel,
+        epochs: int,
     ) -> Distiller:
         options, training = self.config.distillation, self.config.distilled
         user_rows, item_rows = self.prepared.train_rows()
         setting = Setting(
             options,
-            training.epochs * max(1, len(user_rows) // training.batch_size),
+            epochs * max(1, len(user_rows) // training.batch_size),
             user_rows,
             item_rows,
             self.prepared.catalogue.num_users + 1,

@@ -19,6 +19,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.models import Ease, LightGcn, interaction_matrix
 from kd_tfrs.workflow.builders import build_optimizer
 from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.methods import longest_list
 from kd_tfrs.workflow.prepare import Prepared
 from kd_tfrs.workflow.run import Run
 
@@ -94,11 +95,12 @@ class Teaching:
         digest = hashlib.sha256(str(options.exclude_seen).encode())
         for weight in weights:
             digest.update(np.ascontiguousarray(weight))
-        k = min(max(options.top_k, _MIN_K), teacher.num_candidates)
+        longest = longest_list(options)
+        k = min(max(longest, _MIN_K), teacher.num_candidates)
         # Only some methods ask items for their users; the lists are long.
         item_k = None
         if any("item_side" in x or "both_sides" in x for x in options.losses):
-            item_k = min(options.top_k, teacher.num_queries - 1)
+            item_k = min(longest, teacher.num_queries - 1)
         hidden = {options.teacher_output} - {"embedding"}
         parts = [name, f"k{k}", *sorted(hidden)]
         parts += [f"items{item_k}"] if item_k else []
@@ -181,7 +183,7 @@ class Teaching:
     def _ensemble(self) -> EnsembleTeacher:
         return EnsembleTeacher(
             [self.get("teacher"), self.get("ease")],
-            list_k=max(self.config.distillation.top_k, _MIN_K),
+            list_k=max(longest_list(self.config.distillation), _MIN_K),
             seen=self.prepared.seen(),
         )
 

@@ -6,7 +6,9 @@ import tensorflow as tf
 
 from kd_tfrs.distillation import (
     Distiller,
+    Features,
     GradientNormBalance,
+    Hint,
     InBatch,
     ScoreRegression,
     SoftTargets,
@@ -92,3 +94,29 @@ class _Scaled(ScoreRegression):
 def test_momentum_out_of_range(momentum):
     with pytest.raises(UserError, match="momentum"):
         GradientNormBalance(momentum)
+
+
+def test_a_row_that_lists_gather_often_counts_as_the_sum_over_them():
+    """d/de of the sum over 4 places of one row e is (4, 4), not 4 ones."""
+    balance = GradientNormBalance(momentum=0.0)
+    balance.build(1)
+    x = tf.Variable([[1.0, 1.0], [5.0, 5.0]])
+    with tf.GradientTape(persistent=True) as tape:
+        outputs = {"candidate": {"embedding": 1.0 * x}}
+        e = outputs["candidate"]["embedding"]
+        listed = tf.gather(e, [[0, 0], [0, 0]])
+        parts = [tf.reduce_sum(listed), 2.0 * e[1, 0]]
+    (factor,) = balance(tape, outputs, parts)
+    np.testing.assert_allclose(factor, np.sqrt(4**2 + 4**2) / 2.0, rtol=1e-6)
+
+
+def test_a_term_on_a_hidden_output_is_refused():
+    world = tiny_world(ids_only=True)
+    big, student = world.model(8), world.model(4, hidden_units=(6,))
+    tables = world.query_tables, world.candidate_tables
+    teacher = TwoTowerTeacher(
+        big.query_tower, big.candidate_tower, *tables, big.temperature
+    )
+    term = Term(Hint(), Features("query", "embedding", "hidden_0"))
+    with pytest.raises(UserError, match="'hidden_0'"):
+        Distiller(teacher, student, term, 1.0, balance=GradientNormBalance())

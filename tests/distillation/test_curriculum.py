@@ -148,6 +148,31 @@ def test_a_checkpoint_holds_the_stages(tmp_path):
     assert int(other.state.rounds) == 3
 
 
+def test_an_ensemble_of_trajectories_leaves_out_what_is_seen(world):
+    seen = world.seen()
+    one, two = (
+        TrajectoryTeacher(
+            [ScoreTeacher(x, seen=seen) for x in matrices(n)], k=8, depth=5
+        )
+        for n in (0, 1)
+    )
+    rows, scores = EnsembleTeacher([one, two]).top_k(
+        tf.range(1, NUM_QUERIES), NUM_ITEMS
+    )
+    for user, (row, score) in enumerate(zip(rows, scores, strict=True), 1):
+        kept = row.numpy()[np.isfinite(score)]
+        assert not np.isin(kept, seen[user].numpy()).any()
+        assert len(kept) == NUM_ITEMS - len(seen[user])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_distillers_checkpoint_holds_the_stages(world, several):
+    teacher = trajectory()
+    given = EnsembleTeacher([teacher, trajectory(1)]) if several else teacher
+    distiller = Distiller(given, world.model(), SoftTargets(), 1.0)
+    assert any(x is teacher.state for x in distiller.learned)
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_training_advances_it_while_batches_flow(world, several):
     teacher = trajectory()

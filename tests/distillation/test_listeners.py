@@ -8,6 +8,7 @@ from kd_tfrs.distillation import (
     EmbeddingTeacher,
     Features,
     InBatch,
+    RankSampled,
     Sampled,
     TeacherTopK,
 )
@@ -176,6 +177,38 @@ def test_top_k_against_brute_force(world, vectors, num_random, unseen_only):
         fresh = first(random) & ~np.isin(random, lists[q])
         np.testing.assert_array_equal(selection.mask[q, :6], [True] * 6)
         np.testing.assert_array_equal(selection.mask[q, 6:], fresh)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seen: TeacherTopK(3, 8, 6, seen),
+        lambda seen: RankSampled(2, 3, 5.0, 8, 6, seen),
+    ],
+)
+def test_what_a_query_has_seen_is_no_random_candidate(world, teacher, make):
+    rng = np.random.default_rng(1)
+    taken = [np.flatnonzero(rng.random(NUM_ITEMS) < 0.4) for _ in range(13)]
+    taken[5] = taken[5][:0]  # one who has seen nothing
+    seen = tf.ragged.constant([list(x) for x in taken], dtype=tf.int32)
+    listener, blind = make(seen), make(None)
+    assert listener.name != blind.name
+    masked = 0
+    for step in range(4):
+        batch = joined(world, listener, teacher, seed=step)
+        selection = listener.select(batch)
+        rows = batch["candidate_row"].numpy()[selection.shared.numpy()]
+        users = batch["query_row"].numpy()[selection.query.numpy()]
+        before = blind.select(joined(world, blind, teacher, seed=step))
+        width = selection.num_listed()
+        for user, mask, old in zip(
+            users, selection.mask.numpy(), before.mask.numpy(), strict=True
+        ):
+            own = np.isin(rows, taken[user])
+            np.testing.assert_array_equal(mask[width:], old[width:] & ~own)
+            np.testing.assert_array_equal(mask[:width], old[:width])
+            masked += int((old[width:] & own).sum())
+    assert masked > 20
 
 
 def test_joined_candidates_are_embedded_once(world, teacher):

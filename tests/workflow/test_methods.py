@@ -26,6 +26,7 @@ from kd_tfrs.workflow.methods import (
     METHODS,
     Setting,
     build_terms,
+    longest_list,
     parse_method,
 )
 
@@ -125,6 +126,28 @@ def test_listeners(world, over, kind):
 def test_lists_are_no_longer_than_the_catalogue(world):
     (term,), _ = build_terms(["soft_targets"], setting_of(world, top_k=200))
     assert term.over.k == world.catalogue.num_items
+
+
+def test_sizes_are_the_methods_own_unless_they_are_asked_for(world):
+    """As the table of methods says, whoever asks for the method."""
+
+    def sizes(name, **options):
+        (term,), _ = build_terms([name], setting_of(world, **options))
+        return term.over.k, term.over.num_random, term.over.num_queries
+
+    most = world.catalogue.num_items
+    assert sizes("soft_targets") == (most, 512, 256)
+    assert sizes("list_mle", top_k=4) == (4, 0, 256)
+    assert sizes("rd") == (10, 100, 256)
+    assert sizes("cd", num_queries=7) == (most, 0, 7)
+    assert sizes("rd", num_random=512) == (10, 512, 256)
+
+
+def test_caches_are_long_enough_for_every_method():
+    options = DistillationOptions(losses=("rd:1", "rrd", "rce:0.3"))
+    assert longest_list(options) == 100
+    assert longest_list(DistillationOptions()) == 200
+    assert longest_list(DistillationOptions(losses=("rd",), top_k=7)) == 7
 
 
 def test_temperature_goes_its_way_in_a_line(world):

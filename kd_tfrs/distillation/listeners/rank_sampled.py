@@ -29,6 +29,7 @@ class RankSampled(TeacherLists):
         rank_decay: $\lambda$, in ranks, positive; large draws uniformly.
         num_random: candidates drawn uniformly and shared by the queries.
         num_queries: users drawn a step.
+        seen: see `TeacherLists`.
 
     Raises:
         UserError: a number is out of range.
@@ -57,6 +58,7 @@ class RankSampled(TeacherLists):
         rank_decay: float = 10.0,
         num_random: int = 40,
         num_queries: int = 256,
+        seen: tf.RaggedTensor | None = None,
     ) -> None:
         if not 1 <= num_interesting <= k:
             raise UserError(
@@ -76,6 +78,7 @@ class RankSampled(TeacherLists):
             k,
             num_random,
             num_queries,
+            seen,
         )
         self.num_interesting = num_interesting
         self.rank_decay = rank_decay

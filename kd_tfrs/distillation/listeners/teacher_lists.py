@@ -17,30 +17,40 @@ class TeacherLists(Listener):
     Every step draws users uniformly, apart from the batch's events, takes
     the teacher's `k` best for each and `choose`s from them. Beside the lists
     stand random candidates that the queries share; one that is among a
-    query's `k` best, chosen or not, does not count for that query.
+    query's `k` best, chosen or not, or that the query has seen, does not
+    count for that query.
 
     Args:
         name: see `Listener`.
         k: how many of the teacher's best, at least 1.
         num_random: candidates drawn uniformly and shared by the queries.
         num_queries: users drawn a step.
+        seen: `[num_queries of the teacher, (events)]` ragged int32 rows that
+            do not count as random candidates of a query, or `None`. The
+            teacher's lists leave out what the teacher leaves out.
 
     Raises:
         UserError: a number is out of range.
     """
 
     def __init__(
-        self, name: str, k: int, num_random: int, num_queries: int
+        self,
+        name: str,
+        k: int,
+        num_random: int,
+        num_queries: int,
+        seen: tf.RaggedTensor | None = None,
     ) -> None:
         if k < 1 or num_random < 0 or num_queries < 1:
             raise UserError(
                 "`k` and `num_queries` should be positive and `num_random` "
                 f"not negative. Received: {k}, {num_queries} and {num_random}."
             )
-        super().__init__(name)
+        super().__init__(name if seen is None else f"{name}_unseen")
         self.k = k
         self.num_random = num_random
         self.num_queries = num_queries
+        self.seen = seen
 
     def choose(
         self, rows: tf.Tensor, scores: tf.Tensor, seed: tf.Tensor
@@ -80,7 +90,14 @@ class TeacherLists(Listener):
         # A teacher with too few items left fills its list with -inf.
         mask = tf.math.is_finite(list_scores)
         if self.num_random:
-            mask = tf.concat([mask, _strangers(random, best)], axis=1)
+            known = best
+            if self.seen is not None:
+                seen = tf.gather(self.seen, queries).to_tensor(-1)
+                known = tf.concat([best, seen], axis=1)
+            strangers = tf.ensure_shape(
+                _strangers(random, known), [self.num_queries, self.num_random]
+            )
+            mask = tf.concat([mask, strangers], axis=1)
         return {
             **rows,
             "query_row": tf.concat([rows["query_row"], queries], 0),
@@ -129,7 +146,7 @@ def _strangers(random: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
     Returns:
         `[queries, n]` bool.
     """
-    num_queries, k = lists.shape
+    num_queries, k = tf.unstack(tf.shape(lists))
     # Stable, so that of equal rows the search finds the first one.
     order = tf.argsort(random, stable=True)
     ordered = tf.gather(random, order)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tensorflow as tf
+
 from kd_tfrs.distillation.listeners.teacher_lists import TeacherLists
 
 
@@ -16,6 +18,7 @@ class TeacherTopK(TeacherLists):
         num_random: candidates drawn uniformly and shared by the queries;
             those that are in a query's list already do not count twice.
         num_queries: users drawn a step.
+        seen: see `TeacherLists`.
 
     Raises:
         UserError: a number is out of range.
@@ -27,8 +30,16 @@ class TeacherTopK(TeacherLists):
     """
 
     def __init__(
-        self, k: int = 100, num_random: int = 0, num_queries: int = 256
+        self,
+        k: int = 100,
+        num_random: int = 0,
+        num_queries: int = 256,
+        seen: tf.RaggedTensor | None = None,
     ) -> None:
         super().__init__(
-            f"top_{k}_{num_random}_{num_queries}", k, num_random, num_queries
+            f"top_{k}_{num_random}_{num_queries}",
+            k,
+            num_random,
+            num_queries,
+            seen,
         )

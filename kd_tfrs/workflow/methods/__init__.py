@@ -8,6 +8,7 @@ from kd_tfrs.workflow.methods.table import (
     METHODS,
     build_terms,
     documented_terms,
+    longest_list,
 )
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "Setting",
     "build_terms",
     "documented_terms",
+    "longest_list",
     "parse_method",
 ]

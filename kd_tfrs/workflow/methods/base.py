@@ -20,9 +20,12 @@ from kd_tfrs.distillation import (
     Term,
 )
 from kd_tfrs.distillation.schedules import Scheduled
+from kd_tfrs.distillation.teachers import transpose_seen
 from kd_tfrs.workflow.config import DistillationOptions
 
 SIDES = ("query", "candidate")
+# Sizes where neither the user nor the method asks for others.
+_SIZES = {"top_k": 200, "num_random": 512, "num_queries": 256}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +104,11 @@ class Setting:
                 rank_decay=options.rank_decay,
                 num_random=options.num_random,
                 num_queries=options.num_queries,
+                seen=self.seen,
             )
-        return TeacherTopK(k, options.num_random, options.num_queries)
+        return TeacherTopK(
+            k, options.num_random, options.num_queries, self.seen
+        )
 
     def item_side(self) -> Listener:
         """The teacher's best users for some items."""
@@ -115,6 +121,7 @@ class Setting:
                 rank_decay=options.rank_decay,
                 num_random=options.num_random,
                 num_queries=options.num_queries,
+                seen=transpose_seen(self.seen, self.num_items),
             )
         )
 
@@ -156,3 +163,18 @@ class Method:
     tunes: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
     teacher: str = "teacher"
     use: str = ""
+
+    def resolve(self, options: DistillationOptions) -> DistillationOptions:
+        """Fills in what was left to the method.
+
+        Args:
+            options: as they were asked for.
+
+        Returns:
+            Options without an unset size.
+        """
+        own = {**_SIZES, **self.defaults}
+        unset = {
+            name: own[name] for name in _SIZES if getattr(options, name) is None
+        }
+        return dataclasses.replace(options, **unset)

@@ -44,7 +44,10 @@ def _ranked(setting: Setting) -> Term:
 
 
 _experts = _both(
-    lambda s, side: DistillationExperts(annealing_steps=max(1, s.num_steps))
+    # Users and items draw apart.
+    lambda s, side: DistillationExperts(
+        annealing_steps=max(1, s.num_steps), seed=SIDES.index(side)
+    )
 )
 _discriminator = _both(lambda s, side: FeatureDiscriminator())
 _RANKED = {"top_k": 100, "num_random": 40}
@@ -118,7 +121,7 @@ FEATURES = {
         "relations",
         "similarities between groups and within them",
         "Kang et al. 2021 (HTD)",
-        _both(lambda s, side: HierarchicalTopology()),
+        _both(lambda s, side: HierarchicalTopology(seed=SIDES.index(side))),
         use="beside a loss on scores, for large batches",
     ),
     "sp": Method(
@@ -186,7 +189,7 @@ FEATURES = {
             ),
             _both(lambda s, side: Hint()),
         ),
-        _RANKED,
+        {"top_k": 100, "num_random": 0},
         use="CTR models, where both are usual",
     ),
 }

@@ -36,6 +36,8 @@ from kd_tfrs.workflow.methods.base import Build, Method, Setting
 _TEMPERATURES = {"temperature": (0.3, 0.5, 1.0)}
 # A sample of the list and of the rest, as the ranking papers take it.
 _RANKED = {"top_k": 100, "num_random": 40}
+# The draw by rank alone.
+_DRAWN = {"top_k": 100, "num_random": 0}
 # Few queries a step: each one hears every item.
 _ALL = {"num_queries": 128}
 _NUM_GROUPS = 4
@@ -160,7 +162,14 @@ RANKING = {
         "ranking",
         "log loss on the teacher's top, weighted by rank and discrepancy",
         "Tang and Wang 2018 (RD)",
-        _over("top_k", lambda s: RankingDistillation(s.num_items)),
+        _over(
+            "top_k",
+            lambda s: RankingDistillation(
+                # A short run should not end in the warm-up.
+                s.num_items,
+                warm_up_steps=min(1000, s.num_steps // 4),
+            ),
+        ),
         {"top_k": 10, "num_random": 100},
         use="to compare with; a short list says less than a long one",
     ),
@@ -169,7 +178,7 @@ RANKING = {
         "binary soft targets on items drawn by rank",
         "Lee et al. 2019 (CD)",
         _over("ranked", lambda s: BinarySoftTargets(s.temperature(1.0))),
-        _RANKED,
+        _DRAWN,
         use="to compare with; rrd does better for the same cost",
     ),
     "rrd": Method(
@@ -245,7 +254,7 @@ RANKING = {
         "pairs in the teacher's order, weighed by a swap's change of NDCG",
         "Burges et al. 2006 (LambdaRank), gains by the teacher's rank",
         _over("ranked", lambda s: LambdaDistill()),
-        _RANKED,
+        _DRAWN,
         use="NDCG at the very top is all that counts",
     ),
     "list_mle": Method(
@@ -315,7 +324,7 @@ ADAPTIVE = {
         "a learned gate picks the teacher of an ensemble for each user",
         "Zhu et al. 2020",
         _over(
-            "top_k",
+            "in_batch",
             lambda s: GatedSoftTargets(
                 s.num_teachers, temperature=s.temperature(1.0)
             ),

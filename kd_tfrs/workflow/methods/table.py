@@ -49,12 +49,29 @@ def build_terms(
         made = method.terms(
             dataclasses.replace(
                 setting,
+                options=method.resolve(setting.options),
                 num_teachers=len(getattr(own, "teachers", ())) or 1,
             )
         )
         terms += [dataclasses.replace(term, teacher=own) for term in made]
         weights += [named.weight / len(made)] * len(made)
     return terms, weights
+
+
+def longest_list(options: DistillationOptions) -> int:
+    """How long the teacher's lists have to be for all methods at once.
+
+    Args:
+        options: as they were asked for.
+
+    Returns:
+        A length.
+
+    Raises:
+        UserError: a method is unknown.
+    """
+    methods = (METHODS[parse_method(x, METHODS).method] for x in options.losses)
+    return max(method.resolve(options).top_k for method in methods)
 
 
 def documented_terms(method: Method) -> list[Term]:
@@ -66,10 +83,9 @@ def documented_terms(method: Method) -> list[Term]:
     Returns:
         Terms without a teacher, for a small catalogue.
     """
-    defaults = {k: v for k, v in method.defaults.items() if k != "weight"}
     rows = np.arange(1, 1001, dtype=np.int32)
     setting = Setting(
-        DistillationOptions(**defaults),
+        method.resolve(DistillationOptions()),
         1000,
         rows,
         rows - 1,
