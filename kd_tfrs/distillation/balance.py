@@ -18,14 +18,16 @@ class GradientNormBalance(tf.Module):
     multiplies the weight $w_i$ of distillation loss $i$, where $g$ are
     gradients with respect to the student's embeddings and the bar is a
     moving average. A weight of 1 then means "as loud as the labels",
-    whatever the loss's own scale. It costs one more backward pass through the
-    losses (not through the towers).
+    whatever the loss's own scale. To measure costs one more backward pass
+    through the losses (not through the towers).
 
     Args:
-        momentum: of the moving averages, in [0, 1).
+        momentum: of the moving averages, a step, in [0, 1).
+        every: steps from one measurement to the next; the norms change
+            slowly.
 
     Raises:
-        UserError: `momentum` is out of range.
+        UserError: a number is out of range.
 
     Example:
     ```python
@@ -38,15 +40,22 @@ class GradientNormBalance(tf.Module):
         rates (alpha = 0) and norms set directly instead of by descent.
     """
 
-    def __init__(self, momentum: float = 0.99) -> None:
+    def __init__(self, momentum: float = 0.99, every: int = 8) -> None:
         super().__init__(name="gradient_norm_balance")
         if not 0.0 <= momentum < 1.0:
             raise UserError(
                 "`momentum` should lie in [0, 1). Received: `momentum` = "
                 f"{momentum}."
             )
+        if every < 1:
+            raise UserError(
+                "`every` should be a positive number of steps. Received: "
+                f"`every` = {every}."
+            )
         self.momentum = momentum
+        self.every = every
         self._norms: tf.Variable | None = None
+        self._step = tf.Variable(0, trainable=False, dtype=tf.int64)
 
     def build(self, num_losses: int) -> None:
         """Creates the averages, once.
@@ -76,15 +85,22 @@ class GradientNormBalance(tf.Module):
             A scalar for each part but the first.
         """
         embeddings = [side["embedding"] for side in outputs.values()]
-        norms = tf.stack(
-            [
-                tf.linalg.global_norm(_present(tape.gradient(p, embeddings)))
-                for p in parts
-            ]
-        )
-        self._norms.assign(
-            self.momentum * self._norms + (1.0 - self.momentum) * norms
-        )
+
+        def measure() -> tf.Tensor:
+            norms = tf.stack(
+                [
+                    tf.linalg.global_norm(
+                        _present(tape.gradient(part, embeddings))
+                    )
+                    for part in parts
+                ]
+            )
+            kept = self.momentum**self.every
+            return kept * self._norms + (1.0 - kept) * norms
+
+        due = self._step % self.every == 0
+        self._norms.assign(tf.cond(due, measure, self._norms.read_value))
+        self._step.assign_add(1)
         # The same bias in all of them; it leaves with the quotient.
         factors = tf.math.divide_no_nan(self._norms[0], self._norms[1:])
         return tf.unstack(factors)

@@ -22,7 +22,7 @@ from kd_tfrs.testing import tiny_world
 
 def test_factors_are_quotients_of_averaged_norms():
     """g1 = (3, 4), g2 = (0, 10): 5 / 10, then averages with momentum 1/2."""
-    balance = GradientNormBalance(momentum=0.5)
+    balance = GradientNormBalance(momentum=0.5, every=1)
     balance.build(1)
     x = tf.Variable([[1.0, 1.0]])
     for slope, norm_1, norm_2 in ((10.0, 2.5, 5.0), (2.0, 3.75, 3.5)):
@@ -98,7 +98,7 @@ def test_momentum_out_of_range(momentum):
 
 def test_a_row_that_lists_gather_often_counts_as_the_sum_over_them():
     """d/de of the sum over 4 places of one row e is (4, 4), not 4 ones."""
-    balance = GradientNormBalance(momentum=0.0)
+    balance = GradientNormBalance(momentum=0.0, every=1)
     balance.build(1)
     x = tf.Variable([[1.0, 1.0], [5.0, 5.0]])
     with tf.GradientTape(persistent=True) as tape:
@@ -120,3 +120,28 @@ def test_a_term_on_a_hidden_output_is_refused():
     term = Term(Hint(), Features("query", "embedding", "hidden_0"))
     with pytest.raises(UserError, match="'hidden_0'"):
         Distiller(teacher, student, term, 1.0, balance=GradientNormBalance())
+
+
+def test_between_measurements_norms_stay():
+    """Slopes 1 to 6, measured at steps 1 and 4; 1/8 of the old one stays."""
+    balance = GradientNormBalance(momentum=0.5, every=3)
+    balance.build(1)
+    x = tf.Variable([[1.0]])
+
+    @tf.function
+    def step(slope):
+        with tf.GradientTape(persistent=True) as tape:
+            outputs = {"query": {"embedding": 1.0 * x}}
+            e = outputs["query"]["embedding"]
+            parts = [tf.reduce_sum(e), slope * tf.reduce_sum(e)]
+        return balance(tape, outputs, parts)[0]
+
+    found = [float(step(tf.constant(float(n)))) for n in range(1, 7)]
+    kept, new = 1 / 8, 7 / 8
+    first, second = 1.0, (kept * new + new) / (kept * new * 1 + new * 4)
+    np.testing.assert_allclose(found, [first] * 3 + [second] * 3, rtol=1e-6)
+
+
+def test_impossible_numbers_are_refused():
+    with pytest.raises(UserError, match="`every`"):
+        GradientNormBalance(every=0)
