@@ -89,7 +89,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"Commit {environment['commit']}, {environment['processor']}.",
     ]
     if found["test"]:
-        lines += ["", *_test_lines(found)]
+        lines += ["", *_test_lines(found), *_sampled_lines(found)]
     if found["validation"]["methods"]:
         lines += ["", *_validation_lines(found)]
     return "\n".join(lines) + "\n"
@@ -119,6 +119,28 @@ def _test_lines(found: Mapping[str, Any]) -> list[str]:
         _test_cells(_title(name, row, found), row) for name, row in named if row
     ]
     return [*lines, *_table(header, body)]
+
+
+def _sampled_lines(found: Mapping[str, Any]) -> list[str]:
+    """Metrics among sampled negatives, where they were asked for."""
+    test, count = found["test"], found["flags"]["eval_sampled_negatives"]
+    named = [(name, test[name]) for name in (TEACHER, ALONE)]
+    named += [(one["method"], one) for one in test["methods"]]
+    named = [(name, row) for name, row in named if row]
+    names = [n for n in named[0][1]["metrics"] if n.startswith("sampled_")]
+    if not names:
+        return []
+    body = []
+    for name, row in named:
+        spread = (row["metrics"][n] for n in names)
+        cells = [f"{x['mean']:.4f} ({x['deviation']:.4f})" for x in spread]
+        body.append([_title(name, row, found), *cells])
+    note = (
+        f"The same lists among {count} seeded negatives for each event, only "
+        "to compare with papers that sample: such figures flatter."
+    )
+    header = ["method", *(n.removeprefix("sampled_") for n in names)]
+    return ["", note, "", *_table(header, body)]
 
 
 def _budget(found: Mapping[str, Any]) -> str:

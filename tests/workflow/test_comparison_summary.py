@@ -290,6 +290,22 @@ def test_tables_say_what_was_found(folder, found):
         assert float(row["ndcg@20"]) > 0
 
 
+def test_metrics_among_sampled_negatives_have_a_table(folder, rows):
+    found = comparison_report.write(folder, seeds=4, trials=6)
+    assert "seeded negatives" not in comparison_report.markdown(found)
+    found["flags"] = {"eval_sampled_negatives": 499}
+    for row in (
+        found["test"]["teacher"],
+        found["test"]["student"],
+        *found["test"]["methods"],
+    ):
+        row["metrics"]["sampled_hit_rate@5"] = {"mean": 0.5, "deviation": 0.01}
+    text = comparison_report.markdown(found)
+    assert "among 499 seeded negatives" in text
+    assert "| method | hit_rate@5 |" in text
+    assert "| student alone | 0.5000 (0.0100) |" in text
+
+
 def test_an_overview_ranks_methods_over_data_sets(folder):
     one = comparison_report.write(folder, seeds=4, trials=6)
     screened = {
