@@ -136,7 +136,7 @@ RESPONSE = {
             "top_k", lambda s: CorrelationLoss(temperature=s.temperature(1.0))
         ),
         tunes=_TEMPERATURES,
-        use="a teacher far stronger than its student",
+        use="as soft_targets here; meant for far stronger teachers",
     ),
     "jensen_shannon": Method(
         "response",
@@ -218,7 +218,7 @@ RANKING = {
         "corrects what the student ranks too high or too low",
         "Lee and Kim 2021 (DCD)",
         _over("top_k", lambda s: DualCorrection(s.num_items)),
-        use="late, once the student makes errors worth correcting",
+        use="to compare with; little from the start of training",
     ),
     "unkd": Method(
         "ranking",
@@ -230,7 +230,7 @@ RANKING = {
                 popularity_groups(s.item_events, min(_NUM_GROUPS, s.num_items))
             ),
         ),
-        use="popular items crowd the others out",
+        use="popular items crowd out the others; little here",
     ),
     "rce": Method(
         "ranking",
@@ -239,7 +239,7 @@ RANKING = {
         _over("top_k", lambda s: RejuvenatedCrossEntropy(s.temperature(1.0))),
         {"top_k": 50},
         _TEMPERATURES,
-        use="close to soft_targets with a list of 50 instead of 200",
+        use="short lists: 50 do what soft_targets has 200 for",
     ),
     "easy_to_hard": Method(
         "ranking",
@@ -247,7 +247,7 @@ RANKING = {
         "Kang et al. 2023 (HetComp)",
         _over("ranked", lambda s: EasyToHard(s.num_steps // 2)),
         _RANKED,
-        use="a student that a full order overwhelms",
+        use="as rrd here; Recall a little before NDCG",
     ),
     "lambda": Method(
         "ranking",
@@ -255,7 +255,7 @@ RANKING = {
         "Burges et al. 2006 (LambdaRank), gains by the teacher's rank",
         _over("ranked", lambda s: LambdaDistill()),
         _DRAWN,
-        use="NDCG at the very top is all that counts",
+        use="to compare with; it forgets all but the very top",
     ),
     "list_mle": Method(
         "ranking",
@@ -288,7 +288,7 @@ ADAPTIVE = {
                 curriculum_steps=max(1, s.num_steps // 3)
             ),
         ),
-        use="no time to look for a temperature",
+        use="no time to look for a temperature; 1 did better",
     ),
     "confidence_weighted": Method(
         "adaptive",
@@ -299,7 +299,7 @@ ADAPTIVE = {
             lambda s: ConfidenceWeighted(SoftTargets(s.temperature(1.0))),
         ),
         tunes=_TEMPERATURES,
-        use="the teacher is sure of some users and not of others",
+        use="as soft_targets; for teachers unsure of some users",
     ),
     "gap_weighted": Method(
         "adaptive",
@@ -317,7 +317,7 @@ ADAPTIVE = {
             "top_k",
             lambda s: AdversarialSoftTargets(temperature=s.temperature(1.0)),
         ),
-        use="the teacher's scores are noisy",
+        use="as soft_targets here; the noise bought nothing",
     ),
     "gated": Method(
         "adaptive",
@@ -330,6 +330,6 @@ ADAPTIVE = {
             ),
         ),
         teacher="ensemble",
-        use="several teachers, each good for other users",
+        use="unequal teachers; it hears events, as in_batch does",
     ),
 }
