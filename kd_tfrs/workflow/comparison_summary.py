@@ -157,14 +157,17 @@ def flag_text(value: Any) -> str:
 def _with_changes(row: Row, flat: Mapping[str, Any]) -> Row:
     """Names the flags that are the row's own, instead of all of them.
 
-    What a method is called is told even where it was given.
+    What a method is called is told even where it was given. Who hears no
+    teacher has nothing to do with flags of those who do.
     """
     mine = row.pop("flags")
-    told = set() if row["method"] in (TEACHER, ALONE) else {_LOSSES}
+    hears = row["method"] not in (TEACHER, ALONE)
     changed = {
         name: value
         for name, value in mine.items()
-        if name != "seed" and (name in told or value != flat.get(name))
+        if (hears or not name.startswith("distill"))
+        and name != "seed"
+        and (value != flat.get(name) or (hears and name == _LOSSES))
     }
     return {**row, "changed_flags": changed}
 
