@@ -6,6 +6,7 @@ from kd_tfrs.models.lightgcn import LightGcn
 from kd_tfrs.models.optimizers import LazyAdam
 from kd_tfrs.models.presets import EDGE, STUDENT, TEACHER
 from kd_tfrs.models.retrieval import RetrievalModel
+from kd_tfrs.models.retrieval_task import FusedRetrieval
 from kd_tfrs.models.towers import MaskedMean, TowerConfig, build_tower
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Ease",
     "Feature",
     "FeatureSet",
+    "FusedRetrieval",
     "LazyAdam",
     "LightGcn",
     "MaskedMean",

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.models.retrieval_task import FusedRetrieval
 
 Outputs = dict[str, dict[str, tf.Tensor]]
 
@@ -30,9 +31,6 @@ class RetrievalModel(tfrs.Model):
             [0, 1]; 1 is the unbiased softmax over all items, 0 leaves popular
             items punished for being sampled often.
         remove_accidental_hits: leave out candidates that are the query's own.
-        jit_compile: compile the loss by XLA, which fuses its passes over
-            the `[queries, candidates]` scores; worth it for large batches,
-            after a second or so of compiling.
         name: name of the model.
 
     Raises:
@@ -57,7 +55,6 @@ class RetrievalModel(tfrs.Model):
         temperature: float = 0.1,
         popularity_correction: float = 1.0,
         remove_accidental_hits: bool = True,
-        jit_compile: bool = False,
         name: str = "retrieval",
     ) -> None:
         super().__init__(name=name)
@@ -76,22 +73,7 @@ class RetrievalModel(tfrs.Model):
         self.temperature = temperature
         self.popularity_correction = popularity_correction
         self.remove_accidental_hits = remove_accidental_hits
-        self.jit_compile = jit_compile
-        # A SUM, which `task_loss` divides by the weights: TFRS's own default
-        # would let the loss grow with the batch.
-        self.task = tfrs.tasks.Retrieval(
-            loss=tf.keras.losses.CategoricalCrossentropy(
-                from_logits=True, reduction=tf.keras.losses.Reduction.SUM
-            ),
-            temperature=temperature,
-        )
-        # Nor may a float16 policy of the towers cast the queries.
-        self.task._autocast = False
-        self._task_sum = (
-            tf.function(self._weighted_sum, jit_compile=True)
-            if jit_compile
-            else self._weighted_sum
-        )
+        self.task = FusedRetrieval(temperature)
 
     def with_towers(
         self, query_tower: tf.keras.Model, candidate_tower: tf.keras.Model
@@ -111,7 +93,6 @@ class RetrievalModel(tfrs.Model):
             self.temperature,
             self.popularity_correction,
             self.remove_accidental_hits,
-            self.jit_compile,
             name=self.name,
         )
 
@@ -149,40 +130,19 @@ class RetrievalModel(tfrs.Model):
         probability = batch["candidate_probability"]
         num_candidates = tf.shape(probability)[0]
         rows = batch["candidate_row"][:num_candidates]
-        total = self._task_sum(
+        beta = self.popularity_correction
+        total = self.task(
             outputs["query"]["embedding"][: tf.shape(weight)[0]],
             outputs["candidate"]["embedding"][:num_candidates],
             weight,
-            probability,
-            rows,
-        )
-        return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
-
-    def _weighted_sum(
-        self,
-        queries: tf.Tensor,
-        candidates: tf.Tensor,
-        weight: tf.Tensor,
-        probability: tf.Tensor,
-        rows: tf.Tensor,
-    ) -> tf.Tensor:
-        return self.task(
-            queries,
-            candidates,
-            sample_weight=weight,
-            candidate_sampling_probability=(
-                probability**self.popularity_correction
-                if self.popularity_correction
-                else None
-            ),
-            compute_metrics=False,
-            # TFRS's own layer for them gives NaN under a float16 policy.
-            score_mask=(
+            probability**beta if beta else None,
+            (
                 _not_accidental(rows, tf.shape(weight)[0])
                 if self.remove_accidental_hits
                 else None
             ),
         )
+        return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
 
     def compute_loss(self, inputs: dict, training: bool = False) -> tf.Tensor:
         """The loss of a batch, as `tfrs.Model` asks for it.

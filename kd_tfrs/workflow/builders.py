@@ -63,7 +63,6 @@ def build_model(
         build_tower(encoded.candidate, config, name="candidate_tower"),
         temperature=training.softmax_temperature,
         popularity_correction=training.popularity_correction,
-        jit_compile=_is_large(training),
     )
     model.compile(
         optimizer=build_optimizer(
@@ -73,12 +72,6 @@ def build_model(
         )
     )
     return model
-
-
-def _is_large(training: TrainOptions) -> bool:
-    """Whether a step has enough scores to repay compiling its loss."""
-    candidates = training.batch_size + training.uniform_negatives
-    return training.batch_size * candidates >= 2**19
 
 
 def build_teacher(

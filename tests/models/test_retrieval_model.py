@@ -193,18 +193,3 @@ def test_numbers_out_of_range(world, options, named):
     base = world.model()
     with pytest.raises(UserError, match=named):
         RetrievalModel(base.query_tower, base.candidate_tower, **options)
-
-
-def test_compiling_the_loss_changes_nothing(world):
-    batch = world.batch()
-    found, weights = [], None
-    for jit_compile in (False, True):
-        model = model_of(world, jit_compile=jit_compile)
-        weights = weights or model.get_weights()
-        model.set_weights(weights)
-        with tf.GradientTape() as tape:
-            loss = model.compute_loss(batch)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        found.append([loss, *map(tf.convert_to_tensor, gradients)])
-    for plain, compiled in zip(*found, strict=True):
-        np.testing.assert_allclose(plain, compiled, rtol=1e-5, atol=1e-6)

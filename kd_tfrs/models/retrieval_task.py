@@ -1,0 +1,131 @@
+"""TFRS's retrieval task, with its passes over the scores fused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+# What TFRS takes for probabilities that are too small.
+_MIN_PROBABILITY = 1e-6
+_LEFT_OUT = tf.float32.min / 100.0
+
+
+class FusedRetrieval(tfrs.tasks.Retrieval):
+    r"""`tfrs.tasks.Retrieval` for training, two to three times as fast.
+
+    $$L = -\sum_i w_i \log \frac{\exp(\langle q_i, c_i \rangle / \tau
+    - \log p_i)}{\sum_j \exp(\langle q_i, c_j \rangle / \tau - \log p_j)}$$
+
+    TFRS goes over the `[queries, candidates]` scores once for each of the
+    temperature, the sampling correction, the labels, the cross entropy and
+    their gradients. Here temperature and correction are part of the product
+    of the embeddings, and the gradient needs nothing but the softmax.
+
+    Only the loss is fused: metrics, hard negatives and a loss of one's own
+    are for TFRS's task.
+
+    Args:
+        temperature: softmax temperature $\tau$, positive.
+        name: name of the task.
+
+    Example:
+    >>> task = FusedRetrieval(temperature=0.5)
+    >>> queries, candidates = tf.zeros([1, 2]), tf.zeros([2, 2])
+    >>> round(float(task(queries, candidates)), 4)
+    0.6931
+
+    References:
+        Yi et al. 2019, "Sampling-Bias-Corrected Neural Modeling for Large
+        Corpus Item Recommendations", eq. 3 to 5.
+    """
+
+    def __init__(
+        self, temperature: float = 1.0, name: str = "retrieval"
+    ) -> None:
+        super().__init__(temperature=temperature, name=name)
+        # A float16 policy of the towers may not cast the queries.
+        self._autocast = False
+
+    def call(
+        self,
+        query_embeddings: tf.Tensor,
+        candidate_embeddings: tf.Tensor,
+        sample_weight: tf.Tensor | None = None,
+        candidate_sampling_probability: tf.Tensor | None = None,
+        score_mask: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """The weighted sum of the queries' cross entropies.
+
+        Args:
+            query_embeddings: `[queries, dim]`.
+            candidate_embeddings: `[candidates, dim]`; the first are the
+                queries' own, in their order.
+            sample_weight: `[queries]`; 1 when `None`.
+            candidate_sampling_probability: `[candidates]`, in (0, 1], up to
+                a constant; no gradient flows.
+            score_mask: `[queries, candidates]` bool, false where a candidate
+                does not count; true where it is the query's own.
+
+        Returns:
+            A scalar.
+        """
+        queries = tf.cast(query_embeddings, tf.float32)
+        candidates = tf.cast(candidate_embeddings, tf.float32)
+        if sample_weight is None:
+            sample_weight = tf.ones([tf.shape(queries)[0]])
+        offset = tf.zeros([tf.shape(candidates)[0]])
+        if candidate_sampling_probability is not None:
+            offset = -tf.math.log(
+                tf.clip_by_value(
+                    candidate_sampling_probability, _MIN_PROBABILITY, 1.0
+                )
+            )
+        losses = _cross_entropy(
+            queries / self._temperature, candidates, offset, score_mask
+        )
+        return tf.reduce_sum(tf.cast(sample_weight, tf.float32) * losses)
+
+
+def _cross_entropy(
+    queries: tf.Tensor,
+    candidates: tf.Tensor,
+    offset: tf.Tensor,
+    mask: tf.Tensor | None,
+) -> tf.Tensor:
+    """Of every query with its own candidate, `[queries]`."""
+    width = tf.shape(queries)[1]
+
+    @tf.custom_gradient
+    def losses(
+        queries: tf.Tensor, candidates: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable]:
+        # One more column adds the offsets without a pass of their own.
+        rows = tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0)
+        columns = tf.concat([candidates, offset[:, tf.newaxis]], axis=1)
+        scores = tf.matmul(rows, columns, transpose_b=True)
+        if mask is not None:
+            scores = tf.where(mask, scores, _LEFT_OUT)
+        shares = tf.nn.softmax(scores)
+        own = tf.linalg.diag_part(scores)
+        # The largest share tells the normaliser; one's own may be 0.
+        normaliser = tf.reduce_max(scores, axis=1) - tf.math.log(
+            tf.reduce_max(shares, axis=1)
+        )
+
+        def slopes(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            upstream = upstream[:, tf.newaxis]
+            count = tf.shape(queries)[0]
+            expected = tf.matmul(shares, candidates)
+            loud = rows[:, :width] * upstream
+            pushed = tf.matmul(shares, loud, transpose_a=True)
+            others = tf.zeros([tf.shape(candidates)[0] - count, width])
+            return (
+                (expected - candidates[:count]) * upstream,
+                pushed - tf.concat([loud, others], axis=0),
+            )
+
+        return normaliser - own, slopes
+
+    return losses(queries, candidates)
