@@ -201,21 +201,12 @@ class HeldOut:
         return counts + self._unknown * which[-1]
 
     def events(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lists the held-out events.
+        """Lists the held-out events of items in the catalogue.
 
         Returns:
             Rows into `users` [events], ascending, and places in the catalogue
             [events].
-
-        Raises:
-            UserError: a held-out item that is not in the catalogue.
         """
-        if self._unknown.any():
-            raise UserError(
-                "Sampled ranking needs held-out items of the catalogue. "
-                f"Received: {self._unknown.sum()} events of other items. Add "
-                "them to `items` or drop them."
-            )
         return np.divmod(self._relevant, len(self.catalogue))
 
     def unseen(self, rows: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.catalogue import check_k
 from kd_tfrs.evaluation.held_out import HeldOut
 from kd_tfrs.evaluation.protocol import Result, accuracy, checked_ks
@@ -21,7 +22,8 @@ class SampledRanking:
     Only for comparison with papers: sampled metrics flatter. The negatives
     are drawn once, without replacement, uniformly and with a seed; of equal
     scores the smaller item id comes first. A user with several held-out
-    events counts once, with their mean.
+    events counts once, with their mean. A held-out item outside of the
+    catalogue cannot be found and counts as missed, as in `FullRanking`.
 
     Args:
         train: training events.
@@ -36,8 +38,8 @@ class SampledRanking:
         item_col: name of the item column.
 
     Raises:
-        UserError: a held-out item outside of the catalogue, or a user who
-            left too few items untouched.
+        UserError: no held-out item is in the catalogue, or a user left too
+            few items untouched.
 
     Example:
     ```python
@@ -65,6 +67,12 @@ class SampledRanking:
             train, held_out, items, exclude, user_col, item_col
         )
         self._rows, positives = self._data.events()
+        if not len(self._rows):
+            raise UserError(
+                "Sampled ranking needs held-out items of the catalogue. "
+                f"Received: {len(held_out)} events, all of other items. Give "
+                "`items` all items of the model."
+            )
         negatives = self._data.unseen(self._rows, num_negatives, seed)
         self._candidates = np.column_stack([positives, negatives])
 
@@ -86,9 +94,9 @@ class SampledRanking:
         hits = ranks[:, None] == np.arange(1, self._candidates.shape[1] + 1)
         ones = np.ones(len(hits), np.int64)
         per_event = accuracy(hits, ones, self.ks)
-        events = np.bincount(self._rows, minlength=len(users))
+        events = self._data.relevant
         per_user = {
-            name: np.bincount(self._rows, weights=values) / events
+            name: np.bincount(self._rows, values, len(users)) / events
             for name, values in per_event.items()
         }
         means = {name: float(v.mean()) for name, v in per_user.items()}

@@ -94,6 +94,16 @@ def test_a_user_with_many_events_counts_once():
     assert result.metrics["hit_rate@1"] == 0.75
 
 
+def test_an_item_outside_of_the_catalogue_counts_as_missed():
+    train = frame((1, 0), (2, 0))
+    test = frame((1, 1), (1, 99), (2, 98))
+    protocol = SampledRanking(train, test, range(9), num_negatives=4, ks=(1,))
+    result = protocol.evaluate(Recorder(lambda i: i == 1))
+    # Of user 1's two items one can be found; of user 2's, none.
+    assert result.per_user["hit_rate@1"].tolist() == [0.5, 0.0]
+    assert result.metrics["mrr"] == 0.25
+
+
 def test_any_scorer_will_do_and_text_ids_too():
     train, test = frame(("u", "a")), frame(("u", "b"))
     items = list("abcdef")
@@ -108,5 +118,5 @@ def test_mistakes_are_told():
         SampledRanking(train, test, range(5), num_negatives=4, ks=(1,))
     with pytest.raises(UserError, match="`num_negatives` should be"):
         SampledRanking(train, test, range(5), num_negatives=0)
-    with pytest.raises(UserError, match="of other items"):
+    with pytest.raises(UserError, match="all of other items"):
         SampledRanking(train, frame((1, 99)), range(50), num_negatives=20)
