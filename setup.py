@@ -21,6 +21,7 @@ EXTRAS["tests"] = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ranx>=0.3.20",
+    "scikit-learn>=1.5",
     "ruff==0.17.*",
     "import-linter>=2",
     "psutil>=6",

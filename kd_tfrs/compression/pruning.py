@@ -105,7 +105,12 @@ def prunable(
         )
     # A clone made with a clone function shares the original's layers, and
     # pruning would write zeros into them: copy first.
-    return tf.keras.models.clone_model(copy(tower), clone_function=wrap)
+    wrapped = tf.keras.models.clone_model(copy(tower), clone_function=wrap)
+    # The others (cross layers, activations that learn) were made anew.
+    for layer in tower.layers:
+        if layer.weights and not isinstance(layer, PRUNABLE):
+            wrapped.get_layer(layer.name).set_weights(layer.get_weights())
+    return wrapped
 
 
 def copy(tower: tf.keras.Model) -> tf.keras.Model:

@@ -53,6 +53,7 @@ def load(
     min_label: float | None = None,
     seed: int = 0,
     num_events: int | None = None,
+    keep_repeats: bool = False,
     download: bool = True,
     progress: bool = True,
 ) -> Interactions:
@@ -76,6 +77,8 @@ def load(
         min_label: events with a lower label are dropped.
         seed: of `synthetic`; other data does not depend on it.
         num_events: how many events of `synthetic`, 60,000 by default.
+        keep_repeats: whether events of a (user, item) pair beyond the last
+            stay, as they should in a log of impressions.
         download: whether a known data set may be downloaded.
         progress: whether to show bars.
 
@@ -120,7 +123,24 @@ def load(
         min_user_events=min_user_events,
         min_item_events=min_item_events,
         min_label=min_label,
+        keep_repeats=keep_repeats,
     )
+
+
+def folder_of(name: str, data_dir: str | Path | None = None) -> Path | None:
+    """Where a known data set is, if it is there.
+
+    Args:
+        name: one of `DATASETS`, or of the logs that ranking knows.
+        data_dir: see `load`.
+
+    Returns:
+        Its folder, or None.
+    """
+    names = [name]
+    if name in movielens.RELEASES:
+        names.append(movielens.RELEASES[name].archive)
+    return _find(_roots(data_dir), tuple(names))
 
 
 def _check_arguments(

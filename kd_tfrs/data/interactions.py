@@ -93,7 +93,8 @@ class Interactions:
     Args:
         name: what the data set is called.
         schema: the columns of all tables.
-        events: one row an event, in the order read, one row a (user, item).
+        events: one row an event, in the order read; one row a (user, item)
+            but for logs of impressions.
         users: one row a user with an event, ascending by id.
         items: one row an item with an event, ascending by id: the catalogue.
         report: what cleaning dropped and why.
@@ -170,6 +171,7 @@ def clean(
     min_user_events: int = 0,
     min_item_events: int = 0,
     min_label: float | None = None,
+    keep_repeats: bool = False,
 ) -> Interactions:
     """Validates raw tables and drops what cannot be used.
 
@@ -191,6 +193,8 @@ def clean(
         min_user_events: users with fewer events are dropped (k-core).
         min_item_events: items with fewer events are dropped (k-core).
         min_label: events with a lower label are dropped.
+        keep_repeats: whether repeated pairs stay, as in a log of impressions,
+            where an item is shown to a user more than once.
 
     Returns:
         `Interactions`, whose `report` counts each reason.
@@ -210,7 +214,8 @@ def clean(
     counts = {"rows_read": len(raw)}
     kept = cleaning.drop_missing_ids(raw, schema, counts)
     kept = cleaning.drop_impossible(kept, schema, counts)
-    kept = cleaning.drop_duplicates(kept, schema, counts)
+    if not keep_repeats:
+        kept = cleaning.drop_duplicates(kept, schema, counts)
     if min_label is not None:
         kept = cleaning.drop_low_labels(kept, schema, min_label, counts)
     kept = cleaning.k_core(

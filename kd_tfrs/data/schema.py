@@ -3,150 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import KW_ONLY, asdict, dataclass
-from enum import Enum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kd_tfrs.data.columns import EVENT_ONLY, Column, Encoding, Owner
 from kd_tfrs.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Owner(str, Enum):
-    """Whose a column is: the user's, the item's or the event's."""
-
-    USER = "user"
-    ITEM = "item"
-    EVENT = "event"
-
-
-class Encoding(str, Enum):
-    """How a column reaches a model."""
-
-    ID = "id"
-    CATEGORY = "category"
-    NUMBER = "number"
-    BUCKETS = "buckets"
-    CATEGORIES = "categories"
-    TEXT = "text"
-    TIME = "time"
-    LABEL = "label"
-    WEIGHT = "weight"
-
-
-_EVENT_ONLY = (Encoding.TIME, Encoding.LABEL, Encoding.WEIGHT)
-# Which encodings listen to which option, and the option's default.
-_OPTIONS = {
-    "num_buckets": (None, (Encoding.BUCKETS,)),
-    "separator": ("|", (Encoding.CATEGORIES,)),
-    "max_tokens": (
-        10_000,
-        (Encoding.TEXT, Encoding.CATEGORY, Encoding.CATEGORIES),
-    ),
-    "max_length": (16, (Encoding.TEXT, Encoding.CATEGORIES)),
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the data.
-
-    Args:
-        name: the column's name in the user's own tables.
-        owner: an `Owner` or its value ("user", "item", "event").
-        encoding: an `Encoding` or its value. Ids belong to the user or the
-            item; time, label and weight belong to the event.
-        num_buckets: for `BUCKETS` only, which need it: how many, 2 or more.
-        separator: for `CATEGORIES`: what stands between the values of a cell.
-        max_tokens: for `TEXT`, `CATEGORY` and `CATEGORIES`: upper bound of the
-            vocabulary.
-        max_length: for `TEXT` and `CATEGORIES`: tokens or values kept a cell.
-
-    Raises:
-        UserError: when an option is out of range, or would be ignored by the
-            encoding.
-
-    Example:
-    >>> Column("age", "user", "buckets", num_buckets=8).encoding.value
-    'buckets'
-    """
-
-    name: str
-    owner: Owner
-    encoding: Encoding
-    _: KW_ONLY
-    num_buckets: int | None = None
-    separator: str = "|"
-    max_tokens: int = 10_000
-    max_length: int = 16
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
-            raise UserError(
-                "`name` of a column should be a non-empty string. "
-                f"Received: `name` = {self.name!r}. Name the column."
-            )
-        object.__setattr__(self, "owner", self._member("owner", Owner))
-        object.__setattr__(self, "encoding", self._member("encoding", Encoding))
-        self._check_owner()
-        self._check_options()
-
-    def _member(self, field: str, kind: type[Enum]) -> Enum:
-        value = getattr(self, field)
-        try:
-            return kind(value)
-        except ValueError:
-            names = ", ".join(member.value for member in kind)
-            raise UserError(
-                f"`{field}` of column {self.name!r} should be one of {names}. "
-                f"Received: `{field}` = {value!r}. Choose one of these."
-            ) from None
-
-    def _check_owner(self) -> None:
-        if self.encoding in _EVENT_ONLY:
-            allowed = (Owner.EVENT,)
-        elif self.encoding is Encoding.ID:
-            allowed = (Owner.USER, Owner.ITEM)
-        else:
-            return
-        if self.owner not in allowed:
-            names = " or ".join(owner.value for owner in allowed)
-            raise UserError(
-                f"Column {self.name!r} is encoded as {self.encoding.value}, so "
-                f"its `owner` should be {names}. Received: `owner` = "
-                f"{self.owner.value!r}. Change the owner or the encoding."
-            )
-
-    def _check_options(self) -> None:
-        for option, (default, users) in _OPTIONS.items():
-            if getattr(self, option) != default and self.encoding not in users:
-                names = ", ".join(user.value for user in users)
-                raise UserError(
-                    f"`{option}` is used by {names} only. Received: "
-                    f"`{option}` = {getattr(self, option)!r} for column "
-                    f"{self.name!r} ({self.encoding.value}). Leave it out."
-                )
-        if self.encoding is Encoding.BUCKETS:
-            self._check_at_least("num_buckets", 2)
-        self._check_at_least("max_tokens", 1)
-        self._check_at_least("max_length", 1)
-        if not isinstance(self.separator, str) or not self.separator:
-            raise UserError(
-                f"`separator` of column {self.name!r} should be a non-empty "
-                f"string. Received: `separator` = {self.separator!r}. Give "
-                "the text between two values, such as '|'."
-            )
-
-    def _check_at_least(self, option: str, minimum: int) -> None:
-        value = getattr(self, option)
-        good = isinstance(value, int) and not isinstance(value, bool)
-        if not good or value < minimum:
-            raise UserError(
-                f"`{option}` of column {self.name!r} should be an integer of "
-                f"at least {minimum}. Received: `{option}` = {value!r}. Give "
-                f"{option} >= {minimum}."
-            )
 
 
 @dataclass(frozen=True)
@@ -197,7 +61,7 @@ class Schema:
                     f" Received: {found}. Give one Column(name, "
                     f"'{owner.value}', 'id')."
                 )
-        for encoding in _EVENT_ONLY:
+        for encoding in EVENT_ONLY:
             found = self._names(encoding)
             if len(found) > 1:
                 raise UserError(
@@ -258,12 +122,26 @@ class Schema:
         return tuple(
             c
             for c in self.columns
-            if c.owner is Owner.EVENT and c.encoding not in _EVENT_ONLY
+            if c.owner is Owner.EVENT and c.encoding not in EVENT_ONLY
         )
+
+    def served(self) -> Schema:
+        """Gives the schema of what is known when serving.
+
+        Returns:
+            This schema without its `training_only` columns.
+
+        Example:
+        ```python
+        FeatureSet.adapt(schema.columns, table)  # a teacher
+        FeatureSet.adapt(schema.served().columns, table)  # its student
+        ```
+        """
+        return Schema(tuple(c for c in self.columns if not c.training_only))
 
     def to_json(self) -> str:
         """Gives the schema as JSON text that `from_json` reads back."""
-        return json.dumps([asdict(column) for column in self.columns])
+        return json.dumps([column.to_dict() for column in self.columns])
 
     @classmethod
     def from_json(cls, text: str) -> Schema:

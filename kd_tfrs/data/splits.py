@@ -110,7 +110,7 @@ def leave_one_out(interactions: Interactions, seed: int | None = None) -> Split:
         when = np.random.default_rng(seed).random(len(interactions.events))
     back, counts = _rank_from_last(interactions, when)
     part = np.where(counts < 3, 0, np.maximum(2 - back, 0))
-    return _parts(interactions, part, "Every user has fewer than 3 events")
+    return parts_of(interactions, part, "Every user has fewer than 3 events")
 
 
 def by_time(
@@ -144,7 +144,7 @@ def by_time(
     first_test = ordered[_position(len(ordered), test)]
     first_validation = ordered[_position(len(ordered), test + validation)]
     part = (when >= first_validation).astype(np.int64) + (when >= first_test)
-    return _parts(interactions, part, "Too many events have the same time")
+    return parts_of(interactions, part, "Too many events have the same time")
 
 
 def by_ratio(
@@ -184,7 +184,7 @@ def by_ratio(
         _nearest(counts * validation), counts - 1 - num_test
     )
     part = (back < num_held).astype(np.int64) + (back < num_test)
-    return _parts(interactions, part, "Every user has too few events")
+    return parts_of(interactions, part, "Every user has too few events")
 
 
 def given(interactions: Interactions, seed: int = 0) -> Split:
@@ -293,7 +293,22 @@ def _check_shares(validation: float, test: float) -> None:
         )
 
 
-def _parts(interactions: Interactions, part: np.ndarray, reason: str) -> Split:
+def parts_of(
+    interactions: Interactions, part: np.ndarray, reason: str
+) -> Split:
+    """Takes the events apart by number.
+
+    Args:
+        interactions: whose events.
+        part: `[events]` 0 to train, 1 to validate, 2 to test.
+        reason: why one may be empty, for the error.
+
+    Returns:
+        A `Split`; every part keeps the order of the events.
+
+    Raises:
+        UserError: when a part is empty.
+    """
     frames = [
         interactions.events[part == number].reset_index(drop=True)
         for number in range(3)

@@ -1,8 +1,13 @@
 """Every stage measured by the same scorer, on the same held-out events."""
 
 from kd_tfrs.evaluation.baselines import AlsScorer, PopularityScorer
+from kd_tfrs.evaluation.bootstrap import (
+    paired_user_bootstrap,
+    user_bootstrap,
+)
 from kd_tfrs.evaluation.comparison_plot import plot_comparison
 from kd_tfrs.evaluation.ids import Exclusions
+from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
 from kd_tfrs.evaluation.latency import (
     measure_latency,
     size_bytes,
@@ -10,6 +15,15 @@ from kd_tfrs.evaluation.latency import (
 )
 from kd_tfrs.evaluation.plots import plot_curves, plot_stages
 from kd_tfrs.evaluation.protocol import FullRanking, Result
+from kd_tfrs.evaluation.ranking_plots import (
+    plot_calibration,
+    plot_roc,
+    plot_scores,
+)
+from kd_tfrs.evaluation.ranking_protocol import (
+    RankingEvaluation,
+    RankingResult,
+)
 from kd_tfrs.evaluation.report import stages_markdown, stages_text
 from kd_tfrs.evaluation.sampled import SampledRanking
 from kd_tfrs.evaluation.saved_model_scorer import SavedModelScorer
@@ -26,8 +40,12 @@ __all__ = [
     "EmbeddingScorer",
     "Exclusions",
     "FullRanking",
+    "Interval",
+    "PairedBootstrap",
     "PairedTest",
     "PopularityScorer",
+    "RankingEvaluation",
+    "RankingResult",
     "Result",
     "SampledRanking",
     "SavedModelScorer",
@@ -36,11 +54,16 @@ __all__ = [
     "measure_latency",
     "paired_test",
     "paired_test_over_seeds",
+    "paired_user_bootstrap",
+    "plot_calibration",
     "plot_comparison",
     "plot_curves",
+    "plot_roc",
+    "plot_scores",
     "plot_stages",
     "size_bytes",
     "size_bytes_gzip",
     "stages_markdown",
     "stages_text",
+    "user_bootstrap",
 ]

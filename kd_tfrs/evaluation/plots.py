@@ -15,7 +15,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.report import Stage, format_bytes, stage_value
 
 # Okabe and Ito's colours can be told apart by the colour-blind as well.
-_COLOURS = (
+COLOURS = (
     "#0072B2",
     "#E69F00",
     "#009E73",
@@ -70,7 +70,7 @@ def plot_stages(
     axes.set_ylabel(metric)
     axes.margins(y=0.15)
     _label_beside(axes, shown, points)
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def plot_curves(
@@ -117,7 +117,7 @@ def plot_curves(
         ncols=min(6, len(lines)),
         frameon=False,
     )
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def _draw_stage(
@@ -125,7 +125,7 @@ def _draw_stage(
 ) -> tuple[float | None, float]:
     """Draws a point, or a line without a size; returns where."""
     x, y = stage_value(stage, size), stage_value(stage, metric)
-    colour = _COLOURS[place % len(_COLOURS)]
+    colour = COLOURS[place % len(COLOURS)]
     if x:
         marker = _MARKERS[place % len(_MARKERS)]
         axes.plot(x, y, marker, color=colour, markersize=8, zorder=3)
@@ -177,10 +177,10 @@ def _label_beside(
             xytext=(1.04, height),
             textcoords="axes fraction",
             va="center",
-            color=_COLOURS[i % len(_COLOURS)],
+            color=COLOURS[i % len(COLOURS)],
             arrowprops={
                 "arrowstyle": "-",
-                "color": _COLOURS[i % len(_COLOURS)],
+                "color": COLOURS[i % len(COLOURS)],
                 "linewidth": 0.6,
                 "alpha": 0.6,
                 "relpos": (0, 0.5),
@@ -230,7 +230,7 @@ def _draw_curves(
         if pairs:
             axes.plot(
                 *zip(*pairs, strict=True),
-                color=_COLOURS[i % len(_COLOURS)],
+                color=COLOURS[i % len(COLOURS)],
                 marker="." if len(pairs) < 40 else "",
                 linewidth=1.5,
                 label=stage,
@@ -242,6 +242,16 @@ def _draw_curves(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
-    """Writes a PNG that depends on the figure alone, not on versions."""
+def save_png(figure: Figure, path: str | Path) -> None:
+    """Writes a PNG that depends on the figure alone, not on versions.
+
+    Args:
+        figure: what was drawn.
+        path: the PNG to write.
+
+    Example:
+    ```python
+    save_png(figure, "curves.png")
+    ```
+    """
     figure.savefig(path, format="png", dpi=144, metadata={"Software": None})

@@ -31,8 +31,8 @@ class Feature:
         name: name of the column and of the tower's input.
         encoding: how it is encoded.
         vocabulary_size: integers lie in `[0, vocabulary_size)`; 0 for numbers.
-            In ids, categories and buckets 0 means unknown; in lists 0 is
-            padding and 1 is unknown.
+            In ids, categories and buckets 0 means unknown (of hashed ones:
+            missing); in lists 0 is padding and 1 is unknown.
         length: values of a list; 0 where there is one value.
         layer: the adapted Keras preprocessing layer.
     """
@@ -67,10 +67,34 @@ class Feature:
         """
         if self.encoding in (Encoding.NUMBER, Encoding.BUCKETS):
             return self._encode_numbers(values)
-        encoded = self.layer(tf.constant(_strings(values)))
+        # Millions of impressions have few values: each is looked up once.
+        codes, distinct = pd.factorize(values, use_na_sentinel=False)
+        strings = _strings(pd.Series(distinct))
+        encoded = self.layer(tf.constant(strings, tf.string))
         if isinstance(encoded, tf.RaggedTensor):
             encoded = encoded.to_tensor(shape=[None, self.length])
-        return encoded.numpy().astype(np.int32)
+        return encoded.numpy().astype(np.int32)[codes]
+
+    def encode_ids(self, ids: np.ndarray) -> np.ndarray:
+        """Encodes an array of ids, such as histories.
+
+        Args:
+            ids: raw ids of any shape; "" among strings and -1 among numbers
+                stand where there is nothing.
+
+        Returns:
+            int32 of the same shape, 0 where there is nothing and where the id
+            is unknown.
+
+        Example:
+        ```python
+        history = item_id.encode_ids(examples.history)  # [n, length]
+        ```
+        """
+        flat = ids.reshape(-1)
+        nothing = flat == (-1 if flat.dtype.kind in "iuf" else "")
+        encoded = np.where(nothing, 0, self.encode(pd.Series(flat)))
+        return encoded.reshape(ids.shape).astype(np.int32)
 
     def _encode_numbers(self, values: pd.Series) -> np.ndarray:
         raw = _numbers(values)
@@ -154,12 +178,11 @@ class FeatureSet:
 
 
 def _strings(values: pd.Series) -> np.ndarray:
-    return (
-        values.astype(object)
-        .where(values.notna(), "")
-        .astype(str)
-        .to_numpy(dtype=object)
-    )
+    """`[n]` text of the values, "" where missing; equal ones share memory."""
+    codes, distinct = pd.factorize(values, use_na_sentinel=False)
+    distinct = pd.Series(distinct)
+    strings = distinct.astype(object).where(distinct.notna(), "").astype(str)
+    return strings.to_numpy(dtype=object)[codes]
 
 
 def _numbers(values: pd.Series) -> np.ndarray:
@@ -198,6 +221,8 @@ def _adapt_number(column: Column, values: pd.Series) -> Feature | None:
 
 def _adapt_category(column: Column, values: pd.Series) -> Feature | None:
     strings = pd.Series(_strings(values))
+    if column.hash_buckets is not None:
+        return _hashed(column) if (strings != "").any() else None
     # Keras keeps "[UNK]" for itself; in the data it says unknown as well.
     counts = strings[~strings.isin(["", "[UNK]"])].value_counts()
     if counts.empty:
@@ -210,6 +235,13 @@ def _adapt_category(column: Column, values: pd.Series) -> Feature | None:
     return Feature(
         column.name, column.encoding, layer.vocabulary_size(), 0, layer
     )
+
+
+def _hashed(column: Column) -> Feature:
+    # FarmHash64 of the text: the same on every machine and in every process.
+    # Bucket 0 is kept for what is missing.
+    layer = tf.keras.layers.Hashing(column.hash_buckets + 1, mask_value="")
+    return Feature(column.name, column.encoding, layer.num_bins, 0, layer)
 
 
 def _adapt_list(column: Column, values: pd.Series) -> Feature | None:

@@ -99,7 +99,7 @@ def build_tower(
     tower(tables)["embedding"]  # [num_rows, 32]
     ```
     """
-    names = [_layer_name(i, f.name) for i, f in enumerate(features)]
+    names = [layer_name(i, f.name) for i, f in enumerate(features)]
     inputs = {
         feature.name: feature.input(name)
         for feature, name in zip(features, names, strict=True)
@@ -130,10 +130,21 @@ def build_tower(
     return tf.keras.Model(inputs, outputs, name=name)
 
 
-def _layer_name(position: int, column: str) -> str:
+def layer_name(position: int, column: str) -> str:
     """A name that TensorFlow accepts and that no other layer has.
 
     Columns may be called "Book Title", or "features" like a layer.
+
+    Args:
+        position: of the feature among the others.
+        column: name of the feature.
+
+    Returns:
+        What the names of the feature's layers start with.
+
+    Example:
+    >>> layer_name(2, "Book Title")
+    '2_Book_Title'
     """
     return f"{position}_" + re.sub("[^A-Za-z0-9_.]", "_", column)
 

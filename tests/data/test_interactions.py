@@ -256,3 +256,13 @@ def test_fingerprint_is_the_same_everywhere():
         .fingerprint()
         .startswith("5d98a7f8")
     )
+
+
+def test_repeated_pairs_of_a_log_stay_where_asked():
+    raw = frame(["a", "a", "a"], ["x", "x", "y"], timestamp=[1, 2, 3])
+    schema = Schema((*IDS, TIME))
+    assert len(clean(raw, None, None, schema).events) == 2
+    log = clean(raw, None, None, schema, keep_repeats=True)
+    assert pairs(log.events) == [("a", "x"), ("a", "x"), ("a", "y")]
+    assert (log.report.duplicates, log.report.events) == (0, 3)
+    assert len(log.items) == 2

@@ -51,6 +51,20 @@ def test_absent_event_columns_are_none():
         (("x", "item", "text"), {"max_tokens": 0}, "at least 1"),
         (("x", "item", "text"), {"max_length": True}, "at least 1"),
         (("x", "item", "categories"), {"separator": ""}, "separator"),
+        (("x", "item", "text"), {"hash_buckets": 9}, "id, category only"),
+        (("x", "user", "number"), {"hash_buckets": 9}, "id, category only"),
+        (("x", "item", "id"), {"hash_buckets": 1}, "at least 2"),
+        (("x", "item", "id"), {"hash_buckets": True}, "at least 2"),
+        (("x", "event", "category"), {"hash_buckets": 2.0}, "at least 2"),
+        (
+            ("x", "item", "category"),
+            {"hash_buckets": 9, "max_tokens": 5},
+            "leave max_tokens out",
+        ),
+        (("x", "event", "number"), {"training_only": 1}, "True or False"),
+        (("x", "user", "id"), {"training_only": True}, "Leave it out"),
+        (("x", "event", "label"), {"training_only": True}, "Leave it out"),
+        (("x", "event", "time"), {"training_only": True}, "Leave it out"),
     ],
 )
 def test_bad_columns_are_refused(arguments, options, says):
@@ -75,6 +89,40 @@ def test_bad_columns_are_refused(arguments, options, says):
 def test_bad_schemas_are_refused(columns, says):
     with pytest.raises(UserError, match=says):
         Schema(columns)
+
+
+def test_hashed_and_privileged_columns_read_back_and_are_told_apart():
+    schema = Schema(
+        (
+            Column("u", "user", "id", hash_buckets=1000),
+            Column("i", "item", "id"),
+            Column("brand", "item", "category", hash_buckets=50),
+            Column("dwell", "event", "number", training_only=True),
+            Column("place", "event", "category", training_only=True),
+            Column("genres", "item", "categories", separator=","),
+        )
+    )
+    again = Schema.from_json(schema.to_json())
+    assert again == schema
+    assert [c.hash_buckets for c in again.columns[:3]] == [1000, None, 50]
+    assert [c.name for c in again.columns if c.training_only] == [
+        "dwell",
+        "place",
+    ]
+    served = schema.served()
+    assert [c.name for c in served.columns] == ["u", "i", "brand", "genres"]
+    assert served.context_features == ()
+    assert served.served() == served
+
+
+def test_options_that_came_later_leave_older_schemas_as_they_were():
+    # The fingerprint of the data in a run folder begins with this text.
+    text = Schema(IDS).to_json()
+    assert "hash_buckets" not in text
+    assert "training_only" not in text
+    assert text.startswith(
+        '[{"name": "u", "owner": "user", "encoding": "id", "num_buckets": null'
+    )
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '[{"name": "u"}]'])

@@ -9,6 +9,8 @@ from kd_tfrs.data import Column
 from kd_tfrs.errors import UserError
 from kd_tfrs.models import FeatureSet
 
+HASHES = [210, 524, 159]
+
 
 def one(encoding, train, values=None, owner="item", **options):
     """Adapts to `train`, encodes `values`."""
@@ -191,3 +193,84 @@ def test_inputs_have_the_shape_of_what_is_encoded():
     feature, _ = one("number", [1.0, 2.0])
     assert tuple(feature.input().shape) == (None,)
     assert feature.input().dtype == tf.float32
+
+
+@pytest.mark.parametrize("encoding", ["id", "category"])
+def test_hashed_values_never_seen_have_a_bucket_and_missing_has_its_own(
+    encoding,
+):
+    values = [f"v{i}" for i in range(400)]
+    feature, encoded = one(
+        encoding, ["a", "b"], [*values, "", None], hash_buckets=50
+    )
+    assert feature.vocabulary_size == 51
+    assert encoded.dtype == np.int32
+    np.testing.assert_array_equal(encoded[400:], [0, 0])
+    assert set(encoded[:400]) == set(range(1, 51))
+    # 8 a bucket with a standard deviation of 2.8.
+    assert np.bincount(encoded[:400])[1:].max() < 8 + 5 * 2.8
+
+
+def test_hashes_are_the_same_everywhere():
+    _, encoded = one("id", ["x"], ["196", "242", "Amélie"], hash_buckets=1000)
+    # Written down once: FarmHash64 of the text modulo 1,000, plus 1. A change
+    # would give every exported model the embeddings of others.
+    np.testing.assert_array_equal(encoded, HASHES)
+    _, of_numbers = one("id", [1], [196, 242], hash_buckets=1000)
+    np.testing.assert_array_equal(of_numbers, HASHES[:2])
+    strings = tf.constant(["196", "242", "Amélie"])
+    np.testing.assert_array_equal(
+        tf.strings.to_hash_bucket_fast(strings, 1000) + 1, HASHES
+    )
+
+
+def test_a_hashed_column_without_a_value_is_left_out():
+    column = Column("c", "item", "category", hash_buckets=9)
+    ids = Column("i", "item", "id")
+    table = pd.DataFrame({"i": ["a"], "c": [""]})
+    assert [f.name for f in FeatureSet.adapt([ids, column], table)] == ["i"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "nothing"), [([[5, 7, -1], [9, -1, -1]], -1), (None, "")]
+)
+@pytest.mark.parametrize("buckets", [None, 40])
+def test_arrays_of_ids_are_encoded_with_nothing_as_zero(ids, nothing, buckets):
+    if ids is None:
+        ids = [["a", "b", ""], ["c", "", ""]]
+    ids = np.array(ids, dtype=np.int64 if nothing == -1 else object)
+    train = [5, 7] if nothing == -1 else ["a", "b"]
+    feature, _ = one("id", train, hash_buckets=buckets)
+    encoded = feature.encode_ids(ids)
+    assert (encoded.dtype, encoded.shape) == (np.int32, (2, 3))
+    assert not encoded[ids == nothing].any()
+    known = encoded[ids != nothing]
+    if buckets is None:
+        np.testing.assert_array_equal(known, [1, 2, 0])
+    else:
+        assert known.min() >= 1
+    assert feature.encode_ids(np.zeros((0, 3), ids.dtype)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "options"),
+    [
+        ("category", {}),
+        ("category", {"hash_buckets": 7}),
+        ("categories", {"max_length": 2}),
+        ("text", {"max_length": 2}),
+    ],
+)
+def test_pandas_categories_are_encoded_as_their_text(encoding, options):
+    text = pd.Series(["b|a", "a", "", "b|a", None, "c d"], dtype=object)
+    column = Column("c", "item", encoding, **options)
+    plain, stored = (
+        FeatureSet.adapt([column], pd.DataFrame({"c": values}))
+        for values in (text, text.astype("category"))
+    )
+    for features in (plain, stored):
+        for values in (text, text.astype("category")):
+            np.testing.assert_array_equal(
+                features.encode(pd.DataFrame({"c": values}))["c"],
+                plain.encode(pd.DataFrame({"c": text}))["c"],
+            )

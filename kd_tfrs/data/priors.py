@@ -1,0 +1,125 @@
+"""Sampled and weighted classes, and the way back to true probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+
+
+def correct_prior(probability: np.ndarray, negative_rate: float) -> np.ndarray:
+    r"""Probabilities on all events from those of a model on sampled ones.
+
+    $$q = \frac{p}{p + (1 - p) / w}$$
+
+    Args:
+        probability: `p`, `[n]` in [0, 1], of a model whose training kept
+            every positive and a share of the negatives.
+        negative_rate: `w`, that share, in (0, 1].
+
+    Returns:
+        `q`, `[n]` in [0, 1].
+
+    Raises:
+        UserError: when the rate is out of range.
+
+    Example:
+    >>> float(correct_prior(np.array(0.5), negative_rate=0.25))
+    0.2
+
+    References:
+        He et al. 2014, "Practical Lessons from Predicting Clicks on Ads at
+        Facebook", section 6.3.
+    """
+    check_rate(negative_rate)
+    probability = np.asarray(probability)
+    return probability / (probability + (1.0 - probability) / negative_rate)
+
+
+def prior_logit_offset(
+    negative_rate: float = 1.0,
+    class_weights: Mapping[int, float] | None = None,
+) -> float:
+    r"""What to add to a trained logit, so that its sigmoid is calibrated.
+
+    $$\log w + \log \frac{c_0}{c_1}$$
+
+    Sampling negatives at the rate $w$ raises the odds that a model learns by
+    $1 / w$, class weights raise them by $c_1 / c_0$. The sigmoid of the
+    corrected logit is what `correct_prior` gives.
+
+    Args:
+        negative_rate: share of the negatives that were kept, in (0, 1].
+        class_weights: positive weights of the classes 0 and 1, or None.
+
+    Returns:
+        The offset in logits.
+
+    Raises:
+        UserError: when the rate or a weight is out of range.
+
+    Example:
+    >>> round(prior_logit_offset(0.1), 3)
+    -2.303
+    """
+    check_rate(negative_rate)
+    offset = float(np.log(negative_rate))
+    if class_weights is not None:
+        check_class_weights(class_weights)
+        offset += float(np.log(class_weights[0] / class_weights[1]))
+    return offset
+
+
+def balanced_class_weights(
+    labels: np.ndarray, weights: np.ndarray | None = None
+) -> dict[int, float]:
+    r"""Class weights under which both classes weigh the same.
+
+    $$c_k = \frac{\sum_i w_i}{2 \sum_{i: y_i = k} w_i}$$
+
+    Args:
+        labels: `[n]`, positive above 0.
+        weights: `[n]` weights of the events; ones when `None`.
+
+    Returns:
+        Weights of the classes 0 and 1; the mean weight of an event stays.
+
+    Raises:
+        UserError: when a class has no event.
+
+    Example:
+    >>> balanced_class_weights(np.array([1, 0, 0, 0]))
+    {0: 0.6666666666666666, 1: 2.0}
+    """
+    positive = np.asarray(labels) > 0
+    weights = np.ones(len(positive)) if weights is None else weights
+    totals = [float(np.sum(weights[positive == k])) for k in (False, True)]
+    if min(totals) <= 0:
+        raise UserError(
+            "Balanced class weights need events of both classes. Received: "
+            f"weights {totals[0]:g} of negatives and {totals[1]:g} of "
+            "positives. Leave `class_weights` out."
+        )
+    return {k: sum(totals) / (2.0 * totals[k]) for k in (0, 1)}
+
+
+def check_rate(negative_rate: float) -> None:
+    """Refuses a share of negatives outside (0, 1]."""
+    if not 0.0 < negative_rate <= 1.0:
+        raise UserError(
+            "`negative_rate` should be above 0 and at most 1. Received: "
+            f"`negative_rate` = {negative_rate}. Give the share of the "
+            "negatives to keep, such as 0.1."
+        )
+
+
+def check_class_weights(class_weights: Mapping[int, float]) -> None:
+    """Refuses anything but positive weights of the classes 0 and 1."""
+    good = isinstance(class_weights, Mapping) and set(class_weights) == {0, 1}
+    if not good or not all(0 < w < np.inf for w in class_weights.values()):
+        raise UserError(
+            "`class_weights` should map 0 and 1 to positive numbers. Received: "
+            f"{class_weights!r}. Give such as {{0: 1.0, 1: 4.0}}."
+        )

@@ -1,0 +1,183 @@
+"""The size and shape of a ranking network."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from kd_tfrs.errors import UserError
+
+ARCHITECTURES = (
+    "dnn",
+    "wide_deep",
+    "deepfm",
+    "dcn",
+    "dlrm",
+    "din",
+    "autoint",
+)
+ACTIVATIONS = ("relu", "prelu", "dice")
+# What one architecture alone listens to.
+_OWN = {
+    "cross_layers": "dcn",
+    "projection_dim": "dcn",
+    "stacked": "dcn",
+    "heads": "autoint",
+    "attention_layers": "autoint",
+    "attention_units": "din",
+    "attention_softmax": "din",
+    "bottom_units": "dlrm",
+    "crosses": "wide_deep",
+}
+_SIZES = (
+    "embedding_dim",
+    "cross_layers",
+    "projection_dim",
+    "heads",
+    "attention_layers",
+)
+_WIDTHS = ("hidden_units", "tower_units", "attention_units", "bottom_units")
+
+
+@dataclasses.dataclass(frozen=True)
+class RankerConfig:
+    """The size and shape of a ranking network.
+
+    An option of another architecture than the one asked for is a mistake;
+    `None` leaves it to the architecture.
+
+    Args:
+        architecture: one of `ARCHITECTURES`.
+        embedding_dim: width of every field's embedding.
+        hidden_units: widths of the deep part's layers, or of each expert's.
+            With none, logits are linear in what the deep part would see, or
+            in what stands beside it (`dcn`, `autoint`).
+        cross_layers: `dcn`: cross layers, 2 by default.
+        projection_dim: `dcn`: rank of their kernels; full by default.
+        heads: `autoint`: heads of attention, each as wide as the embedding,
+            2 by default.
+        dropout: share of the deep part's inputs and of its hidden layers'
+            outputs that is dropped in training, [0, 1).
+        experts: of a multi-gate mixture, 2 or more; `None` shares one bottom
+            between the tasks.
+        l2: strength of the penalty on the embeddings that a batch looked up,
+            at least 0: `l2` times the mean over rows of their squared norm.
+            Rows that a batch does not name are left alone.
+        activation: of hidden layers: "relu", "prelu" or "dice".
+        tower_units: widths of the hidden layers that each of several tasks
+            has to itself, behind the shared ones.
+        stacked: `dcn`: the deep part sees the last cross layer, rather than
+            the embeddings beside it; `False` by default.
+        attention_layers: `autoint`: layers of attention, 2 by default.
+        attention_units: `din`: widths of the activation unit's hidden
+            layers, (36,) by default.
+        attention_softmax: `din`: weights of a history sum to 1; `False`, as
+            in the paper, by default.
+        bottom_units: `dlrm`: widths of hidden layers over the numbers, twice
+            the embedding by default.
+        crosses: `wide_deep`: pairs of names of single-valued categories whose
+            combinations get a weight each.
+
+    Raises:
+        UserError: an option is out of range, or would be ignored.
+
+    Example:
+    ```python
+    RankerConfig("dcn", embedding_dim=32, hidden_units=(128, 64), l2=1e-5)
+    ```
+    """
+
+    architecture: str = "dnn"
+    embedding_dim: int = 16
+    hidden_units: tuple[int, ...] = (64, 32)
+    cross_layers: int | None = None
+    projection_dim: int | None = None
+    heads: int | None = None
+    dropout: float = 0.0
+    experts: int | None = None
+    l2: float = 0.0
+    activation: str = "relu"
+    tower_units: tuple[int, ...] = ()
+    stacked: bool | None = None
+    attention_layers: int | None = None
+    attention_units: tuple[int, ...] | None = None
+    attention_softmax: bool | None = None
+    bottom_units: tuple[int, ...] | None = None
+    crosses: tuple[tuple[str, str], ...] | None = None
+
+    def __post_init__(self) -> None:
+        self._check_choice("architecture", ARCHITECTURES)
+        self._check_choice("activation", ACTIVATIONS)
+        for option, architecture in _OWN.items():
+            self._check_used(option, architecture)
+        for option in _WIDTHS:
+            self._freeze(option)
+        for option in _SIZES:
+            self._check_sizes(option, (getattr(self, option),))
+        self._check_shares()
+        self._check_experts()
+        if self.crosses is not None:
+            self._check_crosses()
+
+    def _check_choice(self, option: str, choices: tuple[str, ...]) -> None:
+        if getattr(self, option) not in choices:
+            raise UserError(
+                f"`{option}` should be one of {', '.join(choices)}. Received: "
+                f"`{option}` = {getattr(self, option)!r}."
+            )
+
+    def _check_used(self, option: str, architecture: str) -> None:
+        value = getattr(self, option)
+        if value is not None and self.architecture != architecture:
+            raise UserError(
+                f"`{option}` is used by {architecture} only. Received: "
+                f"`{option}` = {value!r} for {self.architecture}. Leave it out."
+            )
+
+    def _freeze(self, option: str) -> None:
+        """Lists of a configuration file become tuples."""
+        widths = getattr(self, option)
+        if widths is None:
+            return
+        object.__setattr__(self, option, tuple(widths))
+        self._check_sizes(option, widths)
+
+    def _check_sizes(self, option: str, sizes: tuple) -> None:
+        for size in sizes:
+            good = isinstance(size, int) and not isinstance(size, bool)
+            if size is not None and not (good and size >= 1):
+                raise UserError(
+                    f"`{option}` should be positive. Received: `{option}` = "
+                    f"{getattr(self, option)!r}. Give sizes of at least 1."
+                )
+
+    def _check_shares(self) -> None:
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(
+                "`dropout` should lie in [0, 1). Received: `dropout` = "
+                f"{self.dropout}. Give a share such as 0.1."
+            )
+        if not 0.0 <= self.l2 < float("inf"):
+            raise UserError(
+                "`l2` should be at least 0. Received: `l2` = "
+                f"{self.l2}. Values from 1e-6 to 1e-3 are usual."
+            )
+
+    def _check_experts(self) -> None:
+        if self.experts is None:
+            return
+        good = isinstance(self.experts, int) and self.experts >= 2
+        if not good or not self.hidden_units:
+            raise UserError(
+                "`experts` should be 2 or more, with `hidden_units` for each "
+                f"of them. Received: `experts` = {self.experts!r} and "
+                f"`hidden_units` = {self.hidden_units}."
+            )
+
+    def _check_crosses(self) -> None:
+        crosses = tuple(tuple(pair) for pair in self.crosses)
+        object.__setattr__(self, "crosses", crosses)
+        if any(len(pair) != 2 or len(set(pair)) != 2 for pair in crosses):
+            raise UserError(
+                "`crosses` should be pairs of two different columns. "
+                f"Received: `crosses` = {crosses}."
+            )

@@ -1,0 +1,48 @@
+"""DCN-v2: explicit crosses of bounded degree, by TFRS's own layer."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from kd_tfrs.models.ranking.body import Body, field_vectors, stack
+from kd_tfrs.models.ranking.config import RankerConfig
+from kd_tfrs.models.ranking.fields import Fields
+
+_LAYERS = 2
+
+
+def dcn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
+    r"""Cross layers before or beside a perceptron.
+
+    $$x_{l+1} = x_0 \odot (W_l x_l + b_l) + x_l, \qquad
+    W_l = U_l V_l^\top \;\text{(low rank)}$$
+
+    Stacked, the perceptron sees the last $x_l$; in parallel it sees $x_0$,
+    and the logits see its last layer and $x_l$ side by side.
+
+    Args:
+        fields: see `embed_fields`; a history counts by its mean.
+        config: sizes; `projection_dim` is the rank of $U_l$ and $V_l$.
+        num_tasks: how many heads there will be.
+
+    Returns:
+        The network without its heads.
+
+    References:
+        Wang et al. 2021, "DCN V2: Improved Deep & Cross Network and Practical
+        Lessons for Web-scale Learning to Rank Systems", eq. 1 and 2.
+    """
+    flat, embeddings = stack(field_vectors(fields), config.l2)
+    x = flat
+    for i in range(config.cross_layers or _LAYERS):
+        x = _cross(i, config.projection_dim)(flat, x)
+    if config.stacked:
+        return Body(embeddings, x, interaction=x)
+    return Body(embeddings, flat, beside=x, interaction=x)
+
+
+def _cross(layer: int, projection_dim: int | None) -> tf.keras.layers.Layer:
+    return tfrs.layers.dcn.Cross(
+        projection_dim=projection_dim, name=f"cross_{layer}"
+    )

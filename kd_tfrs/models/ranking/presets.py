@@ -1,0 +1,15 @@
+"""Named sizes: a teacher, a student of a few per cent, one for the edge.
+
+They set what every architecture has; choose another by
+`dataclasses.replace(TEACHER, architecture="deepfm")`.
+"""
+
+from __future__ import annotations
+
+from kd_tfrs.models.ranking.config import RankerConfig
+
+TEACHER = RankerConfig(
+    "dcn", embedding_dim=32, hidden_units=(256, 128), dropout=0.2, l2=1e-5
+)
+STUDENT = RankerConfig("dnn", embedding_dim=8, hidden_units=(32, 16))
+EDGE = RankerConfig("dnn", embedding_dim=4, hidden_units=(16,))
