@@ -9,7 +9,7 @@ from setuptools import find_packages, setup
 TENSORFLOW = "2.21.*"
 
 EXTRAS = {
-    "baselines": ["implicit>=0.7.2"],
+    "baselines": ["implicit>=0.7.2", "lightgbm>=4.5,<5"],
     "beam": ["apache-beam>=2.77,<3"],
     "edge": ["ai-edge-litert>=2.3,<3"],
     "notebooks": ["nbclient>=0.10", "ipykernel>=6", "jupyterlab>=4"],
@@ -26,6 +26,7 @@ EXTRAS["tests"] = [
     "import-linter>=2",
     "psutil>=6",
     *EXTRAS["baselines"],
+    *EXTRAS["edge"],
     *EXTRAS["notebooks"],
     *EXTRAS["search"],
     *EXTRAS["wandb"],

@@ -7,15 +7,18 @@ import dataclasses
 import os
 import sys
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import SECTIONS, Config
+from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.options import FlatConfig
 
 FLAGS = flags.FLAGS
 _WIDTH = 78
+# Flags of options, and the tasks that have them.
+_TASKS: dict[str, tuple[str, ...]] = {}
 
 
 @contextlib.contextmanager
@@ -34,8 +37,14 @@ def quiet_imports() -> Iterator[None]:
         os.close(kept)
 
 
-def define_config_flags() -> dict[str, list[str]]:
+def define_config_flags(
+    *kinds: type[FlatConfig],
+) -> dict[str, list[str]]:
     """Defines a flag for every option of a `Config`.
+
+    Args:
+        *kinds: further configurations, whose options are flags as well; an
+            option that two of them have is one flag, with the default of each.
 
     Returns:
         Names of the flags by the title of their group, for `main`.
@@ -44,21 +53,12 @@ def define_config_flags() -> dict[str, list[str]]:
         "seed", Config().seed, "Of weights, shuffles, draws and splits.", 0
     )
     groups: dict[str, list[str]] = {"Run": ["seed"]}
-    for section, prefix in SECTIONS.items():
-        options = getattr(Config(), section)
-        types = typing.get_type_hints(type(options))
-        title = (type(options).__doc__ or section).strip().rstrip(".")
-        if prefix:
-            title = f"{section.replace('_', ' ').capitalize()}: {title}"
-        names = groups.setdefault(title, [])
-        for field in dataclasses.fields(options):
-            names.append(prefix + field.name)
-            _define(
-                prefix + field.name,
-                getattr(options, field.name),
-                types[field.name],
-                field.metadata,
-            )
+    options = [_options(kind) for kind in (Config, *kinds)]
+    for name in dict.fromkeys(name for mine in options for name in mine):
+        same = [mine[name] for mine in options if name in mine]
+        _TASKS[name] = tuple(option.task for option in same)
+        groups.setdefault(same[0].title, []).append(name)
+        _define(name, same)
     flags.DEFINE_alias("distillation", "distillation_losses")
     flags.DEFINE_bool(
         "list_methods", False, "Print every method of distillation and stop."
@@ -67,58 +67,140 @@ def define_config_flags() -> dict[str, list[str]]:
     return groups
 
 
+@dataclasses.dataclass(frozen=True)
+class _Option:
+    """A field that becomes a flag."""
+
+    task: str
+    title: str
+    default: object
+    type: object
+    meta: Mapping[str, object]
+
+
+def _options(kind: type[FlatConfig]) -> dict[str, _Option]:
+    """The options of a configuration by the names of their flags."""
+    found = {}
+    for section, prefix in kind.sections.items():
+        options = getattr(kind(), section)
+        types = typing.get_type_hints(type(options))
+        title = (type(options).__doc__ or section).strip().rstrip(".")
+        if prefix:
+            title = f"{section.replace('_', ' ').capitalize()}: {title}"
+        if kind is not Config:
+            title = f"{kind.task.capitalize()}. {title}"
+        for field in dataclasses.fields(options):
+            found[prefix + field.name] = _Option(
+                kind.task,
+                title,
+                getattr(options, field.name),
+                types[field.name],
+                field.metadata,
+            )
+    return found
+
+
 def list_methods() -> str:
     """Every method that `--distillation` can name, one a line."""
     with quiet_imports():
-        from kd_tfrs.workflow.methods import METHODS
+        from kd_tfrs.workflow.methods import METHODS, ranking
+    methods = METHODS
+    if "task" in FLAGS and FLAGS.task == "ranking":
+        methods = ranking.RANKING_METHODS
     return "\n".join(
         f"{name:28}{method.kind:12}{method.help} ({method.source}); "
         f"{method.use}"
-        for name, method in METHODS.items()
+        for name, method in methods.items()
     )
 
 
-def _define(name: str, default: object, kind: object, meta: dict) -> None:
-    text = meta["help"]
-    kinds = typing.get_args(kind) or (kind,)
-    if "choices" in meta:
-        flags.DEFINE_enum(name, default, meta["choices"], text)
+def _define(name: str, options: Sequence[_Option]) -> None:
+    first = options[0]
+    text, default = first.meta["help"], first.default
+    for other in options[1:]:
+        if other.default != default:
+            text += f" For {other.task} {_shown(other.default)} by default."
+    kinds = typing.get_args(first.type) or (first.type,)
+    if "choices" in first.meta and not isinstance(default, tuple):
+        # What one of them does not take, its own check tells.
+        choices = dict.fromkeys(x for o in options for x in o.meta["choices"])
+        flags.DEFINE_enum(name, default, list(choices), text)
     elif bool in kinds:
         flags.DEFINE_bool(name, default, text)
-    elif typing.get_origin(kind) is tuple:
+    elif typing.get_origin(first.type) is tuple:
         flags.DEFINE_list(name, [str(item) for item in default], text)
     elif str in kinds:
         flags.DEFINE_string(name, default, text)
     else:
         define = flags.DEFINE_float if float in kinds else flags.DEFINE_integer
-        define(name, default, text, meta.get("low"), meta.get("high"))
+        define(name, default, text, *map(first.meta.get, ("low", "high")))
 
 
-def config_from_flags() -> Config:
-    """The `Config` that the flags describe.
+def _shown(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or "none"
+    return "unset" if default is None else str(default)
+
+
+def config_from_flags(kind: type[FlatConfig] = Config) -> FlatConfig:
+    """The configuration that the flags describe.
+
+    Args:
+        kind: of the task that was asked for.
 
     Returns:
         The configuration.
 
     Raises:
-        UserError: a value is out of range.
+        UserError: a value is out of range, or a flag is of another task.
     """
-    flat = {}
-    for name, default in Config().flat().items():
+    options, flat = _options(kind), {}
+    for name, tasks in _TASKS.items():
+        if kind.task not in tasks and _is_given(name):
+            raise UserError(
+                f"`--{name}` is an option of --task={tasks[0]}. Received: it "
+                f"with --task={kind.task}. Leave it out."
+            )
+    for name, default in kind().flat().items():
+        if name == "task":
+            continue
+        # The default of a flag is that of the first task that has it.
+        others = _TASKS.get(name, (kind.task,))[0] != kind.task
         value = FLAGS[name].value
-        if name.endswith(("hidden_units", "chain")):
-            value = [_integer(name, text) for text in value if text]
-        flat[name] = list(value) if isinstance(default, list) else value
-    return Config.from_flat(flat)
+        if others and not _is_given(name):
+            value = default
+        if isinstance(default, list):
+            value = _items(name, value, options[name].type)
+        flat[name] = value
+    return kind.from_flat(flat)
 
 
-def _integer(name: str, text: str) -> int:
-    if not text.strip().isdecimal():
+def _is_given(name: str) -> bool:
+    flag = FLAGS[name]
+    # An alias sets the value and leaves the mark alone.
+    return not flag.using_default_value or flag.value != flag.default
+
+
+def _items(name: str, texts: Sequence[str], kind: object) -> list:
+    """The parts of a list, as the option has them."""
+    item = typing.get_args(kind)[0]
+    if item is str:
+        return list(texts)
+    return [_number(name, text, item) for text in texts if text]
+
+
+def _number(name: str, text: str, kind: type) -> int | float:
+    try:
+        return kind(text)
+    except ValueError:
+        what, example = {
+            int: ("whole numbers", "256,128"),
+            float: ("numbers", "1,0.5"),
+        }[kind]
         raise UserError(
-            f"`--{name}` should be whole numbers with commas between them. "
-            f"Received: {text!r}. Write it as --{name}=256,128."
-        )
-    return int(text)
+            f"`--{name}` should be {what} with commas between them. "
+            f"Received: {text!r}. Write it as --{name}={example}."
+        ) from None
 
 
 def main(

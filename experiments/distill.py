@@ -1,17 +1,22 @@
-r"""Distils a large retrieval model into a small one, and exports it.
+r"""Distils a large retrieval model or ranker into a small one, and exports it.
 
 data -> teacher -> student alone -> distilled student -> pruned student ->
 SavedModel, each stage measured by the same evaluation on the same held-out
-events. To copy:
+events; with --task=ranking several teachers, LightGBM and an int8 file beside
+them. To copy:
 
     python experiments/distill.py
     python experiments/distill.py --dataset=movielens-100k \
         --flagfile=experiments/configs/verified/movielens-100k.flags
     python experiments/distill.py --dataset=ratings.csv --run_dir=runs/mine
+    python experiments/distill.py --task=ranking
+    python experiments/distill.py --task=ranking --dataset=movielens-100k \
+        --tasks=liked,rating --teacher_networks=dcn,deepfm --student_network=dnn
 
-The run folder holds metrics.json, stages.md, stages.png, curves.png, log,
-TensorBoard events, checkpoints and the export. The same command goes on with
-a run that was stopped.
+The run folder holds metrics.json, stages.md, stages.png, curves.png (of a
+ranker also roc.png, calibration.png and scores.png), log, TensorBoard events,
+checkpoints and the export. The same command goes on with a run that was
+stopped.
 """
 
 from __future__ import annotations
@@ -21,7 +26,9 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from absl import flags
@@ -30,6 +37,8 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.ranking.config import RankingConfig
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -40,35 +49,68 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "seeds", 1, "Repeat with so many seeds and test the difference.", 1
 )
+flags.DEFINE_enum(
+    "task",
+    "retrieval",
+    ["retrieval", "ranking"],
+    "What is learned: who takes what of all there is, or how likely a shown "
+    "item is clicked, liked or rated.",
+)
 flags.DEFINE_list(
     "stages",
-    ["teacher", "student", "distilled", "pruned", "saved_model"],
-    "Which stages to run; what they need runs too.",
+    None,
+    "Which stages to run; what they need runs too. All when not given.",
 )
 flags.DEFINE_string(
     "wandb_project", None, "Log to this Weights & Biases project as well."
 )
-GROUPS = console.define_config_flags()
-GROUPS["Run"] = ["run_dir", "seed", "seeds", "stages", "wandb_project"]
+GROUPS = console.define_config_flags(RankingConfig)
+GROUPS["Run"] = [
+    "task",
+    "run_dir",
+    "seed",
+    "seeds",
+    "stages",
+    "wandb_project",
+    "list_methods",
+]
 
 
-def default_run_dir(config: Config) -> Path:
+def default_run_dir(config: FlatConfig) -> Path:
     """A folder of its own for every set of flags."""
     text = json.dumps(config.flat(), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     name = Path(config.data.dataset).name.split(".")[0]
-    return Path("runs") / f"{name}-{digest}"
+    task = "" if config.task == "retrieval" else f"{config.task}-"
+    return Path("runs") / f"{task}{name}-{digest}"
+
+
+def _task(config: FlatConfig) -> tuple[ModuleType, Sequence[str]]:
+    """What runs a configuration, and the stages that it has."""
+    with console.quiet_imports():
+        if config.task == "retrieval":
+            from kd_tfrs.workflow import experiment
+            from kd_tfrs.workflow.stages import STAGES
+
+            return experiment, STAGES
+        from kd_tfrs.workflow.ranking import experiment
+        from kd_tfrs.workflow.ranking.stages import stage_names
+
+        return experiment, stage_names(config)
 
 
 def run() -> dict[str, Any]:
     """Does what the flags say; returns what metrics.json holds."""
-    config = console.config_from_flags()
-    with console.quiet_imports():
-        from kd_tfrs.workflow import experiment
+    ranks = FLAGS.task == "ranking"
+    config = console.config_from_flags(RankingConfig if ranks else Config)
+    experiment, known = _task(config)
     logging.getLogger("kd_tfrs").propagate = False
-    stages = experiment.check_stages(FLAGS.stages)
+    options = {"wandb_project": FLAGS.wandb_project}
+    if FLAGS.stages is not None:
+        from kd_tfrs.workflow.experiment import check_stages
+
+        options["stages"] = check_stages(FLAGS.stages, known)
     run_dir = Path(FLAGS.run_dir or default_run_dir(config))
-    options = {"stages": stages, "wandb_project": FLAGS.wandb_project}
     if FLAGS.seeds > 1:
         found = experiment.run_seeds(config, run_dir, FLAGS.seeds, **options)
     else:

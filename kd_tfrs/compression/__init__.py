@@ -1,4 +1,4 @@
-"""Compression: pruning towers."""
+"""Compression: pruning and quantising networks."""
 
 from kd_tfrs.compression.pruning import (
     prunable,
@@ -6,5 +6,18 @@ from kd_tfrs.compression.pruning import (
     sparsity,
     strip,
 )
+from kd_tfrs.compression.quantization import (
+    Int8Embedding,
+    quantization_aware,
+    quantize_tables,
+)
 
-__all__ = ["prunable", "pruning_schedule", "sparsity", "strip"]
+__all__ = [
+    "Int8Embedding",
+    "prunable",
+    "pruning_schedule",
+    "quantization_aware",
+    "quantize_tables",
+    "sparsity",
+    "strip",
+]

@@ -115,6 +115,7 @@ class ExampleSplit:
             items; None for logs that have neither.
         truth: by part and task, the `[n]` true probabilities of invented
             data; None for real data.
+        parts: the events that the examples are of; None for logs.
     """
 
     train: Examples
@@ -123,6 +124,7 @@ class ExampleSplit:
     name: str = "data"
     interactions: Interactions | None = None
     truth: Mapping[str, Mapping[str, np.ndarray]] | None = None
+    parts: Split | None = None
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, p)):,} {p}" for p in PARTS)
@@ -199,7 +201,10 @@ def build_examples(
             record = build.record(seen)
         examples[part] = build.examples(frames[part], record, columns)
     return ExampleSplit(
-        **examples, name=interactions.name, interactions=interactions
+        **examples,
+        name=interactions.name,
+        interactions=interactions,
+        parts=split,
     )
 
 

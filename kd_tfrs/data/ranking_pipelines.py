@@ -192,8 +192,12 @@ class RankingBatches:
             drawn = _shuffle(self._sometimes, self.seed + 2, epoch)
             rows = tf.concat([self._always, drawn[: self._kept]], axis=0)
         steps, size = self.steps_per_epoch, self.batch_size
-        order = _shuffle(rows, self.seed, epoch)
+        order = self._order(rows, epoch)
         return tf.reshape(order[: steps * size], [steps, size])
+
+    def _order(self, rows: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+        """The order in which an epoch sees its rows, `[events]` both."""
+        return _shuffle(rows, self.seed, epoch)
 
     def _seeds_of(self, epoch: tf.Tensor) -> tf.Tensor:
         steps = self.steps_per_epoch

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from kd_tfrs.data.pipelines import Batch
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.balance import GradientNormBalance
+from kd_tfrs.distillation.base_distiller import BaseDistiller
 from kd_tfrs.distillation.listeners import Listener
 from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
 from kd_tfrs.distillation.teachers import Teacher
@@ -18,14 +18,11 @@ from kd_tfrs.distillation.terms import (
     Term,
     as_terms,
     build_features,
-    term_names,
 )
 from kd_tfrs.errors import UserError
 
-_OWN_NAMES = ("loss", "student_loss")
 
-
-class Distiller(tf.keras.Model):
+class Distiller(BaseDistiller):
     r"""Trains a student on real labels and on what a teacher says.
 
     $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
@@ -84,42 +81,22 @@ class Distiller(tf.keras.Model):
         balance: GradientNormBalance | None = None,
         name: str = "distiller",
     ) -> None:
-        super().__init__(name=name)
-        self._check_models(teacher, student)
-        self.student = student
-        self.student_loss_weight = schedules.check_scheduled(
-            "student_loss_weight", student_loss_weight, 0.0
-        )
-        # Behind a plain object, so that Keras neither trains nor saves it.
-        self._terms = _Untracked(as_terms(distillation_losses, teacher))
-        self._teacher = _Untracked(teacher)
-        for term in self._terms.value:
+        _check_models(teacher, student)
+        terms = as_terms(distillation_losses, teacher)
+        for term in terms:
             build_features(term, student)
         if balance is not None:
-            _check_balanced(self._terms.value)
-            balance.build(len(self._terms.value))
-        self.balance = balance
-        self.learned = _learned(self._terms.value, balance)
-        self._weights = _Untracked(
-            self._check_weights(distillation_loss_weights)
+            _check_balanced(terms)
+            balance.build(len(terms))
+        super().__init__(
+            teacher,
+            student,
+            terms,
+            distillation_loss_weights,
+            student_loss_weight,
+            balance,
+            name,
         )
-        self._means = {
-            name: tf.keras.metrics.Mean(name=name)
-            for name in (
-                *_OWN_NAMES,
-                *term_names(self._terms.value, _OWN_NAMES),
-            )
-        }
-
-    @property
-    def teacher(self) -> Teacher:
-        """The teacher, as it was given."""
-        return self._teacher.value
-
-    @property
-    def metrics(self) -> list[tf.keras.metrics.Metric]:
-        """Epoch means of the total and of every part of it."""
-        return list(self._means.values())
 
     def join(self, rows: Batch, seed: tf.Tensor) -> Batch:
         """Adds to a row batch what the losses listen to.
@@ -135,93 +112,13 @@ class Distiller(tf.keras.Model):
             rows = listener.join(rows, seed, teacher)
         return rows
 
-    def call(self, batch: Batch, training: bool = False) -> dict:
-        """What the student says, see `RetrievalModel.call`."""
-        return self.student(batch, training=training)
+    def hear(self, batch: Batch, outputs: dict) -> Hearing:
+        """See `BaseDistiller.hear`."""
+        return Hearing(batch, outputs, self.student.temperature, self._step())
 
-    def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """One step of training."""
-        # More than one gradient is taken only where losses are balanced.
-        with tf.GradientTape(persistent=self.balance is not None) as tape:
-            outputs, hearing, parts = self._parts(batch, training=True)
-            total = self._total(parts, self._factors(tape, outputs, parts))
-        self.optimizer.minimize(
-            total,
-            [
-                *self.student.trainable_variables,
-                *_variables(t.loss.learned for t in self._terms.value),
-            ],
-            tape=tape,
-        )
-        self._train_opponents(hearing)
-        return self._log(batch, total, parts)
-
-    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """The same losses without training."""
-        _, _, parts = self._parts(batch, training=False)
-        ones = [1.0] * len(self._terms.value)
-        return self._log(batch, self._total(parts, ones), parts)
-
-    def _parts(
-        self, batch: Batch, training: bool
-    ) -> tuple[dict, Hearing, dict[str, tf.Tensor]]:
-        outputs = self.student(batch, training=training)
-        hearing = Hearing(
-            batch, outputs, self.student.temperature, self._step()
-        )
-        terms = self._terms.value
-        parts = {"student_loss": self.student.task_loss(batch, outputs)}
-        for name, term in zip(
-            term_names(terms, _OWN_NAMES), terms, strict=True
-        ):
-            parts[name] = hearing.loss(term)
-        return outputs, hearing, parts
-
-    def _total(
-        self, parts: dict[str, tf.Tensor], factors: Sequence[tf.Tensor | float]
-    ) -> tf.Tensor:
-        step = self._step()
-        weights = [schedules.value_at(self.student_loss_weight, step)]
-        for weight, factor in zip(self._weights.value, factors, strict=True):
-            weights.append(schedules.value_at(weight, step) * factor)
-        total = tf.add_n(
-            [w * part for w, part in zip(weights, parts.values(), strict=True)]
-        )
-        if self.student.losses:
-            total += tf.add_n(self.student.losses)
-        return total
-
-    def _factors(
-        self,
-        tape: tf.GradientTape,
-        outputs: dict,
-        parts: dict[str, tf.Tensor],
-    ) -> Sequence[tf.Tensor | float]:
-        if self.balance is None:
-            return [1.0] * len(self._terms.value)
-        with tape.stop_recording():
-            return self.balance(tape, outputs, list(parts.values()))
-
-    def _train_opponents(self, hearing: Hearing) -> None:
-        for term in self._terms.value:
-            if not getattr(term.loss, "opponents", ()):
-                continue
-            with tf.GradientTape() as tape:
-                loss = hearing.opponent_loss(term)
-            term.loss.opponent_optimizer.minimize(
-                loss, _variables([term.loss.opponents]), tape=tape
-            )
-
-    def _step(self) -> tf.Tensor | int:
-        return self.optimizer.iterations if self.optimizer else 0
-
-    def _log(
-        self, batch: Batch, total: tf.Tensor, parts: dict[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
-        weight = tf.reduce_sum(batch["event_weight"])
-        for name, value in {"loss": total, **parts}.items():
-            self._means[name].update_state(value, weight)
-        return {name: mean.result() for name, mean in self._means.items()}
+    def batch_weight(self, batch: Batch) -> tf.Tensor:
+        """Sum of the events' weights."""
+        return tf.reduce_sum(batch["event_weight"])
 
     def _listeners(self) -> list[tuple[Listener, Teacher]]:
         """Each listener once, however many losses share it."""
@@ -231,56 +128,19 @@ class Distiller(tf.keras.Model):
         }
         return list(by_name.values())
 
-    def _check_models(self, teacher: Teacher, student: tf.keras.Model) -> None:
-        if not isinstance(teacher, Teacher):
-            raise UserError(
-                "`teacher` should be a kd_tfrs Teacher. Received: "
-                f"{type(teacher).__name__}. Wrap a Keras model in "
-                "TwoTowerTeacher or PairTeacher."
-            )
-        if not callable(getattr(student, "task_loss", None)):
-            raise UserError(
-                "`student` should have a `task_loss`, as RetrievalModel has. "
-                f"Received: {type(student).__name__}."
-            )
 
-    def _check_weights(
-        self, weights: object
-    ) -> tuple[schedules.Scheduled, ...]:
-        count = len(self._terms.value)
-        if weights is None:
-            if isinstance(self.student_loss_weight, schedules.Schedule):
-                raise UserError(
-                    "`distillation_loss_weights` should be given when "
-                    "`student_loss_weight` is a schedule. Received: None."
-                )
-            rest = 1.0 - self.student_loss_weight
-            if rest <= 0:
-                raise UserError(
-                    "`distillation_loss_weights` should be given when "
-                    "`student_loss_weight` leaves nothing of 1 for them. "
-                    "Received: None, and `student_loss_weight` = "
-                    f"{self.student_loss_weight}."
-                )
-            return (rest / count,) * count
-        if not isinstance(weights, Sequence):
-            weights = (weights,)
-        if len(weights) != count:
-            raise UserError(
-                "`distillation_loss_weights` should have one weight for each "
-                f"of the {count} losses. Received: {len(weights)}."
-            )
-        return tuple(
-            schedules.check_scheduled("distillation_loss_weights", w, 0.0)
-            for w in weights
+def _check_models(teacher: Teacher, student: tf.keras.Model) -> None:
+    if not isinstance(teacher, Teacher):
+        raise UserError(
+            "`teacher` should be a kd_tfrs Teacher. Received: "
+            f"{type(teacher).__name__}. Wrap a Keras model in "
+            "TwoTowerTeacher or PairTeacher."
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Untracked:
-    """Keeps a value out of Keras's attribute tracking."""
-
-    value: object
+    if not callable(getattr(student, "task_loss", None)):
+        raise UserError(
+            "`student` should have a `task_loss`, as RetrievalModel has. "
+            f"Received: {type(student).__name__}."
+        )
 
 
 def _check_balanced(terms: Sequence[Term]) -> None:
@@ -293,29 +153,3 @@ def _check_balanced(terms: Sequence[Term]) -> None:
                 f"on the student's {output!r}. Leave `balance` out and give "
                 "weights."
             )
-
-
-def _variables(groups: Iterable[Iterable]) -> list[tf.Variable]:
-    return [
-        variable
-        for layers in groups
-        for layer in layers
-        for variable in layer.trainable_variables
-    ]
-
-
-def _learned(
-    terms: Sequence[Term], balance: GradientNormBalance | None
-) -> list[tf.Module]:
-    """Everything but the student that a checkpoint has to hold."""
-    found: list[tf.Module] = [] if balance is None else [balance]
-    for term in terms:
-        found.extend(term.loss.learned)
-        # Members of an ensemble have stages of their own.
-        for teacher in (term.teacher, *getattr(term.teacher, "teachers", ())):
-            kept = getattr(teacher, "learned", ())
-            found.extend(x for x in kept if x not in found)
-        opponents = getattr(term.loss, "opponents", ())
-        if opponents:
-            found.extend([*opponents, term.loss.opponent_optimizer])
-    return found

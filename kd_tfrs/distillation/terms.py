@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from kd_tfrs.data.pipelines import Batch
 from kd_tfrs.distillation.knowledge import EmbeddingKnowledge
-from kd_tfrs.distillation.listeners import Features, InBatch, Listener
+from kd_tfrs.distillation.listeners import InBatch, Listener
 from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
 from kd_tfrs.distillation.teachers import Teacher
 from kd_tfrs.errors import UserError
+
+if TYPE_CHECKING:
+    from kd_tfrs.distillation.ranking import RankingListener, RankingTeacher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Term:
     Args:
         loss: compares teacher and student.
         over: the candidates they are compared on, the batch's by default;
-            for a loss between features, `Features`.
+            for a loss between features, `Features`. A `RankingDistiller`
+            has listeners of its own.
         teacher: a teacher of its own, or `None` for the Distiller's. Several
             kinds of teachers may teach at once.
 
@@ -37,8 +42,10 @@ class Term:
     """
 
     loss: DistillationLoss | FeatureLoss
-    over: Listener = dataclasses.field(default_factory=InBatch)
-    teacher: Teacher | None = None
+    over: Listener | RankingListener = dataclasses.field(
+        default_factory=InBatch
+    )
+    teacher: Teacher | RankingTeacher | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, (DistillationLoss, FeatureLoss)):
@@ -46,16 +53,18 @@ class Term:
                 "`distillation_losses` should hold DistillationLoss or "
                 f"FeatureLoss objects. Received: {type(self.loss).__name__}."
             )
-        by_features = isinstance(self.over, Features)
-        if isinstance(self.loss, FeatureLoss) != by_features:
+        if isinstance(self.loss, FeatureLoss) != self.over.of_features:
             raise UserError(
-                "A loss between features should listen to `Features`, and no "
-                f"other. Received: {type(self.loss).__name__} over "
+                "A loss between features should listen to `Features`, in a "
+                "ranker to `NetworkOutputs`, and no other to these. "
+                f"Received: {type(self.loss).__name__} over "
                 f"{type(self.over).__name__}."
             )
 
 
-def as_terms(losses: object, teacher: Teacher) -> tuple[Term, ...]:
+def as_terms(
+    losses: object, teacher: Teacher | RankingTeacher
+) -> tuple[Term, ...]:
     """Terms from what a user gives, each with its teacher.
 
     Args:

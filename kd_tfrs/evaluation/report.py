@@ -35,6 +35,7 @@ def stages_markdown(
     *,
     metrics: Sequence[str] = METRICS,
     reference: str = "teacher",
+    percentiles: Sequence[str] = ("p50",),
 ) -> str:
     """Writes the stage table in Markdown, with each value as a part of 100 %.
 
@@ -42,6 +43,7 @@ def stages_markdown(
         stages: one dict a stage, in the order of the rows.
         metrics: names of the metrics to show.
         reference: the stage that is 100 %.
+        percentiles: of the latency.
 
     Returns:
         The table, with a line break at the end.
@@ -54,7 +56,8 @@ def stages_markdown(
     ...                       metrics=["mrr"]).splitlines()[-1])
     | teacher | 0.5000 |
     """
-    header, *rows = _cells(stages, _full_columns(metrics), reference)
+    columns = _full_columns(metrics, percentiles)
+    header, *rows = _cells(stages, columns, reference)
     rule = [":--"] + ["--:"] * (len(header) - 1)
     return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
 
@@ -137,7 +140,9 @@ def stage_value(stage: Stage, key: str) -> float | None:
     return (value or {}).get(inner) if inner else value
 
 
-def _full_columns(metrics: Sequence[str]) -> list[Column]:
+def _full_columns(
+    metrics: Sequence[str], percentiles: Sequence[str] = ("p50",)
+) -> list[Column]:
     """Everything that is known of a stage."""
     return [
         *((name, name, "{:.4f}".format) for name in metrics),
@@ -145,7 +150,7 @@ def _full_columns(metrics: Sequence[str]) -> list[Column]:
         ("non-zero", "nonzero_parameters", "{:,.0f}".format),
         ("size", "size_bytes", format_bytes),
         ("gzip", "size_bytes_gzip", format_bytes),
-        ("p50 ms", "latency_ms.p50", "{:.2f}".format),
+        *((f"{p} ms", f"latency_ms.{p}", "{:.2f}".format) for p in percentiles),
         ("train s", "train_seconds", "{:.1f}".format),
     ]
 

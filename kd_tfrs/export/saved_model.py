@@ -7,16 +7,23 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export.signatures import RetrievalModule
+
+
+class Servable(Protocol):
+    """A `tf.Module` that has signatures, such as `RetrievalModule`."""
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """What a server answers, by name."""
 
 
 def export_saved_model(
-    module: RetrievalModule,
+    module: Servable,
     base_dir: str | os.PathLike,
     *,
     verify: Callable[[Path], object] | None = None,
@@ -65,9 +72,7 @@ def export_saved_model(
     return version
 
 
-def _write(
-    module: RetrievalModule, folder: Path, items: pd.DataFrame | None
-) -> None:
+def _write(module: Servable, folder: Path, items: pd.DataFrame | None) -> None:
     tf.saved_model.save(module, str(folder), signatures=module.signatures())
     if items is not None:
         extra = folder / "assets.extra"

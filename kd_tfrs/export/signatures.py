@@ -66,11 +66,11 @@ class RetrievalModule(tf.Module):
             fallback, trainable=False, name="fallback", dtype=tf.float32
         )
         user_ids, item_ids = map(
-            _tensor, (catalogue.user_ids, catalogue.item_ids)
+            id_tensor, (catalogue.user_ids, catalogue.item_ids)
         )
         self.item_ids = tf.Variable(item_ids, trainable=False, name="item_ids")
-        self.user_rows = _lookup(user_ids, first=1, missing=UNKNOWN_USER_ROW)
-        self.item_rows = _lookup(item_ids, first=0, missing=-1)
+        self.user_rows = row_lookup(user_ids, first=1, missing=UNKNOWN_USER_ROW)
+        self.item_rows = row_lookup(item_ids, first=0, missing=-1)
         self.top_k = top_k
         self._no_item = tf.constant(
             "" if item_ids.dtype == tf.string else item_ids.dtype.min,
@@ -163,15 +163,33 @@ class RetrievalModule(tf.Module):
         }
 
 
-def _tensor(ids: np.ndarray) -> tf.Tensor:
+def id_tensor(ids: np.ndarray) -> tf.Tensor:
+    """Raw ids as TensorFlow has them.
+
+    Args:
+        ids: `[n]` integers or text.
+
+    Returns:
+        `[n]` int64 or strings.
+    """
     if np.issubdtype(ids.dtype, np.integer):
         return tf.constant(ids, tf.int64)
     return tf.constant(ids.astype(object))
 
 
-def _lookup(
+def row_lookup(
     ids: tf.Tensor, first: int, missing: int
 ) -> tf.lookup.StaticHashTable:
+    """A table in the graph from raw ids to rows.
+
+    Args:
+        ids: `[n]` distinct.
+        first: row of the first id.
+        missing: row of any other id.
+
+    Returns:
+        The table, whose values are int32.
+    """
     rows = tf.range(first, first + tf.shape(ids)[0])
     initializer = tf.lookup.KeyValueTensorInitializer(ids, rows)
     return tf.lookup.StaticHashTable(initializer, missing)

@@ -75,6 +75,11 @@ class RetrievalModel(tfrs.Model):
         self.remove_accidental_hits = remove_accidental_hits
         self.task = FusedRetrieval(temperature)
 
+    @property
+    def networks(self) -> tuple[tf.keras.Model, ...]:
+        """The networks whose weights are what was learned."""
+        return (self.query_tower, self.candidate_tower)
+
     def with_towers(
         self, query_tower: tf.keras.Model, candidate_tower: tf.keras.Model
     ) -> RetrievalModel:

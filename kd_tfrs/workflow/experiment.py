@@ -23,12 +23,15 @@ from kd_tfrs.evaluation import (
     stages_text,
 )
 from kd_tfrs.workflow import measure
+from kd_tfrs.workflow.chain import Chain
 from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.stages import STAGES, Stages
 from kd_tfrs.workflow.tracking import Tracker
 
 _TESTED = ("ndcg@20", "recall@50")
+_SHOWN = ("recall@10", "recall@50", "ndcg@10", "ndcg@20", "mrr")
 _TRAINED = ("teacher", "student", "distilled", "pruned")
 _CURVES = ("recall@50", "ndcg@20")
 Say = Callable[[str], None]
@@ -67,14 +70,21 @@ def run_experiment(
     # Closed whatever happens: a notebook may go on in the same process.
     with contextlib.closing(run):
         chain = Stages(run)
-        say(f"{chain.prepared.interactions.name}: {chain.prepared.split}")
-        _run_stages(chain, stages, wandb_project)
+        say(chain.title)
+        run_stages(chain, stages, wandb_project)
         return _report(chain, say)
 
 
-def _run_stages(
-    chain: Stages, stages: Sequence[str], wandb_project: str | None
+def run_stages(
+    chain: Chain, stages: Sequence[str], wandb_project: str | None
 ) -> None:
+    """Does stages, and logs them where asked to.
+
+    Args:
+        chain: of any task.
+        stages: names of its stages.
+        wandb_project: a Weights & Biases project, or `None`.
+    """
     if wandb_project is None:
         for stage in stages:
             chain.result(stage)
@@ -85,20 +95,45 @@ def _run_stages(
             tracker.log_stage(chain.result(stage), chain.history(stage))
 
 
-def _report(chain: Stages, say: Say) -> dict[str, Any]:
-    """Writes down all that is in the folder, whoever asked for it."""
-    run, config = chain.run, chain.config
-    rows = [chain.result(stage) for stage in STAGES if chain.is_done(stage)]
-    found = {
-        "dataset": config.data.dataset,
-        "seed": config.seed,
-        "flags": config.flat(),
+def findings(
+    chain: Chain,
+    rows: list[dict[str, Any]],
+    baselines: list[dict[str, Any]],
+    **more: Any,
+) -> dict[str, Any]:
+    """What `metrics.json` holds of a run of any task.
+
+    Args:
+        chain: the run's.
+        rows: of the stages that are done.
+        baselines: rows of what stands beside them.
+        **more: what else was found.
+
+    Returns:
+        The findings, by name.
+    """
+    run = chain.run
+    return {
+        "dataset": chain.config.data.dataset,
+        "seed": chain.config.seed,
+        "flags": chain.config.flat(),
         "environment": run.read_json("environment.json"),
         "data_fingerprint": run.read_json("data.json")["fingerprint"],
         "stages": rows,
-        "baselines": _baselines(chain, config),
-        "significance": _significance(chain),
+        "baselines": baselines,
+        **more,
     }
+
+
+def _report(chain: Stages, say: Say) -> dict[str, Any]:
+    """Writes down all that is in the folder, whoever asked for it."""
+    run, rows = chain.run, chain.rows()
+    found = findings(
+        chain,
+        rows,
+        _baselines(chain, chain.config),
+        significance=_significance(chain),
+    )
     _write(run, chain, found)
     run.write_json("metrics.json", found)
     table = stages_text([*found["baselines"], *rows])
@@ -110,13 +145,13 @@ def _report(chain: Stages, say: Say) -> dict[str, Any]:
 
 
 def run_seeds(
-    config: Config,
+    config: FlatConfig,
     run_dir: str | os.PathLike,
     num_seeds: int,
     *,
-    wandb_project: str | None = None,
-    stages: Sequence[str] = STAGES,
+    run_one: Callable[..., dict[str, Any]] | None = None,
     say: Say = print,
+    **options: Any,
 ) -> dict[str, Any]:
     """Repeats an experiment with the seeds `seed .. seed + num_seeds - 1`.
 
@@ -124,9 +159,9 @@ def run_seeds(
         config: of the first seed.
         run_dir: holds a run folder a seed, and the summary.
         num_seeds: at least 2.
-        wandb_project: see `run_experiment`; a W&B run a seed.
-        stages: see `run_experiment`.
+        run_one: runs one seed; `run_experiment` when `None`.
         say: prints a line for a person.
+        **options: more of `run_experiment`; a W&B run a seed.
 
     Returns:
         What stands in `summary.json`: mean and standard deviation of every
@@ -137,16 +172,15 @@ def run_seeds(
     for seed in range(config.seed, config.seed + num_seeds):
         say(f"seed {seed}")
         found.append(
-            run_experiment(
+            (run_one or run_experiment)(
                 dataclasses.replace(config, seed=seed),
                 run_dir / f"seed-{seed}",
-                wandb_project=wandb_project,
-                stages=stages,
                 say=say,
+                **options,
             )
         )
-    summary = summarise(found)
-    text = summary_markdown(summary)
+    summary = summarise(found, found[0].get("tested", _TESTED))
+    text = summary_markdown(summary, found[0].get("shown", _SHOWN))
     with contextlib.closing(Run(run_dir / "summary", config)) as run:
         run.write_json("summary.json", summary)
         run.write_text("summary.md", text)
@@ -154,11 +188,14 @@ def run_seeds(
     return summary
 
 
-def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarise(
+    found: Sequence[dict[str, Any]], tested: Sequence[str] = _TESTED
+) -> dict[str, Any]:
     """Means, standard deviations and paired tests over seeds.
 
     Args:
         found: one `metrics.json` a seed, two or more.
+        tested: metrics that are tested.
 
     Returns:
         See `run_seeds`.
@@ -172,7 +209,7 @@ def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for name in rows[0]["metrics"]
         }
     tests = {}
-    for name in _TESTED:
+    for name in tested:
         values = {
             stage: [
                 row["metrics"][name]
@@ -197,16 +234,18 @@ def summarise(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def summary_markdown(summary: dict[str, Any]) -> str:
+def summary_markdown(
+    summary: dict[str, Any], names: Sequence[str] = _SHOWN
+) -> str:
     """The summary as a Markdown table.
 
     Args:
         summary: see `summarise`.
+        names: metrics to show.
 
     Returns:
         Text with a line break at the end.
     """
-    names = ("recall@10", "recall@50", "ndcg@10", "ndcg@20", "mrr")
     lines = [
         f"# {summary['dataset']}, seeds "
         f"{', '.join(map(str, summary['seeds']))}",
@@ -219,10 +258,7 @@ def summary_markdown(summary: dict[str, Any]) -> str:
         "| :-- |" + " --: |" * len(names),
     ]
     for stage, metrics in summary["stages"].items():
-        cells = [
-            f"{metrics[n]['mean']:.4f} ({metrics[n]['deviation']:.4f})"
-            for n in names
-        ]
+        cells = [_mean_cell(metrics[n]) for n in names]
         lines.append(f"| {stage} | " + " | ".join(cells) + " |")
     lines.append("")
     for name, test in summary["significance"].items():
@@ -230,6 +266,12 @@ def summary_markdown(summary: dict[str, Any]) -> str:
             f"* {name}, distilled against student alone: {test['text']}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _mean_cell(found: dict[str, float | None]) -> str:
+    if found["mean"] is None:
+        return "-"
+    return f"{found['mean']:.4f} ({found['deviation']:.4f})"
 
 
 def _mean_and_deviation(values: list[float | None]) -> dict[str, Any]:
@@ -312,11 +354,14 @@ def _curve_point(epoch: dict[str, float]) -> dict[str, float]:
     return {"epoch": epoch["epoch"], "loss on labels": hard, **kept}
 
 
-def check_stages(names: Sequence[str]) -> tuple[str, ...]:
+def check_stages(
+    names: Sequence[str], known: Sequence[str] = STAGES
+) -> tuple[str, ...]:
     """Checks stage names.
 
     Args:
         names: which stages to run, in any order.
+        known: all there are, in the order of the chain.
 
     Returns:
         The same in the order of the chain.
@@ -324,10 +369,10 @@ def check_stages(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UserError: a name is unknown, or there is none.
     """
-    unknown = sorted(set(names) - set(STAGES))
+    unknown = sorted(set(names) - set(known))
     if unknown or not names:
         raise UserError(
-            f"`--stages` should name some of {', '.join(STAGES)}. Received: "
+            f"`--stages` should name some of {', '.join(known)}. Received: "
             f"{', '.join(unknown) or 'none'}."
         )
-    return tuple(stage for stage in STAGES if stage in names)
+    return tuple(stage for stage in known if stage in names)

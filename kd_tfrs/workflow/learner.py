@@ -32,8 +32,8 @@ from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.teaching import Teaching
 from kd_tfrs.workflow.training import (
     Progress,
-    Training,
     get_weights,
+    open_training,
     set_weights,
 )
 
@@ -185,8 +185,8 @@ class Learner:
             # The distilled student learns at its own step size.
             trained.compile(optimizer=model.optimizer)
             join = trained.join
-        progress = self._training(
-            stage, trained, model, self.config.evaluation.monitor
+        progress = open_training(
+            self.run, stage, trained, model, self.config.evaluation.monitor
         ).fit(
             batches,
             self._validate(model, encoded, watch),
@@ -236,7 +236,9 @@ class Learner:
             )
         )
         # The last epoch is kept: the best one may not be sparse yet.
-        progress = self._training("pruned", distiller, student, None).fit(
+        progress = open_training(
+            self.run, "pruned", distiller, student, None
+        ).fit(
             batches,
             self._validate(student, encoded, watch),
             epochs=pruning.epochs,
@@ -275,24 +277,6 @@ class Learner:
             weights,
             options.student_loss_weight,
             balance=GradientNormBalance() if options.balance else None,
-        )
-
-    def _training(
-        self,
-        stage: str,
-        model: tf.keras.Model,
-        student: RetrievalModel,
-        monitor: str | None,
-    ) -> Training:
-        directory = self.run.path("training", stage)
-        directory.mkdir(exist_ok=True)
-        return Training(
-            model,
-            student,
-            directory,
-            monitor,
-            stage,
-            self.config.evaluation.validate_every,
         )
 
     def _validate(

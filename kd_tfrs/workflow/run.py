@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.options import FlatConfig
 
 _PACKAGES = (
     "tensorflow",
@@ -55,7 +55,11 @@ class Run:
     """
 
     def __init__(
-        self, directory: str | os.PathLike, config: Config, *, log: bool = True
+        self,
+        directory: str | os.PathLike,
+        config: FlatConfig,
+        *,
+        log: bool = True,
     ) -> None:
         self.directory = Path(directory)
         self.config = config
@@ -168,8 +172,13 @@ class Run:
             self.write_json("environment.json", environment())
             return
         # A folder older than a flag was made with the flag's default.
-        found = {**json.loads(json.dumps(Config().flat())), **found}
+        default = json.loads(json.dumps(type(self.config)().flat()))
+        found = {**default, "task": "retrieval", **found}
+        asked = {"task": self.config.task, **asked}
         changed = [k for k in asked if found[k] != asked[k]]
+        if "task" in changed:
+            # Options of one task say nothing of the other.
+            changed = ["task"]
         if changed:
             differences = ", ".join(
                 f"--{k} was {found[k]!r}, now {asked[k]!r}" for k in changed

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.options import FlatConfig
 
 
 class Tracker:
@@ -30,7 +30,7 @@ class Tracker:
     """
 
     def __init__(
-        self, project: str, directory: str | os.PathLike, config: Config
+        self, project: str, directory: str | os.PathLike, config: FlatConfig
     ) -> None:
         try:
             import wandb
@@ -68,7 +68,8 @@ class Tracker:
             if value is not None
         }
         for name in ("parameters", "nonzero_parameters", "size_bytes"):
-            summary[f"{stage}/{name}"] = row[name]
+            if name in row:
+                summary[f"{stage}/{name}"] = row[name]
         self._run.summary.update(summary)
 
     def close(self) -> None:

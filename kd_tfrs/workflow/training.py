@@ -14,9 +14,14 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from kd_tfrs.data.pipelines import Join, RetrievalBatches
+from kd_tfrs.data.ranking_pipelines import RankingBatches
 from kd_tfrs.models import RetrievalModel
+from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)
+# Validation metrics of which less is better.
+ERRORS = ("log_loss", "rmse", "mae", "distillation_loss")
 Validate = Callable[[], dict[str, float]]
 
 
@@ -27,7 +32,7 @@ class Progress:
     Args:
         epoch: epochs done.
         best_epoch: the epoch with the best validation, or -1.
-        best: its value of the monitored metric.
+        best: its value of the monitored metric, of an error times -1.
         seconds: time spent so far.
         history: one dict an epoch, with losses and validation metrics.
     """
@@ -57,11 +62,12 @@ class Training:
     """Fits a model, validates every epoch, and ends at its best weights.
 
     Args:
-        model: compiled; a `RetrievalModel` or a `Distiller`.
-        student: the `RetrievalModel` whose towers are kept.
+        model: compiled; one of our models, or a `Distiller`.
+        student: the model whose networks are kept.
         directory: of checkpoints and TensorBoard events.
-        monitor: validation metric to maximise, or `None` to keep the last
-            epoch (pruning: the best one may not be sparse yet).
+        monitor: validation metric to maximise, or to minimise where it is
+            an error, or `None` to keep the last epoch (pruning: the best one
+            may not be sparse yet).
         name: for the progress bar.
         validate_every: epochs from one validation to the next; the last
             epoch is always validated.
@@ -76,7 +82,7 @@ class Training:
     def __init__(
         self,
         model: tf.keras.Model,
-        student: RetrievalModel,
+        student: RetrievalModel | RankingModel,
         directory: Path,
         monitor: str | None,
         name: str,
@@ -105,7 +111,7 @@ class Training:
 
     def fit(
         self,
-        batches: RetrievalBatches,
+        batches: RetrievalBatches | RankingBatches,
         validate: Validate,
         *,
         epochs: int,
@@ -116,7 +122,7 @@ class Training:
         """Trains, from the start or from where a kill stopped it.
 
         Args:
-            batches: see `RetrievalBatches`.
+            batches: see `RetrievalBatches` and `RankingBatches`.
             validate: measures the student as it is.
             epochs: epochs at most.
             patience: epochs without a better validation before the end.
@@ -178,8 +184,10 @@ class Training:
         progress.epoch += 1
         progress.seconds += seconds
         progress.history.append({"epoch": progress.epoch, **row})
-        value = row.get(self.monitor, -1.0) if self.monitor else progress.epoch
-        if value > progress.best:
+        value = self._value(row)
+        if value is not None and (
+            progress.best_epoch < 0 or value > progress.best
+        ):
             progress.best, progress.best_epoch = value, progress.epoch
             if self.monitor is not None:
                 self._save_best()
@@ -193,6 +201,15 @@ class Training:
             if old != self._best_path():
                 old.unlink()
         logger.info("%s %s", self.name, progress.history[-1])
+
+    def _value(self, row: dict[str, float]) -> float | None:
+        """What is to be maximised; `None` in an epoch without validation."""
+        if self.monitor is None:
+            return self.progress.epoch
+        value = row.get(self.monitor)
+        if value is None or self.monitor not in ERRORS:
+            return value
+        return -value
 
     def _best_path(self) -> Path:
         return self.directory / f"best-{self.progress.best_epoch:05d}.npz"
@@ -215,7 +232,7 @@ class _Watcher(tf.keras.callbacks.Callback):
         self,
         training: Training,
         validate: Validate,
-        batches: RetrievalBatches,
+        batches: RetrievalBatches | RankingBatches,
         epochs: int,
         patience: int,
     ) -> None:
@@ -255,7 +272,7 @@ class _Watcher(tf.keras.callbacks.Callback):
         shown = {"loss": f"{row.get('loss', 0.0):.3f}"}
         if training.monitor in row:
             shown[training.monitor] = f"{row[training.monitor]:.4f}"
-            shown["best"] = f"{progress.best:.4f}"
+            shown["best"] = f"{abs(progress.best):.4f}"
         self._bar.set_postfix(shown)
         if training.is_over(self._epochs, self._patience):
             self.model.stop_training = True
@@ -263,6 +280,37 @@ class _Watcher(tf.keras.callbacks.Callback):
     def on_train_end(self, logs: dict | None = None) -> None:
         del logs
         self._bar.close()
+
+
+def open_training(
+    run: Run,
+    stage: str,
+    model: tf.keras.Model,
+    student: RetrievalModel | RankingModel,
+    monitor: str | None,
+) -> Training:
+    """The training of a stage in its place in the run folder.
+
+    Args:
+        run: whose folder, and whose `validate_every`.
+        stage: name of the stage.
+        model: see `Training`.
+        student: see `Training`.
+        monitor: see `Training`.
+
+    Returns:
+        The training, to be started or gone on with.
+    """
+    directory = run.path("training", stage)
+    directory.mkdir(exist_ok=True)
+    return Training(
+        model,
+        student,
+        directory,
+        monitor,
+        stage,
+        run.config.evaluation.validate_every,
+    )
 
 
 def read_progress(directory: Path) -> Progress:
@@ -282,16 +330,17 @@ def read_progress(directory: Path) -> Progress:
     return saved.value
 
 
-def get_weights(model: RetrievalModel) -> list[np.ndarray]:
-    """Weights of both towers, the query tower's first."""
-    return [
-        *model.query_tower.get_weights(),
-        *model.candidate_tower.get_weights(),
-    ]
+def get_weights(model: RetrievalModel | RankingModel) -> list[np.ndarray]:
+    """Weights of a model's networks, of the query tower first."""
+    return [w for network in model.networks for w in network.get_weights()]
 
 
-def set_weights(model: RetrievalModel, weights: list[np.ndarray]) -> None:
+def set_weights(
+    model: RetrievalModel | RankingModel, weights: list[np.ndarray]
+) -> None:
     """The inverse of `get_weights`."""
-    count = len(model.query_tower.weights)
-    model.query_tower.set_weights(weights[:count])
-    model.candidate_tower.set_weights(weights[count:])
+    start = 0
+    for network in model.networks:
+        end = start + len(network.weights)
+        network.set_weights(weights[start:end])
+        start = end

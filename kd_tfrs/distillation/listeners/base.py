@@ -21,7 +21,13 @@ class Listener(abc.ABC):
 
     Args:
         name: key of what it joins; unique in a batch.
+
+    Attributes:
+        of_features: whether it is for losses between features, rather than
+            between scores.
     """
+
+    of_features = False
 
     def __init__(self, name: str) -> None:
         self.name = name

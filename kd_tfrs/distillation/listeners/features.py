@@ -37,6 +37,8 @@ class Features(Listener):
     ```
     """
 
+    of_features = True
+
     def __init__(
         self,
         side: str = "candidate",

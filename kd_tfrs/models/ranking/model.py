@@ -61,6 +61,11 @@ class RankingModel(tfrs.Model):
         self.feature_names = tuple(sorted(_names(network.input)))
         self._ranking_tasks = {task.name: task.ranking() for task in self.tasks}
 
+    @property
+    def networks(self) -> tuple[tf.keras.Model, ...]:
+        """The networks whose weights are what was learned."""
+        return (self.network,)
+
     def with_network(self, network: tf.keras.Model) -> RankingModel:
         """The same model around another network (pruned, stripped, ...).
 

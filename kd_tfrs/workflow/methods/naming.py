@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from kd_tfrs.errors import UserError
@@ -27,13 +27,18 @@ class Named(NamedTuple):
     weight: float
 
 
-def parse_method(text: str, known: Iterable[str]) -> Named:
+def parse_method(
+    text: str,
+    known: Iterable[str],
+    usual: Sequence[str] = ("soft_targets", "rrd"),
+) -> Named:
     """Reads `name[@teacher][:weight]`.
 
     Args:
         text: such as "soft_targets@ease:0.8"; the method's own teacher and
             weight 1 where left out.
         known: names of methods.
+        usual: those that are proposed where nothing is near.
 
     Returns:
         Its parts.
@@ -52,7 +57,7 @@ def parse_method(text: str, known: Iterable[str]) -> Named:
         raise UserError(
             "`--distillation_losses` should name methods that --list_methods "
             f"shows. Received: {method!r}. Write it as "
-            f"{' or '.join(near or ['soft_targets', 'rrd'])}."
+            f"{' or '.join(near or usual)}."
         )
     if at and teacher not in TEACHERS:
         raise UserError(

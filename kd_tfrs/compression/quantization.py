@@ -1,0 +1,215 @@
+"""Int8 tables, and training that knows that weights will be int8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+
+from kd_tfrs.compression.pruning import copy
+from kd_tfrs.errors import UserError
+
+Layer = tf.keras.layers.Layer
+_LARGEST = 127
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class Int8Embedding(tf.keras.layers.Layer):
+    r"""An embedding whose rows are int8, each with a scale of its own.
+
+    $$y = s_x q_x, \qquad s_x = \frac{\max_d |e_{xd}|}{127}, \qquad
+    q_{xd} = \text{round}(e_{xd} / s_x)$$
+
+    so that no value is off by more than $s_x / 2$. A table is a quarter as
+    large as in float32 (of width $d$: $(d + 4) / 4 d$), in a SavedModel as in
+    a LiteRT file, and needs builtin operations only. It does not train.
+
+    Args:
+        input_dim: rows.
+        output_dim: width.
+        **kwargs: see `tf.keras.layers.Layer`.
+
+    Example:
+    >>> layer = Int8Embedding.of(np.array([[254.0, -2.9], [0.0, 0.0]]))
+    >>> layer(tf.constant([0, 1])).numpy().tolist()
+    [[254.0, -2.0], [0.0, 0.0]]
+    """
+
+    def __init__(
+        self, input_dim: int, output_dim: int, **kwargs: object
+    ) -> None:
+        super().__init__(**kwargs)
+        self.input_dim = input_dim
+        self.output_dim = output_dim
+
+    @classmethod
+    def of(cls, table: np.ndarray, **kwargs: object) -> Int8Embedding:
+        """A layer that stands for a table.
+
+        Args:
+            table: `[rows, width]` finite numbers.
+            **kwargs: see `tf.keras.layers.Layer`.
+
+        Returns:
+            The built layer.
+        """
+        layer = cls(*table.shape, **kwargs)
+        layer.build(None)
+        layer.set_weights(quantized_rows(table))
+        return layer
+
+    def build(self, input_shape: object) -> None:
+        """See Keras."""
+        self.table = self._weight(
+            "table", (self.input_dim, self.output_dim), tf.int8
+        )
+        self.scale = self._weight("scale", (self.input_dim,), tf.float32)
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """See the class; `[...]` integers to `[..., output_dim]`."""
+        rows = tf.cast(tf.gather(self.table, inputs), tf.float32)
+        rows *= tf.gather(self.scale, inputs)[..., None]
+        return tf.cast(rows, self.compute_dtype)
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+        }
+
+    def _weight(self, name: str, shape: tuple, dtype: tf.DType) -> tf.Variable:
+        return self.add_weight(
+            name,
+            shape,
+            dtype=dtype,
+            initializer="zeros",
+            trainable=False,
+            experimental_autocast=False,
+        )
+
+
+def quantized_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows as int8 and the scale of each, see `Int8Embedding`.
+
+    Args:
+        table: `[rows, width]` finite numbers.
+
+    Returns:
+        `[rows, width]` int8 and `[rows]` float32; a row of zeros has the
+        scale 0.
+
+    Raises:
+        UserError: a number is not finite.
+
+    Example:
+    >>> [x.tolist() for x in quantized_rows(np.array([[0.0, -254.0]]))]
+    [[[0, -127]], [2.0]]
+    """
+    if not np.isfinite(table).all():
+        raise UserError(
+            "A table should be finite. Received: NaN or infinity. The model "
+            "has diverged: lower its learning rate."
+        )
+    scale = np.abs(table).max(axis=1, initial=0.0) / _LARGEST
+    rows = np.round(table / np.where(scale > 0, scale, 1.0)[:, None])
+    return rows.astype(np.int8), scale.astype(np.float32)
+
+
+def quantize_tables(network: tf.keras.Model) -> tf.keras.Model:
+    """A copy of a network whose embeddings are `Int8Embedding`s.
+
+    For what is served by TensorFlow, and for small tables in LiteRT: the
+    modes "dynamic" and "int8" of `to_litert` make int8 tables by themselves,
+    with one scale each, and leave out those of less than a thousand weights.
+
+    Args:
+        network: a built Functional model without pruning wrappers; it stays
+            as it is.
+
+    Returns:
+        A model with the same inputs and outputs, which is not to be trained.
+
+    Raises:
+        UserError: there is no embedding.
+
+    Example:
+    ```python
+    small = student.with_network(quantize_tables(student.network))
+    ```
+    """
+    _check_some(network, tf.keras.layers.Embedding)
+
+    def replace(layer: Layer) -> Layer:
+        if not isinstance(layer, tf.keras.layers.Embedding):
+            return layer.__class__.from_config(layer.get_config())
+        return Int8Embedding.of(
+            layer.get_weights()[0], name=layer.name, dtype=layer.dtype_policy
+        )
+
+    # Of what `quantization_aware` made, or of any network.
+    with tfmot.quantization.keras.quantize_scope():
+        return _changed(network, replace, tf.keras.layers.Embedding)
+
+
+def quantization_aware(network: tf.keras.Model) -> tf.keras.Model:
+    r"""A copy of a network whose Dense layers train as if they were int8.
+
+    $$\hat x = s \cdot \text{clip}(\text{round}(x / s), -127, 127)$$
+
+    for kernels and for what the layers return, with gradients as if nothing
+    had been rounded. Fine-tune it like any network (a few epochs at a tenth
+    of the learning rate), then convert it by `to_litert(..., "dynamic")`,
+    which takes the ranges that were learned, and makes the tables int8 too.
+
+    Prune before, not behind it: what is trained afterwards fills up the
+    zeros of a kernel again.
+
+    Args:
+        network: a built Functional model; it stays as it is.
+
+    Returns:
+        A model with the same inputs and outputs.
+
+    Raises:
+        UserError: there is no Dense layer.
+
+    References:
+        Jacob et al. 2018, "Quantization and Training of Neural Networks for
+        Efficient Integer-Arithmetic-Only Inference", section 3.
+    """
+    _check_some(network, tf.keras.layers.Dense)
+    keras = tfmot.quantization.keras
+
+    def annotate(layer: Layer) -> Layer:
+        if isinstance(layer, tf.keras.layers.Dense):
+            return keras.quantize_annotate_layer(layer)
+        return layer.__class__.from_config(layer.get_config())
+
+    # Cross layers have Dense ones inside; TFMOT sees those of the model only.
+    annotated = _changed(network, annotate, tf.keras.layers.Dense)
+    with keras.quantize_scope():
+        return keras.quantize_apply(annotated)
+
+
+def _check_some(network: tf.keras.Model, kind: type) -> None:
+    if not any(isinstance(layer, kind) for layer in network.layers):
+        raise UserError(
+            f"A network should have {kind.__name__} layers to quantise. "
+            f"Received: {sorted({type(x).__name__ for x in network.layers})}."
+        )
+
+
+def _changed(
+    network: tf.keras.Model, change: Callable[[Layer], Layer], kind: type
+) -> tf.keras.Model:
+    """A clone with its own weights, layers of one kind made by `change`."""
+    twin = tf.keras.models.clone_model(copy(network), clone_function=change)
+    for layer in network.layers:
+        if layer.weights and not isinstance(layer, kind):
+            twin.get_layer(layer.name).set_weights(layer.get_weights())
+    return twin

@@ -1,0 +1,273 @@
+"""What every Distiller is: parts, their weights, one step, a log."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import tensorflow as tf
+
+from kd_tfrs.distillation import schedules
+from kd_tfrs.distillation.balance import GradientNormBalance
+from kd_tfrs.distillation.terms import Term, term_names
+from kd_tfrs.errors import UserError
+
+OWN_NAMES = ("loss", "student_loss")
+Batch = Mapping[str, object]
+
+
+class Hears(Protocol):
+    """What the terms of one step hear."""
+
+    def loss(self, term: Term) -> tf.Tensor:
+        """The value of a term, a scalar."""
+
+    def opponent_loss(self, term: Term) -> tf.Tensor:
+        """What the opponents of a term minimise, a scalar."""
+
+
+class BaseDistiller(tf.keras.Model):
+    r"""Trains a student on real labels and on what a teacher says.
+
+    $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
+    \text{student})$$
+
+    The student runs forward once a step. A subclass says what the terms hear
+    (`hear`) and what a batch weighs (`batch_weight`).
+
+    Args:
+        teacher: the teacher of the terms that have none of their own.
+        student: a model with a `task_loss`.
+        terms: see `as_terms`, their layers built.
+        weights: $w_i$, one for each term; numbers or Keras schedules. When
+            `None`, they share `1 - student_loss_weight`, which then has to
+            be positive.
+        student_loss_weight: $\lambda$, a number of at least 0 or a schedule.
+        balance: multiplies the $w_i$ so that gradients keep a proportion, or
+            `None`.
+        name: name of the model.
+
+    Raises:
+        UserError: weights do not fit.
+    """
+
+    def __init__(
+        self,
+        teacher: object,
+        student: tf.keras.Model,
+        terms: Sequence[Term],
+        weights: schedules.Scheduled | Sequence[schedules.Scheduled] | None,
+        student_loss_weight: schedules.Scheduled = 0.5,
+        balance: GradientNormBalance | None = None,
+        name: str = "distiller",
+    ) -> None:
+        super().__init__(name=name)
+        self.student = student
+        self.student_loss_weight = schedules.check_scheduled(
+            "student_loss_weight", student_loss_weight, 0.0
+        )
+        # Behind a plain object, so that Keras neither trains nor saves it.
+        self._terms = _Untracked(tuple(terms))
+        self._teacher = _Untracked(teacher)
+        self.balance = balance
+        self.learned = _learned(terms, balance)
+        self._weights = _Untracked(self._check_weights(weights))
+        self._means = {
+            name: tf.keras.metrics.Mean(name=name)
+            for name in (*OWN_NAMES, *term_names(terms, OWN_NAMES))
+        }
+
+    @property
+    def teacher(self) -> object:
+        """The teacher, as it was given."""
+        return self._teacher.value
+
+    @property
+    def metrics(self) -> list[tf.keras.metrics.Metric]:
+        """Epoch means of the total and of every part of it."""
+        return list(self._means.values())
+
+    @abc.abstractmethod
+    def hear(self, batch: Batch, outputs: dict) -> Hears:
+        """What the terms hear of a batch.
+
+        Args:
+            batch: of training.
+            outputs: of the student for it.
+
+        Returns:
+            What gives every term its value.
+        """
+
+    @abc.abstractmethod
+    def batch_weight(self, batch: Batch) -> tf.Tensor:
+        """What a batch weighs in the epoch's means, a scalar."""
+
+    def call(self, batch: Batch, training: bool = False) -> dict:
+        """What the student says, see its own `call`."""
+        return self.student(batch, training=training)
+
+    def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """One step of training."""
+        # More than one gradient is taken only where losses are balanced.
+        with tf.GradientTape(persistent=self.balance is not None) as tape:
+            outputs, hearing, parts = self._parts(batch, training=True)
+            total = self._total(parts, self._factors(tape, outputs, parts))
+        self.optimizer.minimize(
+            total,
+            [
+                *self.student.trainable_variables,
+                *_variables(t.loss.learned for t in self._terms.value),
+            ],
+            tape=tape,
+        )
+        self._train_opponents(hearing)
+        return self._log(batch, total, parts)
+
+    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """The same losses without training."""
+        _, _, parts = self._parts(batch, training=False)
+        ones = [1.0] * len(self._terms.value)
+        return self._log(batch, self._total(parts, ones), parts)
+
+    def distillation_loss(
+        self, logs: Mapping[str, float], prefix: str = ""
+    ) -> float:
+        """The weighted sum of what the terms lost, without the labels' part.
+
+        Args:
+            logs: of a step, an epoch or `evaluate(..., return_dict=True)`.
+            prefix: of the names in them, such as "val_".
+
+        Returns:
+            A number; weights are those of the present step.
+        """
+        names = term_names(self._terms.value, OWN_NAMES)
+        return sum(
+            float(schedules.value_at(weight, self._step()))
+            * float(logs[prefix + name])
+            for weight, name in zip(self._weights.value, names, strict=True)
+        )
+
+    def _parts(
+        self, batch: Batch, training: bool
+    ) -> tuple[dict, Hears, dict[str, tf.Tensor]]:
+        outputs = self.student(batch, training=training)
+        hearing = self.hear(batch, outputs)
+        terms = self._terms.value
+        parts = {"student_loss": self.student.task_loss(batch, outputs)}
+        for name, term in zip(term_names(terms, OWN_NAMES), terms, strict=True):
+            parts[name] = hearing.loss(term)
+        return outputs, hearing, parts
+
+    def _total(
+        self, parts: dict[str, tf.Tensor], factors: Sequence[tf.Tensor | float]
+    ) -> tf.Tensor:
+        step = self._step()
+        weights = [schedules.value_at(self.student_loss_weight, step)]
+        for weight, factor in zip(self._weights.value, factors, strict=True):
+            weights.append(schedules.value_at(weight, step) * factor)
+        total = tf.add_n(
+            [w * part for w, part in zip(weights, parts.values(), strict=True)]
+        )
+        if self.student.losses:
+            total += tf.add_n(self.student.losses)
+        return total
+
+    def _factors(
+        self,
+        tape: tf.GradientTape,
+        outputs: dict,
+        parts: dict[str, tf.Tensor],
+    ) -> Sequence[tf.Tensor | float]:
+        if self.balance is None:
+            return [1.0] * len(self._terms.value)
+        with tape.stop_recording():
+            return self.balance(tape, outputs, list(parts.values()))
+
+    def _train_opponents(self, hearing: Hears) -> None:
+        for term in self._terms.value:
+            if not getattr(term.loss, "opponents", ()):
+                continue
+            with tf.GradientTape() as tape:
+                loss = hearing.opponent_loss(term)
+            term.loss.opponent_optimizer.minimize(
+                loss, _variables([term.loss.opponents]), tape=tape
+            )
+
+    def _step(self) -> tf.Tensor | int:
+        return self.optimizer.iterations if self.optimizer else 0
+
+    def _log(
+        self, batch: Batch, total: tf.Tensor, parts: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        weight = self.batch_weight(batch)
+        for name, value in {"loss": total, **parts}.items():
+            self._means[name].update_state(value, weight)
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    def _check_weights(
+        self, weights: object
+    ) -> tuple[schedules.Scheduled, ...]:
+        count = len(self._terms.value)
+        if weights is None:
+            if isinstance(self.student_loss_weight, schedules.Schedule):
+                raise UserError(
+                    "`distillation_loss_weights` should be given when "
+                    "`student_loss_weight` is a schedule. Received: None."
+                )
+            rest = 1.0 - self.student_loss_weight
+            if rest <= 0:
+                raise UserError(
+                    "`distillation_loss_weights` should be given when "
+                    "`student_loss_weight` leaves nothing of 1 for them. "
+                    "Received: None, and `student_loss_weight` = "
+                    f"{self.student_loss_weight}."
+                )
+            return (rest / count,) * count
+        if not isinstance(weights, Sequence):
+            weights = (weights,)
+        if len(weights) != count:
+            raise UserError(
+                "`distillation_loss_weights` should have one weight for each "
+                f"of the {count} losses. Received: {len(weights)}."
+            )
+        return tuple(
+            schedules.check_scheduled("distillation_loss_weights", w, 0.0)
+            for w in weights
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Untracked:
+    """Keeps a value out of Keras's attribute tracking."""
+
+    value: object
+
+
+def _variables(groups: Iterable[Iterable]) -> list[tf.Variable]:
+    return [
+        variable
+        for layers in groups
+        for layer in layers
+        for variable in layer.trainable_variables
+    ]
+
+
+def _learned(
+    terms: Sequence[Term], balance: GradientNormBalance | None
+) -> list[tf.Module]:
+    """Everything but the student that a checkpoint has to hold."""
+    found: list[tf.Module] = [] if balance is None else [balance]
+    for term in terms:
+        found.extend(term.loss.learned)
+        # Members of an ensemble have stages of their own.
+        for teacher in (term.teacher, *getattr(term.teacher, "teachers", ())):
+            kept = getattr(teacher, "learned", ())
+            found.extend(x for x in kept if x not in found)
+        opponents = getattr(term.loss, "opponents", ())
+        if opponents:
+            found.extend([*opponents, term.loss.opponent_optimizer])
+    return found

@@ -1,0 +1,128 @@
+"""Binary soft targets that are first brought to the labels' base rate."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses import BinarySoftTargets
+from kd_tfrs.distillation.schedules import Scheduled
+
+AUTO = tf.keras.losses.Reduction.AUTO
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class CalibratedSoftTargets(BinarySoftTargets):
+    r"""Binary soft targets from a teacher of another task or base rate.
+
+    $$l = T^2 H\big(\sigma(t' / T), \sigma(s / T)\big), \qquad
+    t' = a t + c, \qquad l^c = H\big(y, \sigma(t')\big)$$
+
+    with the cross entropy $H(p, q)$. The two numbers $a$ and $c$ learn from
+    $l^c$ alone, over the rows whose label $y$ is known; the student from $l$
+    alone. The loss has the value of $l$. It starts with $a = 1$.
+
+    So a teacher of clicks may teach likes, which are rarer: what it says of
+    who likes more than who is heard, its base rate is not.
+
+    Args:
+        temperature: $T$, at least 0.001; a number or a Keras schedule.
+        initial_offset: of $c$; the difference of the tasks' base rates, in
+            logits, spares the first steps.
+        reduction: see `DistillationLoss`.
+        name: name of the loss in the logs.
+
+    Raises:
+        UserError: `temperature` is out of range.
+
+    Example:
+    ```python
+    Term(CalibratedSoftTargets(), TaskLogits("liked", teacher_task="clicked"))
+    ```
+
+    References:
+        Yang et al. 2022, "Cross-Task Knowledge Distillation in Multi-Task
+        Recommendation", for Platt's scaling of a teacher's logits, learned
+        beside the student; its ranking tasks over pairs of labels and its
+        error correction are left out.
+    """
+
+    # The Distiller hands over labels to a loss that asks for them.
+    hears_labels = True
+
+    def __init__(
+        self,
+        temperature: Scheduled = 1.0,
+        initial_offset: float = 0.0,
+        reduction: str = AUTO,
+        name: str = "calibrated_soft_targets",
+    ) -> None:
+        super().__init__(temperature, reduction, name)
+        self.initial_offset = float(initial_offset)
+        self._scaling = tf.keras.layers.Dense(
+            1,
+            kernel_initializer="ones",
+            bias_initializer=tf.keras.initializers.Constant(initial_offset),
+            dtype="float32",
+            name="platt_scaling",
+        )
+        self._scaling.build([None, 1])
+
+    @property
+    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+        """The two numbers."""
+        return (self._scaling,)
+
+    def __call__(
+        self,
+        y_true: tf.Tensor,
+        y_pred: tf.Tensor,
+        sample_weight: tf.Tensor | None = None,
+        *,
+        labels: tf.Tensor | None = None,
+        **heard: object,
+    ) -> tf.Tensor:
+        """Computes the loss.
+
+        Args:
+            y_true: `[batch, candidates]` teacher logits; no gradient flows.
+            y_pred: `[batch, candidates]` student logits.
+            sample_weight: `[batch]` non-negative weights; 1 when `None`.
+            labels: `[batch, candidates]` in [0, 1], NaN where unknown; the
+                scaling learns nothing when `None`.
+            **heard: see `DistillationLoss`.
+
+        Returns:
+            A scalar, or `[batch]` with `Reduction.NONE`.
+        """
+        teacher = tf.stop_gradient(tf.cast(y_true, tf.float32))
+        mask = heard.get("mask")
+        if mask is not None:
+            # A masked NaN would spoil the gradient of the scaling.
+            teacher = tf.where(mask, teacher, 0.0)
+        logits = self._scaling(teacher[..., None])[..., 0]
+        loss = super().__call__(logits, y_pred, sample_weight, **heard)
+        if labels is None:
+            return loss
+        own = self._scaling_loss(logits, labels, mask)
+        own = self._reduce(own, sample_weight)
+        # Of the scaling's own loss the gradient alone.
+        return loss + (own - tf.stop_gradient(own))
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "initial_offset": self.initial_offset}
+
+    @staticmethod
+    def _scaling_loss(
+        logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor | None
+    ) -> tf.Tensor:
+        """`[batch]` cross entropy of the labels that count."""
+        counts = tf.math.is_finite(labels)
+        if mask is not None:
+            counts = tf.logical_and(counts, mask)
+        entropies = tf.nn.sigmoid_cross_entropy_with_logits(
+            tf.where(counts, labels, 0.0), logits
+        )
+        count = tf.reduce_sum(tf.cast(counts, tf.float32), axis=1)
+        total = tf.reduce_sum(tf.where(counts, entropies, 0.0), axis=1)
+        return tf.math.divide_no_nan(total, count)

@@ -1,0 +1,221 @@
+"""The Distiller of rankers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from kd_tfrs.distillation import schedules
+from kd_tfrs.distillation.base_distiller import BaseDistiller
+from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
+from kd_tfrs.distillation.ranking.listeners import (
+    Compared,
+    RankingListener,
+    TaskLogits,
+)
+from kd_tfrs.distillation.ranking.teachers import (
+    Outputs,
+    RankingBatch,
+    RankingTeacher,
+    output_widths,
+)
+from kd_tfrs.distillation.terms import Term, as_terms
+from kd_tfrs.errors import UserError
+
+Losses = (
+    DistillationLoss | Term | Sequence[DistillationLoss | FeatureLoss | Term]
+)
+
+
+class RankingDistiller(BaseDistiller):
+    r"""Trains a ranker on real labels and on what a teacher says.
+
+    $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
+    \text{student})$$
+
+    with the sum over the student's own tasks as $L_\text{student}$. The
+    student runs forward once a step, and every teacher once. Neither is
+    changed but the student by training.
+
+    Args:
+        teacher: see `RankingTeacher`.
+        student: a `RankingModel`, or any model with its `network`, `tasks`
+            and `task_loss`.
+        distillation_losses: a `DistillationLoss` or a `Term`, or a sequence
+            of them; a bare loss listens to the logits of the only task. Name
+            a `TaskLogits` for each of several. Layers that a loss brings are
+            trained with the student.
+        distillation_loss_weights: $w_i$, one for each loss; numbers or Keras
+            schedules. When `None`, they share `1 - student_loss_weight`,
+            which then has to be positive.
+        student_loss_weight: $\lambda$, a number of at least 0 or a schedule.
+        name: name of the model.
+
+    Raises:
+        UserError: an argument does not fit; see the message.
+
+    Example:
+    ```python
+    distiller = RankingDistiller(
+        NetworkTeacher(teacher), student, BinarySoftTargets(temperature=2.0)
+    )
+    distiller.compile(optimizer=LazyAdam(0.003))
+    distiller.fit(batches.dataset(epochs=10))
+    distiller.student.network  # trained
+    ```
+
+    References:
+        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural
+        Network", section 2; Zhu et al. 2020, "Ensembled CTR Prediction via
+        Knowledge Distillation".
+    """
+
+    def __init__(
+        self,
+        teacher: RankingTeacher,
+        student: tf.keras.Model,
+        distillation_losses: Losses,
+        distillation_loss_weights: schedules.Scheduled
+        | Sequence[schedules.Scheduled]
+        | None = None,
+        student_loss_weight: schedules.Scheduled = 0.5,
+        name: str = "ranking_distiller",
+    ) -> None:
+        _check_models(teacher, student)
+        terms = as_terms(_over_logits(distillation_losses, student), teacher)
+        widths = output_widths(student.network)
+        for term in terms:
+            _check_term(term)
+            term.over.prepare(term.loss, term.teacher, student, widths)
+        super().__init__(
+            teacher,
+            student,
+            terms,
+            distillation_loss_weights,
+            student_loss_weight,
+            name=name,
+        )
+
+    def hear(self, batch: RankingBatch, outputs: Outputs) -> RankingHearing:
+        """See `BaseDistiller.hear`."""
+        return RankingHearing(batch, outputs, self._step())
+
+    def batch_weight(self, batch: RankingBatch) -> tf.Tensor:
+        """Sum of the rows' weights."""
+        return tf.reduce_sum(batch["weight"])
+
+
+class RankingHearing:
+    """What the terms of one step hear; every teacher is asked once.
+
+    Args:
+        batch: see `RankingBatches`.
+        outputs: of the student for it.
+        step: training step.
+    """
+
+    def __init__(
+        self, batch: RankingBatch, outputs: Outputs, step: tf.Tensor | int
+    ) -> None:
+        self._batch = batch
+        self._outputs = outputs
+        self._step = step
+        self._said: dict[int, Outputs] = {}
+
+    def loss(self, term: Term) -> tf.Tensor:
+        """The value of a term.
+
+        Args:
+            term: see `as_terms`.
+
+        Returns:
+            A scalar.
+        """
+        heard = self._hear(term)
+        more = {} if isinstance(term.loss, FeatureLoss) else _of_scores(term)
+        return term.loss(
+            heard.teacher,
+            heard.student,
+            heard.weight,
+            mask=heard.mask,
+            step=self._step,
+            **{name: getattr(heard, name) for name in more},
+        )
+
+    def opponent_loss(self, term: Term) -> tf.Tensor:
+        """What the opponents of a term minimise.
+
+        Args:
+            term: one whose loss has opponents.
+
+        Returns:
+            A scalar.
+        """
+        heard = self._hear(term)
+        student = tf.stop_gradient(heard.student)
+        return term.loss.opponent_loss(
+            *term.loss.features(heard.teacher, student),
+            heard.weight,
+            self._step,
+        )
+
+    def _hear(self, term: Term) -> Compared:
+        key = id(term.teacher)
+        if key not in self._said:
+            self._said[key] = term.teacher.outputs(self._batch)
+        return term.over.hear(self._batch, self._said[key], self._outputs)
+
+
+def _of_scores(term: Term) -> tuple[str, ...]:
+    """What a loss between scores hears besides them."""
+    hears_labels = getattr(term.loss, "hears_labels", False)
+    return ("listed", "labels") if hears_labels else ("listed",)
+
+
+def _check_models(teacher: RankingTeacher, student: tf.keras.Model) -> None:
+    if not isinstance(teacher, RankingTeacher):
+        raise UserError(
+            "`teacher` should be a RankingTeacher. Received: "
+            f"{type(teacher).__name__}. Wrap a RankingModel in NetworkTeacher."
+        )
+    needed = ("network", "tasks", "task_loss")
+    missing = [name for name in needed if not hasattr(student, name)]
+    if missing:
+        raise UserError(
+            "`student` should be a RankingModel. Received: "
+            f"{type(student).__name__} without {missing}."
+        )
+
+
+def _over_logits(losses: Losses, student: tf.keras.Model) -> list:
+    """Lets bare losses listen to the logits of the only task."""
+    losses = losses if isinstance(losses, Sequence) else (losses,)
+    bare = [x for x in losses if isinstance(x, DistillationLoss)]
+    if bare and len(student.tasks) > 1:
+        raise UserError(
+            "`distillation_losses` should be Terms where the student has "
+            f"several tasks. Received: {type(bare[0]).__name__} for "
+            f"{[task.name for task in student.tasks]}. Name a TaskLogits for "
+            "each task that is taught."
+        )
+    over = TaskLogits(student.tasks[0].name)
+    return [
+        Term(x, over) if isinstance(x, DistillationLoss) else x for x in losses
+    ]
+
+
+def _check_term(term: Term) -> None:
+    if not isinstance(term.teacher, RankingTeacher):
+        raise UserError(
+            "The teacher of a Term should be a RankingTeacher. Received: "
+            f"{type(term.teacher).__name__}. Wrap a RankingModel in "
+            "NetworkTeacher."
+        )
+    if not isinstance(term.over, RankingListener):
+        raise UserError(
+            "A term of a RankingDistiller should listen to TaskLogits, "
+            "SessionLists or NetworkOutputs. Received: "
+            f"{type(term.loss).__name__} over {type(term.over).__name__}, "
+            "which is for retrieval."
+        )

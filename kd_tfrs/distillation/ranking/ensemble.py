@@ -1,0 +1,152 @@
+"""Several rankers that speak with one voice, by the mean of their logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.distillation.ranking.teachers import (
+    LOGITS,
+    Outputs,
+    RankingBatch,
+    RankingTeacher,
+)
+from kd_tfrs.errors import UserError
+
+
+class RankingEnsemble(RankingTeacher):
+    r"""The weighted mean of several teachers' logits.
+
+    $$t = \sum_m w_m t_m, \qquad \sum_m w_m = 1$$
+
+    for every task that all of them have. What each says is there as well: as
+    `teacher_0_hidden_1` and so on, so that a loss between features can hear
+    one member without a second forward pass.
+
+    Args:
+        teachers: two or more, of any kinds.
+        weights: $w_m$ of each, not negative; they are divided by their sum.
+            Equal when `None`.
+
+    Raises:
+        UserError: teachers or weights do not fit together.
+
+    Example:
+    ```python
+    teacher = RankingEnsemble(
+        [NetworkTeacher(dcn), NetworkTeacher(deepfm), NetworkTeacher(autoint)]
+    )
+    Term(Hint(), NetworkOutputs("teacher_0_hidden_1", "hidden_0"))
+    ```
+
+    References:
+        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
+        Distillation", for teachers of different kinds; there the mean is of
+        the losses.
+    """
+
+    def __init__(
+        self,
+        teachers: Sequence[RankingTeacher],
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self.teachers = _check_teachers(teachers)
+        self.weights = _check_weights(weights, len(self.teachers))
+        self._widths = member_widths(self.teachers)
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """See `RankingTeacher`."""
+        return self._widths
+
+    def outputs(self, batch: RankingBatch) -> Outputs:
+        """See `RankingTeacher.outputs`."""
+        said = [teacher.outputs(batch) for teacher in self.teachers]
+        found = {
+            name: tf.add_n(
+                [w * x[name] for w, x in zip(self.weights, said, strict=True)]
+            )
+            for name in common_logits(said)
+        }
+        return {**found, **by_member(said)}
+
+
+def by_member(said: Sequence[Mapping]) -> dict:
+    """What each member says, under names of its own."""
+    return {
+        f"teacher_{m}_{name}": x
+        for m, outputs in enumerate(said)
+        for name, x in outputs.items()
+    }
+
+
+def common_logits(said: Sequence[Mapping]) -> list[str]:
+    """Names of the logits that all members have, in the first one's order.
+
+    Args:
+        said: outputs, or widths, of every member.
+
+    Returns:
+        One name or more.
+
+    Raises:
+        UserError: there is none.
+    """
+    names = [
+        name
+        for name in said[0]
+        if name.startswith(LOGITS) and all(name in other for other in said)
+    ]
+    if not names:
+        raise UserError(
+            "`teachers` should have a task in common. Received: outputs "
+            f"{[sorted(outputs) for outputs in said]}. Train them for the "
+            "same tasks."
+        )
+    return names
+
+
+def member_widths(teachers: Sequence[RankingTeacher]) -> dict[str, int]:
+    """Widths of an ensemble's outputs.
+
+    Args:
+        teachers: the members.
+
+    Returns:
+        Widths by name; of the mean only if all members know theirs.
+
+    Raises:
+        UserError: they have no task in common.
+    """
+    widths = [teacher.widths for teacher in teachers]
+    names = common_logits(widths) if all(widths) else []
+    return {**dict.fromkeys(names, 1), **by_member(widths)}
+
+
+def _check_teachers(
+    teachers: Sequence[RankingTeacher],
+) -> tuple[RankingTeacher, ...]:
+    teachers = tuple(teachers)
+    good = all(isinstance(t, RankingTeacher) for t in teachers)
+    if len(teachers) < 2 or not good:
+        raise UserError(
+            "`teachers` should be two or more RankingTeachers. Received: "
+            f"{[type(t).__name__ for t in teachers]}. Wrap a network in "
+            "NetworkTeacher; listen to a single one as it is."
+        )
+    return teachers
+
+
+def _check_weights(
+    weights: Sequence[float] | None, count: int
+) -> tuple[float, ...]:
+    values = np.ones(count) if weights is None else np.asarray(weights, float)
+    good = np.isfinite(values).all() and values.min() >= 0 and values.sum() > 0
+    if values.shape != (count,) or not good:
+        raise UserError(
+            f"`weights` should be {count} numbers that are not negative, one "
+            f"of them positive. Received: `weights` = {weights}."
+        )
+    return tuple((values / values.sum()).tolist())

@@ -1,0 +1,238 @@
+"""Where a loss listens in a ranking batch: what all share, and logits."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.losses import (
+    BinarySoftTargets,
+    DistillationLoss,
+    FeatureLoss,
+)
+from kd_tfrs.distillation.ranking.teachers import (
+    LOGITS,
+    Outputs,
+    RankingBatch,
+    RankingTeacher,
+)
+from kd_tfrs.errors import UserError
+
+AUXILIARY = "_teacher"
+
+
+class Compared(NamedTuple):
+    """What a loss compares.
+
+    Args:
+        teacher: `[queries, candidates]` scores or `[rows, width]` features.
+        student: likewise, of the same or another width.
+        weight: `[queries]` or `[rows]`; 0 where nothing counts.
+        mask: bool, `[queries, candidates]` or `[rows]`.
+        listed: see `Heard`.
+        labels: `[queries, candidates]` real labels, NaN where unknown; or
+            `None`.
+    """
+
+    teacher: tf.Tensor
+    student: tf.Tensor
+    weight: tf.Tensor
+    mask: tf.Tensor
+    listed: int = 0
+    labels: tf.Tensor | None = None
+
+
+class RankingListener(abc.ABC):
+    """A place in a ranking batch that a loss listens to.
+
+    Args:
+        name: tells terms with the same loss apart in the logs.
+
+    Attributes:
+        of_features: whether it is for losses between features, rather than
+            between scores.
+    """
+
+    of_features = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abc.abstractmethod
+    def hear(
+        self, batch: RankingBatch, teacher: Outputs, student: Outputs
+    ) -> Compared:
+        """Picks what is compared.
+
+        Args:
+            batch: see `RankingBatches`.
+            teacher: its outputs for the batch.
+            student: its outputs for the batch.
+
+        Returns:
+            What the loss hears.
+        """
+
+    @abc.abstractmethod
+    def prepare(
+        self,
+        loss: DistillationLoss | FeatureLoss,
+        teacher: RankingTeacher,
+        student: tf.keras.Model,
+        widths: Mapping[str, int],
+    ) -> None:
+        """Checks that all three fit and builds the layers of the loss.
+
+        Args:
+            loss: that listens here.
+            teacher: that it hears.
+            student: a `RankingModel`.
+            widths: of the student's outputs.
+
+        Raises:
+            UserError: they do not fit.
+        """
+
+
+class LogitListener(RankingListener):
+    """Base of the listeners to one task's logits.
+
+    Args:
+        task: of the student.
+        teacher_task: of the teacher; `task` when `None`. Another one makes it
+            distillation across tasks.
+        auxiliary: whether the student's auxiliary head listens, rather than
+            the one that is served, see `with_auxiliary_head`.
+        name: see `RankingListener`.
+    """
+
+    def __init__(
+        self, task: str, teacher_task: str | None, auxiliary: bool, name: str
+    ) -> None:
+        self.task = task
+        self.teacher_task = teacher_task or task
+        self.auxiliary = bool(auxiliary)
+        name = f"{name}{task}"
+        if self.teacher_task != task:
+            name = f"{name}_from_{self.teacher_task}"
+        super().__init__(name + AUXILIARY * self.auxiliary)
+        self.student_output = f"{LOGITS}{task}{AUXILIARY * self.auxiliary}"
+        self.teacher_output = f"{LOGITS}{self.teacher_task}"
+
+    def prepare(
+        self,
+        loss: DistillationLoss,
+        teacher: RankingTeacher,
+        student: tf.keras.Model,
+        widths: Mapping[str, int],
+    ) -> None:
+        """See `RankingListener.prepare`."""
+        if self.student_output not in widths:
+            raise no_output(self.student_output, widths)
+        if teacher.widths:
+            teacher.width(self.teacher_output)
+        ratings = {t.name for t in student.tasks if t.kind == "rating"}
+        heard = {self.task, self.teacher_task}
+        if getattr(loss, "hears_labels", False):
+            heard = {self.task}  # It brings the teacher's to the labels.
+        if isinstance(loss, BinarySoftTargets) and heard & ratings:
+            raise UserError(
+                f"`{type(loss).__name__}` should hear logits of binary tasks. "
+                f"Received: {self.name!r}, with a rating. Take "
+                "ScoreRegression."
+            )
+
+
+class TaskLogits(LogitListener):
+    """The logits of one task, every row by itself: `[batch, 1]`.
+
+    For losses that say something of a single score, such as
+    `BinarySoftTargets` and `ScoreRegression`. The rows weigh as in the batch;
+    one without a label counts, one of which the teacher says nothing (NaN)
+    does not.
+
+    Args:
+        task: of the student.
+        teacher_task: of the teacher; `task` when `None`. Another one makes it
+            distillation across tasks: its base rate differs, so that a served
+            head loses its calibration unless the loss corrects it
+            (`CalibratedSoftTargets`) or an auxiliary head listens.
+        auxiliary: whether the student's auxiliary head listens, see
+            `with_auxiliary_head`.
+        offset: added to the teacher's logits. Where the student's batches
+            have fewer negatives than the data and the teacher is calibrated,
+            `-batches.logit_offset`.
+
+    Example:
+    ```python
+    Term(BinarySoftTargets(2.0), TaskLogits("liked"))
+    ```
+    """
+
+    def __init__(
+        self,
+        task: str,
+        teacher_task: str | None = None,
+        auxiliary: bool = False,
+        offset: float = 0.0,
+    ) -> None:
+        super().__init__(task, teacher_task, auxiliary, "")
+        self.offset = float(offset)
+
+    def hear(
+        self, batch: RankingBatch, teacher: Outputs, student: Outputs
+    ) -> Compared:
+        """See `RankingListener.hear`."""
+        said = teacher[self.teacher_output][:, None] + self.offset
+        known = tf.logical_not(tf.math.is_nan(said))
+        labels = batch["labels"].get(self.task)
+        return Compared(
+            said,
+            student[self.student_output][:, None],
+            tf.where(known[:, 0], batch["weight"], 0.0),
+            known,
+            labels=None if labels is None else labels[:, None],
+        )
+
+    def prepare(
+        self,
+        loss: DistillationLoss,
+        teacher: RankingTeacher,
+        student: tf.keras.Model,
+        widths: Mapping[str, int],
+    ) -> None:
+        """See `RankingListener.prepare`."""
+        super().prepare(loss, teacher, student, widths)
+        if not _hears_one_score(loss):
+            raise UserError(
+                f"`{type(loss).__name__}` compares scores with each other, "
+                "and `TaskLogits` has one score a row. Received: a term that "
+                "would be ignored. Let it listen to SessionLists, or take "
+                "BinarySoftTargets or ScoreRegression."
+            )
+
+
+def no_output(name: str, widths: Mapping[str, int]) -> UserError:
+    """The error for an output that the student's network lacks."""
+    remedy = "Listen to one of these"
+    if name.endswith(AUXILIARY):
+        remedy = "Build it with `with_auxiliary_head`"
+    return UserError(
+        f"The student's network should have the output {name!r}. Received: a "
+        f"network with {sorted(widths)}. {remedy}."
+    )
+
+
+def _hears_one_score(loss: DistillationLoss) -> bool:
+    """Whether a single score of the student makes a difference to a loss."""
+    try:
+        low, high = (
+            float(tf.reduce_sum(loss([[1.0]], [[score]])))
+            for score in (0.0, 3.0)
+        )
+    except UserError:  # It asks for lists, or for several teachers.
+        return False
+    return low != high

@@ -1,0 +1,167 @@
+"""LiteRT: a network as one small file for phones and single cores."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.export.litert_runner import (
+    LiteRtParity,
+    LiteRtRunner,
+    compare_litert,
+)
+from kd_tfrs.export.names import input_key
+from kd_tfrs.export.signature_functions import concrete
+
+__all__ = [
+    "MODES",
+    "LiteRtParity",
+    "LiteRtRunner",
+    "compare_litert",
+    "to_litert",
+]
+
+MODES = ("float32", "float16", "dynamic", "int8")
+_CALIBRATION_ROWS = 500
+
+
+def to_litert(
+    network: tf.keras.Model,
+    mode: str = "float32",
+    representative: Mapping[str, np.ndarray] | None = None,
+    outputs: Sequence[str] | None = None,
+) -> bytes:
+    r"""Converts a Functional network to a LiteRT model of builtin operations.
+
+    The file takes *encoded* features: the integers and floats that
+    `FeatureSet.encode` gives. Looking up raw strings, and hashing them, would
+    need TensorFlow's own operations (Flex), which no LiteRT wheel has; the
+    client keeps the vocabularies. The batch size is free.
+
+    With the scale $s$ and the zero point $z$ of a tensor,
+
+    $$x \approx s (q - z), \qquad q \in \{-128, \ldots, 127\}$$
+
+    Args:
+        network: from a dict of features to a dict of outputs.
+        mode: "float32"; "float16", weights of half the size; "dynamic",
+            int8 weights of layers of some size (a thousand weights and more)
+            with scales by output, activations as they come; "int8", all
+            weights, those of embeddings among them, and the activations
+            between them.
+        representative: for "int8": encoded rows by feature, `[n, ...]`, from
+            which the ranges of activations are read; a few hundred rows of
+            training are enough, 500 are looked at.
+        outputs: which are kept; the logits when `None`, or all where there
+            are none. What no output needs is left out of the file.
+
+    Returns:
+        The model, to be written to a `.tflite` file. Its signature is
+        `serving_default`; inputs are named by `input_key`.
+
+    Raises:
+        UserError: an argument is out of range, or would be ignored.
+
+    Example:
+    ```python
+    model = to_litert(student.network, "int8", representative=train_features)
+    Path("student.tflite").write_bytes(model)
+    ```
+
+    References:
+        Jacob et al. 2018, "Quantization and Training of Neural Networks for
+        Efficient Integer-Arithmetic-Only Inference", eq. 1.
+    """
+    _check_mode(mode, representative)
+    kept = _kept_outputs(network, outputs)
+
+    def run(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        found = network(features, training=False)
+        return {name: found[name] for name in kept}
+
+    function = concrete(run, _specs(network))
+    # The converter writes a SavedModel of what owns the variables; a model
+    # would bring a function of each of its layers.
+    owner = tf.Module()
+    owner.weights = list(network.variables)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function], owner
+    )
+    if mode != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if mode == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if mode == "int8":
+        converter.representative_dataset = _rows(network, representative)
+    with warnings.catch_warnings():
+        # The converter itself calls what TensorFlow has deprecated.
+        warnings.simplefilter("ignore", UserWarning)
+        return converter.convert()
+
+
+def _check_mode(mode: str, representative: object) -> None:
+    if mode not in MODES:
+        raise UserError(
+            f"`mode` should be one of {', '.join(MODES)}. Received: `mode` = "
+            f"{mode!r}."
+        )
+    if (mode == "int8") != (representative is not None):
+        raise UserError(
+            "`representative` is for the mode int8, which needs it. Received: "
+            f"`mode` = {mode!r} and `representative` "
+            f"{'missing' if representative is None else 'given'}. Give "
+            "encoded rows of training with int8 alone."
+        )
+
+
+def _kept_outputs(
+    network: tf.keras.Model, outputs: Sequence[str] | None
+) -> list[str]:
+    names = list(network.output)
+    if outputs is None:
+        return [n for n in names if n.startswith("logits_")] or names
+    unknown = sorted(set(outputs) - set(names))
+    if unknown or not outputs:
+        raise UserError(
+            "`outputs` should be some of the network's. Received: "
+            f"{list(outputs)}; there are {names}."
+        )
+    return list(outputs)
+
+
+def _specs(network: tf.keras.Model) -> dict[str, tf.TensorSpec]:
+    return {
+        name: tf.TensorSpec(x.shape, x.dtype)
+        for name, x in network.input.items()
+    }
+
+
+def _rows(
+    network: tf.keras.Model, representative: Mapping[str, np.ndarray]
+) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+    missing = sorted(set(network.input) - set(representative))
+    if missing:
+        raise UserError(
+            "`representative` should have every feature of the network. "
+            f"Received: no {missing[0]!r} among {sorted(representative)}."
+        )
+    tables = {
+        input_key(name): np.asarray(representative[name], x.dtype.name)
+        for name, x in network.input.items()
+    }
+    count = min(_CALIBRATION_ROWS, *(len(x) for x in tables.values()))
+    if not count:
+        raise UserError(
+            "`representative` should have rows. Received: 0. Give a few "
+            "hundred of training."
+        )
+
+    def rows() -> Iterator[dict[str, np.ndarray]]:
+        for i in range(count):
+            yield {name: x[i : i + 1] for name, x in tables.items()}
+
+    return rows

@@ -1,0 +1,114 @@
+"""Stages that are done once each, and kept in the run folder."""
+
+from __future__ import annotations
+
+import abc
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.workflow.run import Run
+
+logger = logging.getLogger(__name__)
+# A row of the stage table, arrays by name, and a dict an epoch.
+Made = tuple[dict[str, Any], dict[str, np.ndarray], list[dict[str, float]]]
+
+
+class Chain(abc.ABC):
+    """The stages of one run; a stage that is in its folder is read.
+
+    Args:
+        run: where everything is kept.
+
+    Attributes:
+        run: the run.
+        config: its options.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.config = run.config
+
+    @property
+    @abc.abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """The stages, in the order of the table."""
+
+    @property
+    @abc.abstractmethod
+    def title(self) -> str:
+        """The data in a line."""
+
+    @abc.abstractmethod
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """The stages that have to be done before one."""
+
+    @abc.abstractmethod
+    def make(self, stage: str) -> Made:
+        """Does a stage whose needs are done.
+
+        Args:
+            stage: one of `names`.
+
+        Returns:
+            Its row, what it found for each user or example, its epochs.
+        """
+
+    def result(self, stage: str) -> dict[str, Any]:
+        """What `metrics.json` says of a stage, done first where it has to be.
+
+        Args:
+            stage: one of `names`.
+
+        Returns:
+            Its row.
+        """
+        kept = self.run.read_json(f"stages/{stage}.json")
+        if kept is not None:
+            return kept
+        for needed in self.needs(stage):
+            self.result(needed)
+        logger.info("stage %s", stage)
+        return self._keep(*self.make(stage))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of the stages that are done, whoever asked for them."""
+        return [self.result(s) for s in self.names if self.is_done(s)]
+
+    def is_done(self, stage: str) -> bool:
+        """Whether a stage's result is in the folder."""
+        return (self.run.directory / "stages" / f"{stage}.json").exists()
+
+    def arrays(self, stage: str) -> dict[str, np.ndarray]:
+        """What a finished stage found for each user or example."""
+        with np.load(self.run.path("stages", f"{stage}.npz")) as arrays:
+            return dict(arrays)
+
+    def history(self, stage: str) -> list[dict[str, float]]:
+        """Losses and validation metrics of a stage by epoch."""
+        return self.run.read_json(f"stages/{stage}.history.json") or []
+
+    def _keep(
+        self,
+        row: dict[str, Any],
+        arrays: dict[str, np.ndarray],
+        history: list[dict[str, float]],
+    ) -> dict[str, Any]:
+        """Writes the row last: where it stands, all of the stage stands."""
+        stage = row["stage"]
+        with self.run.path("stages", f"{stage}.npz").open("wb") as file:
+            np.savez(file, **arrays)
+        self.run.write_json(f"stages/{stage}.history.json", history)
+        self.run.write_json(f"stages/{stage}.json", row)
+        return row
+
+    def _export_folder(self, name: str) -> Path:
+        """Where the versions of an export are."""
+        base_dir = self.run.path("export", name)
+        # The run is locked: what lies about here was left by a kill.
+        for leftover in base_dir.glob(".partial-*"):
+            shutil.rmtree(leftover)
+        return base_dir

@@ -1,0 +1,268 @@
+"""Every method that a ranking run's `--distillation_losses` can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kd_tfrs.distillation import (
+    DistillationLoss,
+    FeatureLoss,
+    Hint,
+    RelationalAngle,
+    RelationalDistance,
+    RelaxedRanking,
+    ScoreRegression,
+    SoftTargets,
+    Term,
+)
+from kd_tfrs.distillation.ranking import (
+    CalibratedSoftTargets,
+    SessionLists,
+    TaskLogits,
+)
+from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.methods.naming import Named, parse_method
+from kd_tfrs.workflow.methods.ranking_base import (
+    Build,
+    RankingMethod,
+    RankingSetting,
+)
+
+_USUAL = ("binary_soft_targets", "hint")
+_INTERACTION = "interaction"
+
+
+def _soft_targets(auxiliary: bool) -> Build:
+    return lambda s: [
+        Term(s.soft_targets(task), s.logits(task, auxiliary))
+        for task in s.tasks
+    ]
+
+
+def _regression(setting: RankingSetting) -> list[Term]:
+    return [Term(ScoreRegression(), setting.logits(t)) for t in setting.tasks]
+
+
+def _features(make: Callable[[], FeatureLoss]) -> Build:
+    return lambda s: [
+        Term(
+            make(),
+            s.outputs(s.options.teacher_output, s.options.student_output),
+        )
+    ]
+
+
+def _interaction_hint(setting: RankingSetting) -> list[Term]:
+    has_own = _INTERACTION in setting.student_outputs
+    student = _INTERACTION if has_own else setting.options.student_output
+    return [Term(Hint(), setting.outputs(_INTERACTION, student))]
+
+
+def _sessions(make: Callable[[RankingSetting], DistillationLoss]) -> Build:
+    return lambda s: [
+        Term(make(s), SessionLists(task.name, s.max_length)) for task in s.tasks
+    ]
+
+
+def _cross_task(setting: RankingSetting) -> list[Term]:
+    terms = [
+        Term(
+            CalibratedSoftTargets(
+                setting.temperature(), task.initial_logit - other.initial_logit
+            ),
+            TaskLogits(task.name, other.name),
+        )
+        for task in setting.tasks
+        for other in setting.tasks
+        if task.kind == "binary" and other.name != task.name
+    ]
+    if not terms:
+        raise UserError(
+            "`cross_task` should have a binary task and another one beside "
+            f"it. Received: {[t.name for t in setting.tasks]}. Add a task."
+        )
+    return terms
+
+
+_TEMPERATURES = {"temperature": (1.0, 2.0, 4.0)}
+
+RANKING_METHODS: dict[str, RankingMethod] = {
+    "binary_soft_targets": RankingMethod(
+        "response",
+        "cross entropy of the sigmoids; squared difference for ratings",
+        "Hinton, Vinyals and Dean 2015; Zhu et al. 2020",
+        _soft_targets(False),
+        "the plain choice for clicks and likes",
+        tunes=_TEMPERATURES,
+    ),
+    "score_regression": RankingMethod(
+        "response",
+        "squared difference of the logits, or of the ratings",
+        "Ba and Caruana 2014",
+        _regression,
+        "ratings, and logits that have to agree",
+    ),
+    "hint": RankingMethod(
+        "features",
+        "squared distance of hidden layers after a learned projection",
+        "Romero et al. 2015 (FitNets)",
+        _features(Hint),
+        "beside a loss on logits",
+    ),
+    "interaction_hint": RankingMethod(
+        "features",
+        "a hint from the layer in which the teacher's fields meet",
+        "Zhu et al. 2020; Romero et al. 2015",
+        _interaction_hint,
+        "beside a loss on logits; the teacher needs such a layer",
+    ),
+    "rkd_distance": RankingMethod(
+        "relations",
+        "distances between pairs of rows",
+        "Park et al. 2019 (RKD-D)",
+        _features(RelationalDistance),
+        "beside a loss on logits; set num_rows for large batches",
+    ),
+    "rkd_angle": RankingMethod(
+        "relations",
+        "angles in triples of rows",
+        "Park et al. 2019 (RKD-A)",
+        _features(RelationalAngle),
+        "beside a loss on logits",
+    ),
+    "session_list": RankingMethod(
+        "ranking",
+        "likelihood of the teacher's order within a session (ListMLE)",
+        "Xia et al. 2008, in the teacher's order",
+        _sessions(lambda s: RelaxedRanking()),
+        "the order in a session is what counts; it is a sum over the list, "
+        "so that its weight is small",
+        sessions=True,
+    ),
+    "session_soft_targets": RankingMethod(
+        "ranking",
+        "KL between the softmaxes over a session",
+        "Cao et al. 2007 (ListNet), to the teacher's scores",
+        _sessions(lambda s: SoftTargets(s.temperature())),
+        "as session_list; it hears by how much, too",
+        sessions=True,
+        tunes=_TEMPERATURES,
+    ),
+    "auxiliary_head": RankingMethod(
+        "response",
+        "a head that is not served hears the teacher's soft targets",
+        "Khani et al. 2024",
+        _soft_targets(True),
+        "a biased teacher; leave the student's own loss its full weight",
+        auxiliary=True,
+        tunes=_TEMPERATURES,
+    ),
+    "cross_task": RankingMethod(
+        "tasks",
+        "soft targets from the teacher's other tasks, calibrated by labels",
+        "Yang et al. 2022 (CrossDistil), its calibrated distillation",
+        _cross_task,
+        "several tasks, beside binary_soft_targets",
+        tunes=_TEMPERATURES,
+    ),
+}
+
+
+def parse_ranking_method(text: str) -> Named:
+    """Reads `name[:weight]`.
+
+    Args:
+        text: such as "binary_soft_targets:0.8"; weight 1 where left out.
+
+    Returns:
+        Its parts.
+
+    Raises:
+        UserError: the name is unknown, the weight no positive number, or a
+            teacher is named.
+
+    Example:
+    >>> parse_ranking_method("hint:0.1").weight
+    0.1
+    """
+    if "@" in text:
+        raise UserError(
+            "`--distillation_losses` of a ranking run should name no "
+            f"teacher: `--teacher_networks` does. Received: {text!r}. Leave "
+            "out what follows the @."
+        )
+    return parse_method(text, RANKING_METHODS, _USUAL)
+
+
+def build_ranking_terms(
+    names: Sequence[str], setting: RankingSetting
+) -> tuple[list[Term], list[float]]:
+    """Terms and weights for the `RankingDistiller`.
+
+    Args:
+        names: as on the command line, `name[:weight]`.
+        setting: see `RankingSetting`.
+
+    Returns:
+        Terms and weights. A method of several terms shares its weight.
+
+    Raises:
+        UserError: a method is unknown, its weight is no number, or it does
+            not fit the tasks.
+
+    Example:
+    ```python
+    terms, weights = build_ranking_terms(["hint:0.1"], setting)
+    ```
+    """
+    terms: list[Term] = []
+    weights: list[float] = []
+    for named in map(parse_ranking_method, names):
+        made = RANKING_METHODS[named.method].terms(setting)
+        terms += made
+        weights += [named.weight / len(made)] * len(made)
+    return terms, weights
+
+
+def needs_auxiliary_head(names: Sequence[str]) -> bool:
+    """Whether the student has to be built by `with_auxiliary_head`.
+
+    Args:
+        names: see `build_ranking_terms`.
+
+    Returns:
+        Whether one of the methods listens there.
+    """
+    return any(_method(name).auxiliary for name in names)
+
+
+def needs_sessions(names: Sequence[str]) -> bool:
+    """Whether the batches have to be `SessionBatches`.
+
+    Args:
+        names: see `build_ranking_terms`.
+
+    Returns:
+        Whether one of the methods listens to lists.
+    """
+    return any(_method(name).sessions for name in names)
+
+
+def kept_outputs(
+    names: Sequence[str], setting: RankingSetting
+) -> tuple[str, ...]:
+    """What a cache of the teacher has to keep.
+
+    Args:
+        names: see `build_ranking_terms`.
+        setting: with the live teacher.
+
+    Returns:
+        Names of outputs, each once.
+    """
+    terms, _ = build_ranking_terms(names, setting)
+    return tuple(dict.fromkeys(term.over.teacher_output for term in terms))
+
+
+def _method(text: str) -> RankingMethod:
+    return RANKING_METHODS[parse_ranking_method(text).method]

@@ -1,0 +1,126 @@
+"""Options with their help and limits beside them, and what is made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kd_tfrs.errors import UserError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+def option(default: Any, help_text: str, **limits: Any) -> Any:
+    """A field of a dataclass that becomes a flag.
+
+    Args:
+        default: of the field.
+        help_text: one sentence or two for `--help`.
+        **limits: `low` and `high` of numbers, or `choices`.
+
+    Returns:
+        The field.
+    """
+    return dataclasses.field(
+        default=default, metadata={"help": help_text, **limits}
+    )
+
+
+class Checked:
+    """Checks the limits that stand beside the fields."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                _check_limits(field, value)
+                _check_choices(field, value)
+
+
+def _check_limits(field: dataclasses.Field, value: Any) -> None:
+    low, high = field.metadata.get("low"), field.metadata.get("high")
+    parts = value if isinstance(value, tuple) else (value,)
+    too_low = low is not None and any(part < low for part in parts)
+    if too_low or (high is not None and any(part > high for part in parts)):
+        top = "" if high is None else f" and at most {high:g}"
+        raise UserError(
+            f"`{field.name}` should be at least {low:g}{top}. "
+            f"Received: `{field.name}` = {value}."
+        )
+
+
+def _check_choices(field: dataclasses.Field, value: Any) -> None:
+    choices = field.metadata.get("choices")
+    parts = value if isinstance(value, tuple) else (value,)
+    if choices and any(part not in choices for part in parts):
+        raise UserError(
+            f"`{field.name}` should be one of {', '.join(choices)}. "
+            f"Received: `{field.name}` = {value!r}."
+        )
+
+
+class FlatConfig:
+    """A whole run: a seed, and sections of options named after their owner.
+
+    A subclass is a frozen dataclass with a field `seed` and a field for each
+    of its `sections`.
+
+    Attributes:
+        task: what is learned, "retrieval" or "ranking".
+        sections: names of fields, and the prefix of their flags.
+    """
+
+    task: ClassVar[str]
+    sections: ClassVar[Mapping[str, str]]
+
+    def flat(self) -> dict[str, Any]:
+        """Every option by its flag's name, in the order of the groups."""
+        flat = {"seed": self.seed}
+        for section, prefix in self.sections.items():
+            options = getattr(self, section)
+            for field in dataclasses.fields(options):
+                value = getattr(options, field.name)
+                if isinstance(value, tuple):
+                    value = list(value)
+                flat[prefix + field.name] = value
+        return flat
+
+    @classmethod
+    def from_flat(cls, flat: dict[str, Any]) -> Self:
+        """The inverse of `flat`.
+
+        Args:
+            flat: values by flag name; absent ones keep their defaults.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            UserError: a value is out of its range.
+        """
+        sections = {}
+        default = cls()
+        for section, prefix in cls.sections.items():
+            options = getattr(default, section)
+            changes = {}
+            for field in dataclasses.fields(options):
+                value = flat.get(
+                    prefix + field.name, getattr(options, field.name)
+                )
+                changes[field.name] = (
+                    tuple(value) if isinstance(value, list) else value
+                )
+            sections[section] = _named_errors(options, changes, prefix)
+        return cls(seed=flat.get("seed", default.seed), **sections)
+
+
+def _named_errors(options: Any, changes: dict[str, Any], prefix: str) -> Any:
+    try:
+        return dataclasses.replace(options, **changes)
+    except UserError as error:
+        message = str(error)
+        for name in changes:
+            message = message.replace(f"`{name}`", f"`--{prefix}{name}`")
+        raise UserError(message) from None

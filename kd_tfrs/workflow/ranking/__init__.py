@@ -1,0 +1,1 @@
+"""The chain of a ranker: data, teachers, student, exports; see `config`."""

@@ -1,0 +1,106 @@
+"""From options to ranking networks and models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from kd_tfrs.models.ranking import (
+    RankerConfig,
+    RankingModel,
+    RankingTask,
+    build_ranker,
+)
+from kd_tfrs.workflow.builders import build_optimizer
+from kd_tfrs.workflow.ranking.config import OWN_OPTIONS
+from kd_tfrs.workflow.ranking.options import RankerOptions, RankerTrainOptions
+from kd_tfrs.workflow.ranking.prepare import Inputs
+
+
+def ranker_config(
+    options: RankerOptions, architecture: str, dropout: float
+) -> RankerConfig:
+    """The configuration of one network.
+
+    Args:
+        options: sizes; those of another architecture are left out.
+        architecture: its kind.
+        dropout: share of inputs dropped in training.
+
+    Returns:
+        What `build_ranker` takes.
+    """
+    own = {
+        name: getattr(options, name)
+        for name, owner in OWN_OPTIONS.items()
+        if owner == architecture
+    }
+    return RankerConfig(
+        architecture,
+        embedding_dim=options.embedding_dim,
+        hidden_units=options.hidden_units,
+        dropout=dropout,
+        experts=options.experts,
+        l2=options.l2,
+        activation=options.activation,
+        tower_units=options.tower_units,
+        **own,
+    )
+
+
+def build_model(
+    inputs: Inputs,
+    options: RankerOptions,
+    architecture: str,
+    training: RankerTrainOptions,
+    tasks: Sequence[RankingTask],
+    steps_per_epoch: int,
+) -> RankingModel:
+    """A ranking model, ready to train alone.
+
+    Args:
+        inputs: what it sees.
+        options: its size.
+        architecture: its kind.
+        training: how it will be trained.
+        tasks: its heads.
+        steps_per_epoch: for the decay of the step size.
+
+    Returns:
+        A compiled model.
+
+    Raises:
+        UserError: the options do not fit the data.
+    """
+    network = build_ranker(
+        inputs.features,
+        ranker_config(options, architecture, training.dropout),
+        tasks,
+        inputs.history_length,
+        inputs.item_id,
+    )
+    model = RankingModel(network, tasks)
+    model.compile(
+        optimizer=build_optimizer(
+            training.learning_rate,
+            training.decay,
+            max(1, training.epochs * steps_per_epoch),
+        )
+    )
+    return model
+
+
+def shift_head(model: RankingModel, task: RankingTask, offset: float) -> None:
+    """Adds to a task's logits, by the bias of its head.
+
+    Args:
+        model: it is changed.
+        task: one of its tasks.
+        offset: in logits, see `RankingBatches.logit_offset`.
+    """
+    if offset:
+        head: tf.keras.layers.Dense = model.network.get_layer(
+            f"head_{task.name}"
+        )
+        head.bias.assign_add(tf.fill(head.bias.shape, float(offset)))

@@ -1,0 +1,192 @@
+"""A trained ranker in the forms in which it is served."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.evaluation import measure_latency
+from kd_tfrs.export.ranking_client import SavedModelRanker
+from kd_tfrs.export.ranking_export import RankingModule
+from kd_tfrs.export.ranking_inputs import RankingInputs
+from kd_tfrs.export.ranking_keras import KerasRanker
+from kd_tfrs.export.ranking_tables import ServingTables
+from kd_tfrs.export.ranking_verify import RankingCheck, export_ranking
+from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.ranking.measure import Logits
+from kd_tfrs.workflow.ranking.options import RankingDataConfig
+from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
+
+_SEED = 22
+_VERIFIED_ROWS = 500
+_VERIFIED_LISTS = 10
+_VERIFIED_ITEMS = 100
+
+
+def serving_tables(
+    prepared: RankingPrepared, data: RankingDataConfig
+) -> ServingTables | None:
+    """What is looked up inside the graph, as it stands after training.
+
+    Args:
+        prepared: the data. Events that are held out are not looked back at,
+            so that what is served can be measured on them.
+        data: what counts as taken and as liked.
+
+    Returns:
+        The tables; `None` for logs without users and items.
+    """
+    split = prepared.split
+    if split.interactions is None or split.parts is None:
+        return None
+    # As `load_examples` has it: an item that was shown was not taken.
+    taken = "click" if data.dataset == "synthetic" else None
+    return ServingTables.of(
+        split.interactions,
+        split.parts.train,
+        split.train,
+        taken=taken if split.train.history is not None else None,
+        liked_from=data.liked_from,
+    )
+
+
+def export_model(
+    model: RankingModel,
+    inputs: Inputs,
+    prepared: RankingPrepared,
+    base_dir: str | os.PathLike,
+    tables: ServingTables | None = None,
+) -> Path:
+    """Exports the next version, loaded back and compared before it counts.
+
+    Args:
+        model: trained, on columns that are known when serving.
+        inputs: its features.
+        prepared: for the rows and requests to compare on.
+        base_dir: folder of versions.
+        tables: see `serving_tables`; without them there is no `rank`.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        UserError: it cannot be written, or scores otherwise than the model.
+
+    Example:
+    ```python
+    tables = serving_tables(prepared, config.data)
+    export_model(student, inputs, prepared, "models/ranking", tables)
+    ```
+    """
+    train, test = prepared.split.train, prepared.split.test
+    sent = RankingInputs.of(model, inputs.features, train)
+    some = test.take(slice(_VERIFIED_ROWS))
+    check = RankingCheck(
+        KerasRanker(model.network, model.tasks, sent, tables),
+        some.table,
+        some.history if sent.history is not None else None,
+        () if tables is None else rank_requests(prepared, _VERIFIED_LISTS),
+    )
+    module = RankingModule(model, sent, tables)
+    items = None
+    if prepared.split.interactions is not None:
+        items = prepared.split.interactions.items
+    return export_ranking(module, base_dir, check, items)
+
+
+def export_logits(path: Path, prepared: RankingPrepared) -> Logits:
+    """What an export says of the test examples.
+
+    Args:
+        path: a version folder.
+        prepared: the data.
+
+    Returns:
+        `[test examples]` by task.
+    """
+    test = prepared.split.test
+    return SavedModelRanker(path).score(test.table, test.history)
+
+
+def rank_requests(
+    prepared: RankingPrepared,
+    count: int,
+    candidates: int = _VERIFIED_ITEMS,
+    k: int = 10,
+) -> list[tuple[Any, np.ndarray, int, None]]:
+    """Requests for `rank`: test users, each with random items.
+
+    Args:
+        prepared: data with users and items.
+        count: requests.
+        candidates: items of each; fewer where there are fewer.
+        k: answers of each; likewise.
+
+    Returns:
+        User, items, k and no context, see `KerasRanker.rank`.
+    """
+    rng = np.random.default_rng(_SEED)
+    interactions = prepared.split.interactions
+    items = interactions.items[interactions.schema.item_id].to_numpy()
+    size = min(candidates, len(items))
+    users = rng.choice(np.unique(prepared.split.test.groups), count)
+    return [
+        (user, rng.choice(items, size, replace=False), min(k, size), None)
+        for user in users
+    ]
+
+
+def export_latency(
+    path: Path,
+    prepared: RankingPrepared,
+    candidates: int,
+    top_k: int,
+    repeats: int,
+    *,
+    ranks: bool,
+) -> dict[str, dict[str, float]]:
+    """How long an export takes for one user's candidates.
+
+    Args:
+        path: a version folder.
+        prepared: for users and candidates.
+        candidates: scored by each call.
+        top_k: answers of `rank`.
+        repeats: calls that are timed.
+        ranks: whether there is a `rank`.
+
+    Returns:
+        `latency_ms` of `rank`, which is sent ids and looks features up, and
+        `columns_latency_ms` of `serving_default`, which is sent raw columns;
+        without `rank`, `latency_ms` is that of `serving_default`.
+    """
+    ranker, loaded = SavedModelRanker(path), tf.saved_model.load(str(path))
+    test = prepared.split.test.take(
+        np.resize(np.arange(len(prepared.split.test)), candidates)
+    )
+    sent = ranker.requests(test.table, test.history)
+    serve = loaded.signatures["serving_default"]
+    found = {"latency_ms": _time(serve, [sent], repeats)}
+    if ranks:
+        found["columns_latency_ms"] = found["latency_ms"]
+        requests = rank_requests(prepared, 20, candidates, top_k)
+        sent = [ranker.rank_request(*asked) for asked in requests]
+        found["latency_ms"] = _time(loaded.signatures["rank"], sent, repeats)
+    return found
+
+
+def _time(
+    serve: Any, requests: list[dict[str, np.ndarray]], repeats: int
+) -> dict[str, float]:
+    turn = iter(range(10**9))
+
+    def call() -> list[np.ndarray]:
+        sent = requests[next(turn) % len(requests)]
+        found = serve(**{k: tf.constant(v) for k, v in sent.items()})
+        return [x.numpy() for x in found.values()]
+
+    return measure_latency(call, repeats=repeats)

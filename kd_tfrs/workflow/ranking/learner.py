@@ -1,0 +1,306 @@
+"""How each ranker comes to be: trained, distilled, pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+
+from kd_tfrs.compression import prunable, pruning_schedule, strip
+from kd_tfrs.data.ranking_pipelines import RankingBatches
+from kd_tfrs.distillation.ranking import (
+    RankingDistiller,
+    with_auxiliary_head,
+    without_auxiliary_head,
+)
+from kd_tfrs.errors import UserError
+from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.builders import build_optimizer
+from kd_tfrs.workflow.ranking import measure
+from kd_tfrs.workflow.ranking.builders import build_model, shift_head
+from kd_tfrs.workflow.ranking.hearing import Hearing
+from kd_tfrs.workflow.ranking.naming import member_stages
+from kd_tfrs.workflow.ranking.options import RankerOptions, RankerTrainOptions
+from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
+from kd_tfrs.workflow.ranking.teaching import RankingTeaching
+from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.training import (
+    Progress,
+    get_weights,
+    open_training,
+    set_weights,
+)
+
+STUDENTS = ("student", "distilled", "pruned")
+Watch = Callable[[dict[str, float]], None]
+Learned = tuple[RankingModel, Progress]
+
+
+class RankingLearner:
+    """Trains the rankers of a run, and asks the test examples nothing.
+
+    Args:
+        run: keeps checkpoints and weights.
+        prepared: data, tasks and protocols.
+
+    Raises:
+        UserError: a method of distillation or the monitored metric does not
+            fit the data.
+
+    Example:
+    ```python
+    model, progress = RankingLearner(run, prepared).train("student")
+    ```
+    """
+
+    def __init__(self, run: Run, prepared: RankingPrepared) -> None:
+        self.run = run
+        self.config = run.config
+        self.prepared = prepared
+        # Mistakes show before the teachers train.
+        self.monitor = _monitor(self.config.evaluation.monitor, prepared)
+        self.hearing = Hearing(self.config.distillation, prepared)
+
+    @cached_property
+    def members(self) -> dict[str, str]:
+        """Kinds of the teacher's networks by the names of their stages."""
+        return member_stages(self.config)
+
+    @cached_property
+    def teaching(self) -> RankingTeaching:
+        """The teacher, once its members are trained."""
+        return RankingTeaching(
+            self.run,
+            self.prepared,
+            self.inputs(next(iter(self.members))).names,
+            lambda: [self.load(member) for member in self.members],
+        )
+
+    def train(self, stage: str, watch: Watch | None = None) -> Learned:
+        """Trains a stage, from the start or from where it was stopped.
+
+        Args:
+            stage: one of `members` or `STUDENTS`; "distilled" needs the
+                weights of all members in the run folder, "pruned" those of
+                the distilled student as well.
+            watch: called with the validation metrics of every epoch; an
+                exception from it ends the training.
+
+        Returns:
+            The model at its best epoch, its logits put right where negatives
+            were sampled or classes weighted, and what happened.
+        """
+        if stage == "pruned":
+            return self._prune(watch)
+        options = self._training(stage)
+        batches = self._batches(stage)
+        if stage == "distilled":
+            # Before the seed is set: a gate may be learned.
+            self.teaching.live  # noqa: B018
+        self._set_seed(stage)
+        model = self._build(stage, batches.steps_per_epoch)
+        # The head starts at the mean label of the batches, not of the data.
+        shift_head(model, self.prepared.task, -batches.logit_offset)
+        trained, monitor = model, self.monitor
+        if stage == "distilled":
+            model = self._with_heads(model)
+            trained = self._distiller(model, batches, options.epochs)
+            trained.compile(optimizer=self._optimizer(options, batches))
+            if self.config.distillation.stop_on == "teacher":
+                monitor = "distillation_loss"
+        progress = open_training(self.run, stage, trained, model, monitor).fit(
+            batches,
+            self._validate(stage, model, batches, watch),
+            epochs=options.epochs,
+            patience=options.patience,
+        )
+        return self._finished(model, batches), progress
+
+    def save(self, stage: str, model: RankingModel) -> None:
+        """Keeps a stage's weights in the run folder."""
+        self.run.save_weights(stage, get_weights(model))
+
+    def load(self, stage: str) -> RankingModel:
+        """The model of a stage with the weights that were kept.
+
+        Args:
+            stage: one of `members` or `STUDENTS`.
+
+        Returns:
+            A compiled model.
+
+        Raises:
+            UserError: the stage has not been done.
+        """
+        weights = self.run.load_weights(stage)
+        if weights is None:
+            raise UserError(
+                f"The stage {stage} should be done first. Received: no "
+                f"weights of it in {self.run.directory}."
+            )
+        model = self._build(stage, steps_per_epoch=1)
+        set_weights(model, weights)
+        return model
+
+    def inputs(self, stage: str) -> Inputs:
+        """What a stage's model sees; a teacher also sees `training_only`."""
+        if stage in STUDENTS:
+            return self.prepared.inputs(self.config.student_ranker, served=True)
+        return self.prepared.inputs(self.config.teacher_rankers, served=False)
+
+    def _build(self, stage: str, steps_per_epoch: int) -> RankingModel:
+        student = self.config.student_ranker
+        kind = self.members.get(stage, student.network)
+        return build_model(
+            self.inputs(stage),
+            self._sizes(stage),
+            kind,
+            self._training(stage),
+            self.prepared.tasks,
+            steps_per_epoch,
+        )
+
+    def _batches(self, stage: str, seed: int | None = None) -> RankingBatches:
+        names, distils = self.inputs(stage).names, stage in STUDENTS[1:]
+        if distils and self.config.distillation.knowledge == "live":
+            names = tuple(dict.fromkeys([*names, *self.teaching.names]))
+        return self.prepared.batches(
+            names,
+            self._training(stage),
+            self.config.seed if seed is None else seed,
+            self.hearing.sessions() if distils else None,
+        )
+
+    def _distiller(
+        self, student: RankingModel, batches: RankingBatches, epochs: int
+    ) -> RankingDistiller:
+        options = self.config.distillation
+        teacher = self.teaching.live
+        if options.knowledge == "cached":
+            outputs = self.teaching.outputs(self.hearing.outputs(teacher))
+            teacher = self.teaching.cached("train", outputs)
+        terms, weights = self.hearing.terms(
+            teacher, student, epochs * batches.steps_per_epoch, batches
+        )
+        return RankingDistiller(
+            teacher, student, terms, weights, options.student_loss_weight
+        )
+
+    def _with_heads(self, model: RankingModel) -> RankingModel:
+        """A head of its own for the teacher, where a method asks for it."""
+        if not self.hearing.auxiliary:
+            return model
+        return model.with_network(
+            with_auxiliary_head(model.network, model.tasks)
+        )
+
+    def _finished(
+        self, model: RankingModel, batches: RankingBatches
+    ) -> RankingModel:
+        """What is served: no head of the teacher's, probabilities right."""
+        if any(name.endswith("_teacher") for name in model.network.output):
+            model = model.with_network(without_auxiliary_head(model.network))
+        shift_head(model, self.prepared.task, batches.logit_offset)
+        return model
+
+    def _prune(self, watch: Watch | None) -> Learned:
+        dense = self.load("distilled")
+        self.teaching.live  # noqa: B018
+        options, pruning = self.config.distilled, self.config.pruning
+        # Other batches than those that the distilled student has seen.
+        batches = self._batches("pruned", self.config.seed + 10_000)
+        steps = pruning.epochs * batches.steps_per_epoch
+        self._set_seed("pruned")
+        shift_head(dense, self.prepared.task, -batches.logit_offset)
+        schedule = pruning_schedule(
+            pruning.schedule, pruning.final_sparsity, steps
+        )
+        network = prunable(self._with_heads(dense).network, schedule)
+        student = dense.with_network(network)
+        distiller = self._distiller(student, batches, pruning.epochs)
+        distiller.compile(
+            optimizer=build_optimizer(
+                pruning.learning_rate or options.learning_rate / 2,
+                options.decay,
+                steps,
+            )
+        )
+        # The last epoch is kept: the best one may not be sparse yet.
+        progress = open_training(
+            self.run, "pruned", distiller, student, None
+        ).fit(
+            batches,
+            self._validate("pruned", student, batches, watch),
+            epochs=pruning.epochs,
+            patience=pruning.epochs,
+            callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
+        )
+        sparse = strip(student.network, pruning.final_sparsity)
+        return self._finished(dense.with_network(sparse), batches), progress
+
+    def _validate(
+        self,
+        stage: str,
+        model: RankingModel,
+        batches: RankingBatches,
+        watch: Watch | None,
+    ) -> Callable[[], dict[str, float]]:
+        prepared = self.prepared
+        scoring = measure.Scoring(model, prepared.tasks)
+        rows = prepared.rows(
+            "validation", self.inputs(stage).names, prepared.validation_rows
+        )
+        teacher = None
+        if stage in STUDENTS[1:]:
+            said = self.teaching.cached("validation", self.teaching.outputs())
+            teacher = {t.name: said.arrays[t.output] for t in prepared.tasks}
+
+        def validate() -> dict[str, float]:
+            logits = scoring(rows)
+            logits[prepared.task.name] += batches.logit_offset
+            metrics = measure.validate(logits, prepared, teacher)
+            if watch is not None:
+                watch(metrics)
+            return metrics
+
+        return validate
+
+    def _optimizer(
+        self, options: RankerTrainOptions, batches: RankingBatches
+    ) -> tf.keras.optimizers.legacy.Optimizer:
+        steps = max(1, options.epochs * batches.steps_per_epoch)
+        return build_optimizer(options.learning_rate, options.decay, steps)
+
+    def _set_seed(self, stage: str) -> None:
+        # The same numbers whether the stages before were read or done.
+        numbers = {name: 10 + i for i, name in enumerate(self.members)}
+        numbers |= {name: 1 + i for i, name in enumerate(STUDENTS)}
+        tf.keras.utils.set_random_seed(1000 * self.config.seed + numbers[stage])
+
+    def _training(self, stage: str) -> RankerTrainOptions:
+        if stage in self.members:
+            return self.config.teacher
+        alone = stage == "student"
+        return self.config.student if alone else self.config.distilled
+
+    def _sizes(self, stage: str) -> RankerOptions:
+        if stage in self.members:
+            return self.config.teacher_rankers
+        return self.config.student_ranker
+
+
+def _monitor(asked: str, prepared: RankingPrepared) -> str:
+    """The validation metric that decides, for the first task."""
+    task = prepared.task
+    if asked == "auto":
+        return "auc" if task.kind == "binary" else "rmse"
+    names = prepared.validation[task.name].names
+    if asked not in names:
+        raise UserError(
+            "`--eval_monitor` should be measured of the first task, "
+            f"{task.name} ({task.kind}). Received: {asked!r}. Choose one of "
+            f"auto, {', '.join(n for n in names if '@' not in n)}."
+        )
+    return asked

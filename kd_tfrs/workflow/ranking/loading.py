@@ -1,0 +1,72 @@
+"""From the data flags to examples."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from kd_tfrs.data import ExampleSplit, load_examples
+from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.ranking.options import RankingDataConfig
+
+# Options by the names that `load_examples` has for them.
+_RENAMED = {
+    "validation": "validation_share",
+    "test": "test_share",
+    "user_id": "user_column",
+    "item_id": "item_column",
+    "time": "time_column",
+    "label": "label_column",
+}
+
+
+def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
+    """Loads and splits impressions as the flags say.
+
+    Args:
+        data: what is read and how.
+        seed: of synthetic data and of random splits.
+
+    Returns:
+        Examples apart.
+
+    Raises:
+        UserError: the data cannot be used; options are named as flags.
+    """
+    given = {
+        "history_length": data.history_length,
+        "liked_from": None if data.liked_from == 4.0 else data.liked_from,
+        "online": data.online or None,
+        "num_events": data.num_events if data.dataset == "synthetic" else None,
+        "validation": data.validation_share,
+        "test": data.test_share,
+        "hash_buckets": data.hash_buckets,
+    }
+    read = {
+        "user_id": data.user_column,
+        "item_id": data.item_column,
+        "time": data.time_column,
+        "label": data.label_column,
+        "min_user_events": data.min_user_events or None,
+        "min_item_events": data.min_item_events or None,
+    }
+    given, read = (
+        {k: v for k, v in options.items() if v is not None}
+        for options in (given, read)
+    )
+    try:
+        return load_examples(
+            data.dataset,
+            data.data_dir,
+            tasks=data.tasks or None,
+            split=data.split,
+            seed=seed,
+            read=read or None,
+            **given,
+        )
+    except UserError as error:
+        message = str(error)
+        for field in dataclasses.fields(data):
+            message = message.replace(f"`{field.name}`", f"`--{field.name}`")
+        for name, flag in _RENAMED.items():
+            message = message.replace(f"`{name}`", f"`--{flag}`")
+        raise UserError(message) from None

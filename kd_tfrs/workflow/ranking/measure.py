@@ -1,0 +1,271 @@
+"""Every stage of a ranker measured the same way: quality, size, speed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.data.ranking_pipelines import RankingBatches
+from kd_tfrs.data.schema import Owner
+from kd_tfrs.distillation.ranking import RankingTeacher
+from kd_tfrs.evaluation import measure_latency, size_bytes, size_bytes_gzip
+from kd_tfrs.export.signature_functions import concrete
+from kd_tfrs.models.ranking import RankingModel, RankingTask
+from kd_tfrs.workflow.ranking.options import RankingEvaluationOptions
+from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+
+Logits = dict[str, np.ndarray]
+_SEED = 21
+# Metrics that get an interval, of each kind of task.
+INTERVALS = {"binary": ("auc", "gauc", "log_loss"), "rating": ("rmse", "mae")}
+
+
+class Scoring:
+    """Logits of all tasks for rows in order; the graph is made once.
+
+    Args:
+        ask: from a batch to `logits_<task>` `[batch]` by name: a
+            `RankingModel`, or a teacher's `outputs`.
+        tasks: whose logits.
+
+    Example:
+    ```python
+    Scoring(model, model.tasks)(prepared.rows("test", names))["liked"]
+    ```
+    """
+
+    def __init__(
+        self, ask: Callable[[Any], Mapping], tasks: tuple[RankingTask, ...]
+    ) -> None:
+        def logits(features: Mapping) -> dict[str, tf.Tensor]:
+            outputs = ask({"features": features})
+            return {task.name: outputs[task.output] for task in tasks}
+
+        self._logits = tf.function(logits)
+        self._ask = None
+
+    def __call__(self, batches: RankingBatches) -> Logits:
+        """Scores every row once.
+
+        Args:
+            batches: see `RankingPrepared.rows`; of the same features every
+                time.
+
+        Returns:
+            `[rows]` float32 by task.
+        """
+        rows = batches.in_order()
+        if self._ask is None:
+            specs = rows.element_spec["features"]
+            self._ask = self._logits.get_concrete_function(specs)
+        blocks = [self._ask(batch["features"]) for batch in rows]
+        return {
+            name: np.concatenate([block[name].numpy() for block in blocks])
+            for name in blocks[0]
+        }
+
+
+def metric_name(prepared: RankingPrepared, task: str, metric: str) -> str:
+    """A metric's name in a row: the first task's stand without its name.
+
+    Args:
+        prepared: knows the tasks.
+        task: name of a task.
+        metric: name of a metric, such as "auc".
+
+    Returns:
+        "auc", or "like/auc" of another task.
+    """
+    return metric if task == prepared.task.name else f"{task}/{metric}"
+
+
+def measure_logits(
+    stage: str,
+    logits: Logits,
+    prepared: RankingPrepared,
+    bootstrap: int = 0,
+) -> dict[str, Any]:
+    """The row of anything that scores the test examples.
+
+    Args:
+        stage: name of the row.
+        logits: `[test examples]` by task; ratings of that kind of task.
+        prepared: for the protocols.
+        bootstrap: draws of users for the intervals; 0 for none.
+
+    Returns:
+        A row with `stage`, `metrics`, and `intervals` where there are users:
+        name to `[low, high]`, 95 %.
+    """
+    metrics, intervals = {}, {}
+    for task in prepared.tasks:
+        evaluation, scores = prepared.test[task.name], logits[task.name]
+        for name, value in evaluation.evaluate(scores).metrics.items():
+            metrics[metric_name(prepared, task.name, name)] = value
+        if not bootstrap or prepared.split.test.groups is None:
+            continue
+        for name in INTERVALS[task.kind]:
+            found = evaluation.interval(name, scores, num_resamples=bootstrap)
+            key = metric_name(prepared, task.name, name)
+            intervals[key] = [found.low, found.high]
+    row = {"stage": stage, "metrics": metrics}
+    return {**row, "intervals": intervals} if intervals else row
+
+
+def validate(
+    logits: Logits, prepared: RankingPrepared, teacher: Logits | None = None
+) -> dict[str, float]:
+    """Validation metrics of logits.
+
+    Args:
+        logits: `[validation rows]` by task.
+        prepared: for the protocols.
+        teacher: the same of a teacher: how far the two are apart is
+            `distillation_loss`, the mean over tasks of the cross entropy
+            with the teacher's probabilities, or of the squared difference of
+            ratings.
+
+    Returns:
+        Metrics by name; those that are undefined are left out.
+    """
+    found = {}
+    for task in prepared.tasks:
+        result = prepared.validation[task.name].evaluate(
+            logits[task.name], fast=True
+        )
+        for name, value in result.metrics.items():
+            if value is not None:
+                found[metric_name(prepared, task.name, name)] = value
+    if teacher is not None:
+        apart = [
+            _apart(task, logits[task.name], teacher[task.name])
+            for task in prepared.tasks
+        ]
+        found["distillation_loss"] = float(np.mean(apart))
+    return found
+
+
+def _apart(
+    task: RankingTask, student: np.ndarray, teacher: np.ndarray
+) -> float:
+    z, t = np.float64(student), np.float64(teacher)
+    if task.kind == "rating":
+        return float(np.mean((z - t) ** 2))
+    # log(1 + exp(z)) - sigmoid(t) z, stable for any logit.
+    probability = np.exp(-np.logaddexp(0.0, -t))
+    return float(np.mean(np.logaddexp(0.0, z) - probability * z))
+
+
+def request(
+    prepared: RankingPrepared, names: tuple[str, ...], count: int
+) -> dict[str, np.ndarray]:
+    """Encoded features of one user's candidates.
+
+    Args:
+        prepared: for the test examples, of which one gives the user and what
+            is known of the event, and random ones the items.
+        names: of the features.
+        count: candidates.
+
+    Returns:
+        `[count, ...]` by name.
+    """
+    rng = np.random.default_rng(_SEED)
+    total = len(prepared.split.test)
+    items = rng.integers(total, size=count)
+    user = np.full(count, rng.integers(total))
+    return {
+        name: prepared.tables["test"][name][
+            items if prepared.owners[name] is Owner.ITEM else user
+        ]
+        for name in names
+    }
+
+
+def measure_network(
+    ask: Callable[[Any], Mapping],
+    weights: list[np.ndarray],
+    names: tuple[str, ...],
+    prepared: RankingPrepared,
+    options: RankingEvaluationOptions,
+) -> dict[str, Any]:
+    """Parameters, bytes and speed of a network or of several.
+
+    Args:
+        ask: from a batch to its outputs.
+        weights: everything that is trained in it.
+        names: of the features that it sees.
+        prepared: for the candidates.
+        options: how many of them, and how often they are scored.
+
+    Returns:
+        A part of a row: parameters, sizes of a SavedModel on encoded
+        features, latency of one call that scores the candidates.
+    """
+    features = request(prepared, names, options.candidates)
+    outputs = [task.output for task in prepared.tasks]
+
+    def logits(sent: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        found = ask({"features": sent})
+        return {name: found[name] for name in outputs}
+
+    serve = concrete(
+        logits,
+        {
+            k: tf.TensorSpec([None, *v.shape[1:]], v.dtype)
+            for k, v in features.items()
+        },
+    )
+    return {
+        **parameters(weights),
+        **_saved_size(serve),
+        "latency_ms": measure_latency(
+            lambda: serve(*map(tf.constant, features.values()))[
+                outputs[0]
+            ].numpy(),
+            repeats=options.latency_repeats,
+        ),
+    }
+
+
+def parameters(weights: list[np.ndarray]) -> dict[str, int]:
+    """How many weights there are, and how many are not zero."""
+    return {
+        "parameters": int(sum(w.size for w in weights)),
+        "nonzero_parameters": int(sum(np.count_nonzero(w) for w in weights)),
+    }
+
+
+def folder_size(path: Path) -> dict[str, int]:
+    """Bytes of a file or a folder, plain and as one tar.gz."""
+    return {
+        "size_bytes": size_bytes(path),
+        "size_bytes_gzip": size_bytes_gzip(path),
+    }
+
+
+def model_weights(model: RankingModel) -> list[np.ndarray]:
+    """What is trained in a model."""
+    return [w.numpy() for w in model.network.trainable_weights]
+
+
+def teacher_weights(
+    teacher: RankingTeacher, models: list[RankingModel]
+) -> list[np.ndarray]:
+    """What is trained in a teacher: its networks, and its gate if any."""
+    gates = [w.numpy() for x in teacher.learned for w in x.trainable_weights]
+    return [w for model in models for w in model_weights(model)] + gates
+
+
+def _saved_size(serve: Any) -> dict[str, int]:
+    module = tf.Module()
+    # Whatever the function reads has to be saved with it.
+    module.read = list(serve.variables)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=serve)
+        return folder_size(Path(folder))

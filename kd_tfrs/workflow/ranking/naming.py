@@ -1,0 +1,29 @@
+"""Names of the stages of a ranking run."""
+
+from __future__ import annotations
+
+from kd_tfrs.workflow.ranking.config import RankingConfig
+
+
+def member_stages(config: RankingConfig) -> dict[str, str]:
+    """The teacher's networks by the names of their stages.
+
+    Args:
+        config: names their kinds; one may stand there more than once.
+
+    Returns:
+        Kinds by stage.
+
+    Example:
+    >>> from kd_tfrs.workflow.ranking.options import TeacherRankers
+    >>> two = TeacherRankers(networks=("dcn", "dcn"))
+    >>> member_stages(RankingConfig(teacher_rankers=two))
+    {'teacher_dcn': 'dcn', 'teacher_dcn_2': 'dcn'}
+    """
+    found: dict[str, str] = {}
+    for kind in config.teacher_rankers.networks:
+        name, number = f"teacher_{kind}", 2
+        while name in found:
+            name, number = f"teacher_{kind}_{number}", number + 1
+        found[name] = kind
+    return found

@@ -1,0 +1,102 @@
+"""What is asked of held-out examples, for validation and for test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.data import Examples, ExampleSplit
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation import RankingEvaluation
+from kd_tfrs.evaluation.protocol import head_items
+from kd_tfrs.models.ranking import RankingTask
+
+
+def for_validation(
+    split: ExampleSplit, task: RankingTask, rows: np.ndarray
+) -> RankingEvaluation:
+    """Measures a task on validation examples, without slices.
+
+    Args:
+        split: examples apart.
+        task: whose label.
+        rows: of the validation examples, those that are scored.
+
+    Returns:
+        The protocol to tune on.
+
+    Raises:
+        UserError: there is one class only.
+    """
+    examples = split.validation.take(rows)
+    if task.kind == "binary" and len(np.unique(_labels(examples, task))) < 2:
+        raise UserError(
+            f"The validation examples should have both classes of {task.name}. "
+            f"Received: {len(examples)} examples of one class. Take more data "
+            "or another split."
+        )
+    return _evaluation(examples, task)
+
+
+def for_test(split: ExampleSplit, task: RankingTask) -> RankingEvaluation:
+    """Measures a task on test examples, in all and in slices.
+
+    Args:
+        split: examples apart.
+        task: whose label.
+
+    Returns:
+        The protocol to report.
+    """
+    return _evaluation(split.test, task, slices(split.train, split.test))
+
+
+def slices(train: Examples, held_out: Examples) -> dict[str, np.ndarray]:
+    """Who and what is new, and what is popular, by training examples.
+
+    Args:
+        train: what counts.
+        held_out: `[n]` examples.
+
+    Returns:
+        Masks `[n]` of the slices that are neither empty nor all: "new_users"
+        and "new_items" have no training example; "head" are the items that
+        80 % of the training examples are of, "tail" the others that have
+        some.
+    """
+    found = {}
+    if train.groups is not None:
+        found["new_users"] = ~np.isin(held_out.groups, train.groups)
+    if train.items is not None:
+        items, counts = np.unique(train.items, return_counts=True)
+        head = items[head_items(counts)[: len(items)]]
+        found["new_items"] = ~np.isin(held_out.items, items)
+        found["head"] = np.isin(held_out.items, head)
+        found["tail"] = ~(found["head"] | found["new_items"])
+    return {
+        name: mask
+        for name, mask in found.items()
+        if mask.any() and not mask.all()
+    }
+
+
+def _labels(examples: Examples, task: RankingTask) -> np.ndarray:
+    labels = examples.labels[task.name]
+    return labels[~np.isnan(labels) & (examples.weights > 0)]
+
+
+def _evaluation(
+    examples: Examples, task: RankingTask, masks: Any = None
+) -> RankingEvaluation:
+    labels = examples.labels[task.name]
+    known = ~np.isnan(labels)
+    # A row without the label stays, so that scores have one place a row.
+    weights = np.where(known, examples.weights, 0.0)
+    labels = np.where(known, labels, 0.0)
+    # Gains are of grades from 0 up; any number may be a rating.
+    ks = (5, 10) if labels.min(initial=0.0) >= 0 else ()
+    gain = "exponential" if task.kind == "binary" else "linear"
+    return RankingEvaluation(
+        labels, examples.groups, weights, masks, task.kind, ks=ks, gain=gain
+    )

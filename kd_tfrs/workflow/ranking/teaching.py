@@ -1,0 +1,131 @@
+"""Who teaches: the trained networks, alone or together, live or cached."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from kd_tfrs.distillation.ranking import (
+    CachedTeacher,
+    GatedRankingEnsemble,
+    NetworkTeacher,
+    RankingEnsemble,
+    RankingTeacher,
+)
+from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+from kd_tfrs.workflow.run import Run
+
+logger = logging.getLogger(__name__)
+_LARGE_BYTES = 2**30
+
+
+class RankingTeaching:
+    """The teacher of a run, made once.
+
+    A gate is learned on the validation examples, which no member was trained
+    on: what the ensemble reaches there is a little too good.
+
+    Args:
+        run: keeps the gate and what the teacher says.
+        prepared: data and tasks.
+        names: of the features that its members see.
+        load: makes the trained members.
+
+    Attributes:
+        gate_seconds: what learning the gate took, where there is one.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        prepared: RankingPrepared,
+        names: tuple[str, ...],
+        load: Callable[[], list[RankingModel]],
+    ) -> None:
+        self.run = run
+        self.prepared = prepared
+        self.names = names
+        self.gate_seconds = 0.0
+        self._load = load
+
+    @cached_property
+    def models(self) -> list[RankingModel]:
+        """The members, trained."""
+        return self._load()
+
+    @cached_property
+    def live(self) -> RankingTeacher:
+        """The teacher, asked at every step."""
+        members = [NetworkTeacher(model) for model in self.models]
+        if len(members) == 1:
+            return members[0]
+        if self.run.config.distillation.ensemble == "mean":
+            return RankingEnsemble(members)
+        return self._gated(members)
+
+    def outputs(self, asked: Sequence[str] = ()) -> tuple[str, ...]:
+        """What is kept of what the teacher says.
+
+        Args:
+            asked: names of further outputs, such as "hidden_0".
+
+        Returns:
+            The logits of all tasks, and those.
+        """
+        logits = [task.output for task in self.prepared.tasks]
+        return tuple(dict.fromkeys([*logits, *asked]))
+
+    def cached(self, part: str, outputs: tuple[str, ...]) -> CachedTeacher:
+        """What the teacher says of a part, from disk where it has been asked.
+
+        Args:
+            part: "train"; or "validation", of whose examples those that are
+                scored while training.
+            outputs: which are kept.
+
+        Returns:
+            A teacher of that part alone, by row.
+        """
+        folder = self.run.path("knowledge", part)
+        there = {path.stem for path in folder.glob("[!.]*.npy")}
+        if not set(outputs) <= there:
+            rows = None
+            if part == "validation":
+                rows = self.prepared.validation_rows
+            asked = self.prepared.rows(part, self.names, rows)
+            CachedTeacher.of(self.live, asked, outputs).save(folder)
+        kept = CachedTeacher.load(folder)
+        return CachedTeacher(
+            {name: _in_memory(kept.arrays[name]) for name in outputs}
+        )
+
+    def _gated(self, members: list[NetworkTeacher]) -> GatedRankingEnsemble:
+        ensemble = GatedRankingEnsemble(members, self.prepared.tasks)
+        layers = ensemble.learned
+        kept = self.run.load_weights("gate")
+        if kept is None:
+            rows = self.prepared.rows(
+                "validation", self.names, self.prepared.validation_rows
+            )
+            start = time.perf_counter()
+            found = ensemble.fit_gate(rows, seed=self.run.config.seed)
+            self.gate_seconds = time.perf_counter() - start
+            logger.info("gate, loss before and after: %s", found)
+            weights = [w for layer in layers for w in layer.get_weights()]
+            self.run.save_weights("gate", weights)
+            return ensemble
+        for layer in layers:
+            count = len(layer.weights)
+            layer.set_weights(kept[:count])
+            kept = kept[count:]
+        return ensemble
+
+
+def _in_memory(array: np.ndarray) -> np.ndarray:
+    """A memory-mapped array as a plain one, where it is not large."""
+    return array if array.nbytes > _LARGE_BYTES else np.asarray(array)

@@ -1,0 +1,453 @@
+"""One step of a ranker's distillation, against NumPy and by hand."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kd_tfrs import distillation
+from kd_tfrs.distillation import (
+    BinarySoftTargets,
+    Distiller,
+    Hint,
+    InBatch,
+    RelationalDistance,
+    RelaxedRanking,
+    ScoreRegression,
+    SoftTargets,
+    Term,
+)
+from kd_tfrs.distillation.ranking import (
+    CachedTeacher,
+    CalibratedSoftTargets,
+    DistillationEarlyStopping,
+    NetworkOutputs,
+    NetworkTeacher,
+    RankingDistiller,
+    RankingEnsemble,
+    SessionLists,
+    TaskLogits,
+)
+from kd_tfrs.errors import UserError
+
+SGD = tf.keras.optimizers.legacy.SGD
+LIKED_OVER = TaskLogits("liked")
+
+
+def compiled(distiller, optimizer=None, eagerly=True):
+    distiller.compile(optimizer=optimizer or SGD(0.1), run_eagerly=eagerly)
+    return distiller
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-np.float64(x)))
+
+
+def cross_entropy(p, z):
+    """Of probabilities and logits, at any size of the logits."""
+    z = np.float64(z)
+    return np.logaddexp(0.0, z) - p * z
+
+
+def test_the_parts_are_what_numpy_says_and_the_total_their_sum(world):
+    tasks = (world.liked, world.rating)
+    student, model = world.student(tasks), world.teacher(tasks)
+    terms = [
+        Term(BinarySoftTargets(2.0), LIKED_OVER),
+        Term(ScoreRegression(), TaskLogits("rating")),
+    ]
+    distiller = compiled(
+        RankingDistiller(NetworkTeacher(model), student, terms, [0.5, 2.0], 0.7)
+    )
+    batch = world.batch()
+    logs = distiller.test_step(batch)
+    assert list(logs) == [
+        "loss", "student_loss", "binary_soft_targets", "score_regression",
+    ]  # fmt: skip
+    told, said = model(batch, training=False), student(batch)
+    w = world.weights / world.weights.sum()
+    p = sigmoid(told["logits_liked"].numpy() / 2.0)
+    soft = cross_entropy(p, said["logits_liked"].numpy() / 2.0)
+    squares = (told["logits_rating"] - said["logits_rating"]).numpy() ** 2
+    np.testing.assert_allclose(
+        logs["binary_soft_targets"], 4.0 * (w * soft).sum(), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        logs["score_regression"], (w * squares).sum(), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        logs["student_loss"], student.task_loss(batch, said), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        logs["loss"],
+        0.7 * logs["student_loss"]
+        + 0.5 * logs["binary_soft_targets"]
+        + 2.0 * logs["score_regression"],
+        rtol=1e-6,
+    )
+
+
+def test_a_step_goes_down_the_gradient_of_soft_targets(world, spoken):
+    # d/ds of T^2 H(sigma(t/T), sigma(s/T)) is T (sigma(s/T) - sigma(t/T)):
+    # the bias of the head moves by the weighted mean of it.
+    student = world.student()
+    told = np.linspace(-3, 3, 24)
+    teacher = spoken(logits_liked=told)
+    distiller = compiled(
+        RankingDistiller(teacher, student, BinarySoftTargets(2.0), 1.0, 0.0)
+    )
+    batch = world.batch()
+    said = student(batch)["logits_liked"].numpy()
+    bias = student.network.get_layer("head_liked").bias
+    before = bias.numpy()[0]
+    distiller.train_step(batch)
+    w = world.weights / world.weights.sum()
+    slope = (w * 2.0 * (sigmoid(said / 2.0) - sigmoid(told / 2.0))).sum()
+    np.testing.assert_allclose(bias.numpy()[0], before - 0.1 * slope, rtol=1e-5)
+
+
+def test_the_student_and_each_teacher_run_once_a_step(world, spoken):
+    student = world.student()
+    calls = []
+    run = student.call
+    student.call = lambda batch, training=False: (
+        calls.append(training) or run(batch, training)
+    )
+    hidden = np.random.default_rng(0).normal(size=(24, 3))
+    teacher = spoken(logits_liked=np.zeros(24), hidden_0=hidden)
+    teacher.widths = {"logits_liked": 1, "hidden_0": 3}
+    terms = [
+        Term(BinarySoftTargets(), LIKED_OVER),
+        Term(Hint(), NetworkOutputs("hidden_0", "hidden_0")),
+        Term(SoftTargets(), SessionLists("liked")),
+    ]
+    distiller = compiled(RankingDistiller(teacher, student, terms))
+    distiller.train_step(world.batch())
+    assert calls == [True]
+    assert teacher.asked == 1
+
+
+def test_the_teacher_sees_more_and_never_changes(world):
+    model = world.teacher()
+    before = [w.copy() for w in model.get_weights()]
+    teacher = NetworkTeacher(model)
+    student = world.student()
+    assert "position" in model.feature_names
+    assert "position" not in student.feature_names
+    terms = [
+        Term(BinarySoftTargets(), LIKED_OVER),
+        Term(Hint(), NetworkOutputs("hidden_1", "hidden_0")),
+        Term(RelationalDistance(), NetworkOutputs("interaction", "embeddings")),
+    ]
+    distiller = compiled(RankingDistiller(teacher, student, terms, [1, 1, 1]))
+    names = [w.name for w in distiller.trainable_variables]
+    distiller.fit(world.batches().dataset(1), epochs=1, verbose=0)
+    for w, same in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(w, same)
+    assert model.trainable
+    own = {w.ref() for w in model.trainable_variables}
+    assert not own & {w.ref() for w in distiller.trainable_variables}
+    assert len(names) == len(student.trainable_variables) + 2  # projection
+    with tf.GradientTape() as tape:
+        tape.watch(model.trainable_variables)
+        said = teacher.outputs(world.batch())
+        total = tf.add_n([tf.reduce_sum(x) for x in said.values()])
+    assert tape.gradient(total, model.trainable_variables) == [None] * len(own)
+    # Without dropout, though it trains with half of it.
+    first = teacher.outputs(world.batch())["logits_liked"]
+    again = teacher.outputs(world.batch())["logits_liked"]
+    np.testing.assert_array_equal(first, again)
+
+
+def test_the_epoch_does_not_depend_on_the_batch_size(world):
+    teacher = NetworkTeacher(world.teacher())
+    terms = [
+        Term(BinarySoftTargets(), LIKED_OVER),
+        Term(Hint(), NetworkOutputs("hidden_0", "hidden_0")),
+    ]
+    distiller = compiled(RankingDistiller(teacher, world.student(), terms))
+    found = [
+        distiller.evaluate(
+            world.batches().in_order(size), return_dict=True, verbose=0
+        )
+        for size in (24, 7)
+    ]
+    for name in ("binary_soft_targets", "hint"):
+        values = [logs[name] for logs in found]
+        np.testing.assert_allclose(values, values[0], rtol=1e-5)
+
+
+def test_rows_that_the_teacher_does_not_know_do_not_count(world, spoken):
+    told = np.linspace(-2, 2, 24)
+    told[5:] = np.nan
+    hidden = np.repeat(told[:, None], 2, 1)
+    teacher = spoken(logits_liked=told, hidden_0=hidden)
+    teacher.widths = {"logits_liked": 1, "hidden_0": 2}
+    student = world.student()
+    terms = [
+        Term(ScoreRegression(), LIKED_OVER),
+        Term(Hint(), NetworkOutputs("hidden_0", "hidden_0")),
+        Term(CalibratedSoftTargets(), LIKED_OVER),
+        Term(SoftTargets(), SessionLists("liked")),
+    ]
+    distiller = compiled(RankingDistiller(teacher, student, terms))
+    batch = world.batch()
+    said = student(batch)["logits_liked"].numpy()
+    logs = distiller.train_step(batch)
+    w = world.weights[:5] / world.weights[:5].sum()
+    np.testing.assert_allclose(
+        logs["score_regression"],
+        (w * (told[:5] - said[:5]) ** 2).sum(),
+        rtol=1e-5,
+    )
+    assert all(np.isfinite(x) for x in logs.values())
+    for variable in distiller.trainable_variables:
+        assert np.isfinite(variable.numpy()).all(), variable.name
+
+
+def test_extreme_logits_stay_finite(world, spoken):
+    told = np.where(np.arange(24) % 2, 1e4, -1e4)
+    student = world.student()
+    terms = [
+        Term(BinarySoftTargets(), LIKED_OVER),
+        Term(CalibratedSoftTargets(), LIKED_OVER),
+        Term(RelaxedRanking(), SessionLists("liked")),
+    ]
+    distiller = compiled(
+        RankingDistiller(spoken(logits_liked=told), student, terms, [1, 1, 1])
+    )
+    said = student(world.batch())["logits_liked"].numpy()
+    logs = distiller.train_step(world.batch())
+    w = world.weights / world.weights.sum()
+    expected = (w * cross_entropy(told > 0, said)).sum()
+    np.testing.assert_allclose(logs["binary_soft_targets"], expected, rtol=1e-5)
+    assert all(np.isfinite(x) for x in logs.values())
+    for variable in student.trainable_variables:
+        assert np.isfinite(variable.numpy()).all()
+
+
+def test_no_label_and_no_weight(world, spoken):
+    # A row without a label is heard; one without a weight is not.
+    student = world.student()
+    distiller = compiled(
+        RankingDistiller(
+            spoken(logits_liked=np.ones(24)), student, ScoreRegression()
+        )
+    )
+    batch = dict(world.batch())
+    weight = np.zeros(24, np.float32)
+    weight[3] = 2.0  # Its label is NaN.
+    batch["weight"] = tf.constant(weight)
+    said = student(batch)["logits_liked"].numpy()[3]
+    logs = distiller.test_step(batch)
+    np.testing.assert_allclose(
+        logs["score_regression"], (1 - said) ** 2, rtol=1e-5
+    )
+    assert logs["student_loss"] == 0.0
+
+
+def test_a_graph_gives_what_eager_steps_give(world):
+    found = []
+    told = np.linspace(-2, 2, 24).astype(np.float16)
+    cached = CachedTeacher({"logits_liked": told})
+    for eagerly in (True, False):
+        student = world.student()
+        distiller = compiled(
+            RankingDistiller(
+                cached, student, Term(RelaxedRanking(), SessionLists("liked"))
+            ),
+            eagerly=eagerly,
+        )
+        distiller.fit(world.batches().dataset(1), verbose=0)
+        found.append(student.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_student_learns_what_its_teacher_says(world):
+    teacher = NetworkTeacher(world.network(seed=5))
+    student = world.student(seed=6)
+    distiller = compiled(
+        RankingDistiller(teacher, student, BinarySoftTargets(), 1.0, 0.0),
+        tf.keras.optimizers.legacy.Adam(0.05),
+        eagerly=False,
+    )
+    batches = world.batches(24)
+
+    def gap():
+        batch = world.batch()
+        told = teacher.outputs(batch)["logits_liked"]
+        return np.abs(told - student(batch)["logits_liked"]).mean()
+
+    before = gap()
+    distiller.fit(batches.dataset(150), verbose=0)
+    assert gap() < 0.15 * before
+
+
+def test_terms_may_have_teachers_of_their_own(world, spoken):
+    first, second = (spoken(logits_liked=np.full(24, x)) for x in (0.0, 3.0))
+    student = world.student()
+    terms = [
+        Term(ScoreRegression(), LIKED_OVER),
+        Term(ScoreRegression(), LIKED_OVER, teacher=second),
+    ]
+    distiller = compiled(RankingDistiller(first, student, terms, [1.0, 1.0]))
+    logs = distiller.test_step(world.batch())
+    names = list(logs)[2:]
+    assert names == ["score_regression", "score_regression_liked_teacher_1"]
+    said = student(world.batch())["logits_liked"].numpy()
+    w = world.weights / world.weights.sum()
+    for name, told in zip(names, (0.0, 3.0), strict=True):
+        np.testing.assert_allclose(
+            logs[name], (w * (said - told) ** 2).sum(), rtol=1e-5
+        )
+
+
+def test_across_tasks_and_with_an_offset(world, spoken):
+    tasks = (world.liked, world.clicked)
+    student = world.student(tasks)
+    teacher = spoken(logits_clicked=np.linspace(-1, 1, 24))
+    over = TaskLogits("liked", teacher_task="clicked", offset=-2.0)
+    assert over.name == "liked_from_clicked"
+    distiller = compiled(
+        RankingDistiller(teacher, student, Term(ScoreRegression(), over))
+    )
+    logs = distiller.test_step(world.batch())
+    said = student(world.batch())["logits_liked"].numpy()
+    w = world.weights / world.weights.sum()
+    squares = (np.linspace(-1, 1, 24) - 2.0 - said) ** 2
+    np.testing.assert_allclose(
+        logs["score_regression"], (w * squares).sum(), rtol=1e-5
+    )
+
+
+def test_a_member_of_an_ensemble_gives_hints(world):
+    teacher = RankingEnsemble(
+        [NetworkTeacher(world.teacher(seed=s)) for s in (3, 4)]
+    )
+    term = Term(Hint(), NetworkOutputs("teacher_1_hidden_0", "hidden_0", 6))
+    student = world.student()
+    distiller = compiled(RankingDistiller(teacher, student, term))
+    logs = distiller.test_step(world.batch())
+    hidden = student(world.batch())["hidden_0"][:6]
+    told = world.teacher(seed=4)(world.batch())["hidden_0"][:6]
+    errors = tf.reduce_sum((term.loss.projection(hidden) - told) ** 2, 1)
+    w = world.weights[:6] / world.weights[:6].sum()
+    np.testing.assert_allclose(
+        logs["hint"], (w * errors.numpy()).sum(), rtol=1e-5
+    )
+
+
+def test_early_stop_on_the_distillation_loss(world):
+    # The student starts as its teacher, so that its first epoch on labels
+    # alone takes it away: training stops, and the start's epoch comes back.
+    student = world.student(seed=5)
+    teacher = NetworkTeacher(world.network(seed=5))
+    distiller = compiled(
+        RankingDistiller(
+            teacher, student, ScoreRegression(), 1e-6, student_loss_weight=1.0
+        )
+    )
+    weights = []
+    keep = tf.keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: weights.append(student.get_weights())
+    )
+    history = distiller.fit(
+        world.batches(24).dataset(5),
+        epochs=5,
+        steps_per_epoch=1,
+        validation_data=world.batches(24).in_order(),
+        callbacks=[keep, DistillationEarlyStopping(patience=1)],
+        verbose=0,
+    ).history
+    values = history["val_distillation_loss"]
+    assert len(values) < 5
+    np.testing.assert_allclose(
+        values, 1e-6 * np.array(history["val_score_regression"]), rtol=1e-5
+    )
+    best = weights[int(np.argmin(values))]
+    for kept, found in zip(best, student.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, found)
+    with pytest.raises(UserError, match="validation_data"):
+        distiller.fit(
+            world.batches(24).dataset(1),
+            callbacks=[DistillationEarlyStopping()],
+            verbose=0,
+        )
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        (SoftTargets(), "SoftTargets.*one score a row"),
+        (RelaxedRanking(), "SessionLists"),
+        (Term(ScoreRegression(), InBatch()), "for retrieval"),
+        (Term(ScoreRegression(), TaskLogits("bought")), "logits_bought"),
+        (
+            Term(ScoreRegression(), TaskLogits("liked", "bought")),
+            "NetworkTeacher.*logits_bought",
+        ),
+        (
+            Term(ScoreRegression(), TaskLogits("liked", auxiliary=True)),
+            "with_auxiliary_head",
+        ),
+        (Term(Hint(), NetworkOutputs("hidden_7", "hidden_0")), "hidden_7"),
+        (Term(Hint(), NetworkOutputs("hidden_0", "hidden_7")), "hidden_7"),
+        ([], "at least one"),
+        (Hint(), "NetworkOutputs"),
+    ],
+)
+def test_what_does_not_fit_is_told(world, losses, message):
+    teacher = NetworkTeacher(world.network(seed=5))
+    with pytest.raises(UserError, match=message):
+        RankingDistiller(teacher, world.student(), losses)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        distillation.AdversarialSoftTargets(),
+        distillation.ConfidenceWeighted(SoftTargets()),
+        distillation.CorrelationLoss(),
+        distillation.CurriculumTemperature(),
+        distillation.DecoupledSoftTargets(),
+        distillation.GatedSoftTargets(2),
+        distillation.JensenShannon(),
+        distillation.LambdaDistill(),
+        distillation.MarginMSE(),
+        distillation.RankNetDistillation(),
+        distillation.RejuvenatedCrossEntropy(),
+        distillation.SoftLabelLikelihood(),
+        distillation.TeacherHardLabel(),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_a_loss_that_would_be_silent_over_single_scores_is_refused(world, loss):
+    anyone = NetworkTeacher(lambda features: {})
+    student = types.SimpleNamespace(tasks=(world.liked,))
+    with pytest.raises(UserError, match="one score a row"):
+        LIKED_OVER.prepare(loss, anyone, student, {"logits_liked": 1})
+
+
+def test_wrong_models_are_told(world):
+    student = world.student()
+    with pytest.raises(UserError, match="NetworkTeacher"):
+        RankingDistiller(student, student, ScoreRegression())
+    with pytest.raises(UserError, match="RankingModel"):
+        RankingDistiller(
+            NetworkTeacher(student), student.network, ScoreRegression()
+        )
+    with pytest.raises(UserError, match="TwoTowerTeacher"):
+        Distiller(NetworkTeacher(student), student, ScoreRegression())
+    with pytest.raises(UserError, match="several tasks"):
+        RankingDistiller(
+            NetworkTeacher(student),
+            world.student((world.liked, world.clicked)),
+            ScoreRegression(),
+        )
+    rated = world.student((world.rating,))
+    with pytest.raises(UserError, match="binary tasks"):
+        RankingDistiller(NetworkTeacher(rated), rated, BinarySoftTargets())
+    with pytest.raises(UserError, match="num_rows"):
+        NetworkOutputs("hidden_0", "hidden_0", 1)

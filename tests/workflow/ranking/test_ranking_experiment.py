@@ -1,0 +1,317 @@
+"""A whole tiny ranking run, looked at from all sides."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from kd_tfrs.data import load_examples
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation import RankingEvaluation
+from kd_tfrs.export.ranking_client import SavedModelRanker
+from kd_tfrs.workflow.experiment import summarise, summary_markdown
+from kd_tfrs.workflow.ranking import experiment
+from kd_tfrs.workflow.ranking.experiment import run_experiment, run_seeds
+from kd_tfrs.workflow.ranking.report import gain_kept
+from kd_tfrs.workflow.ranking.stages import RankingStages, stage_names
+from kd_tfrs.workflow.run import Run
+
+TRAINED = ("teacher_dcn", "teacher_dnn", "student", "distilled", "pruned")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def stages(finished, tmp_path_factory):
+    """The chain of a copy of the run."""
+    directory = finished.copy(tmp_path_factory.mktemp("copy") / "run")
+    run = Run(directory, finished.config)
+    yield RankingStages(run)
+    run.close()
+
+
+def test_every_stage_has_its_row(finished):
+    found = finished.found
+    assert [r["stage"] for r in found["baselines"]] == ["prior", "lightgbm"]
+    assert [r["stage"] for r in found["stages"]] == [
+        "teacher_dcn",
+        "teacher_dnn",
+        "teacher",
+        "student",
+        "distilled",
+        "pruned",
+        "int8",
+        "saved_model",
+    ]
+    every = [r["stage"] for r in (*found["baselines"], *found["stages"])]
+    assert tuple(every) == stage_names(finished.config)
+    written = json.loads((finished.directory / "metrics.json").read_text())
+    assert written == json.loads(json.dumps(found))
+    assert written["flags"]["task"] == "ranking"
+    assert written["tasks"] == {"liked": "binary"}
+
+
+def test_rows_tell_quality_size_and_speed(finished):
+    for row in finished.found["stages"]:
+        assert {"auc", "gauc", "log_loss", "ece", "ndcg@10"} <= {
+            *row["metrics"]
+        }
+        assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]
+        for name in ("parameters", "size_bytes", "size_bytes_gzip"):
+            assert row[name] > 0
+        low, high = row["intervals"]["auc"]
+        assert low <= high
+    assert finished.row("prior")["metrics"]["auc"] == 0.5
+    saved = finished.row("saved_model")
+    assert saved["columns_latency_ms"]["p50"] > 0
+
+
+def test_rows_are_what_the_evaluation_says_of_the_logits(finished, stages):
+    test = stages.prepared.split.test
+    evaluation = RankingEvaluation(test.labels["liked"], test.groups)
+    for stage in stages.names:
+        wanted = evaluation.evaluate(stages.logits(stage)["liked"]).metrics
+        metrics = finished.row(stage)["metrics"]
+        for name in evaluation.names:
+            assert metrics[name] == pytest.approx(wanted[name], abs=1e-9), name
+
+
+def test_the_ensemble_is_the_mean_of_its_members(stages):
+    members = [
+        stages.logits(name)["liked"] for name in ("teacher_dcn", "teacher_dnn")
+    ]
+    np.testing.assert_allclose(
+        stages.logits("teacher")["liked"], np.mean(members, axis=0), atol=1e-5
+    )
+
+
+def test_sizes_add_up(finished):
+    rows = {name: finished.row(name) for name in TRAINED}
+    teacher = finished.row("teacher")
+    assert teacher["parameters"] == sum(
+        rows[name]["parameters"] for name in ("teacher_dcn", "teacher_dnn")
+    )
+    assert teacher["train_seconds"] == pytest.approx(
+        sum(rows[m]["train_seconds"] for m in ("teacher_dcn", "teacher_dnn"))
+    )
+    assert rows["student"]["parameters"] < teacher["parameters"] / 2
+    pruned, dense = rows["pruned"], rows["distilled"]
+    assert pruned["parameters"] == dense["parameters"]
+    assert pruned["nonzero_parameters"] < 0.65 * dense["nonzero_parameters"]
+    assert finished.row("int8")["size_bytes"] < pruned["size_bytes"]
+
+
+def test_exports_say_what_the_pruned_model_says(finished, stages):
+    pruned = stages.logits("pruned")["liked"]
+    np.testing.assert_allclose(
+        stages.logits("saved_model")["liked"], pruned, atol=1e-4
+    )
+    # Eight bits: a few hundredths of the range that logits have.
+    spread = np.ptp(pruned)
+    assert np.abs(stages.logits("int8")["liked"] - pruned).max() < 0.2 * spread
+    assert (finished.directory / "export/litert/student-int8.tflite").is_file()
+
+
+def test_the_export_ranks_by_ids_alone(finished, stages):
+    ranker = SavedModelRanker(finished.directory / "export" / "ranking")
+    items = np.arange(60)
+    ids, scores = ranker.rank("u1", items, k=60)
+    assert sorted(ids) == items.tolist()
+    assert (np.diff(scores) <= 0).all()
+    unknown, least = ranker.rank("u1", [7, 1000], k=2)
+    assert unknown[0] == 7
+    assert least[1] == -np.inf
+
+
+def test_held_out_events_are_not_looked_up(finished, stages):
+    """The table's counts are those of training events."""
+    from kd_tfrs.workflow.ranking.exporting import serving_tables
+
+    tables = serving_tables(stages.prepared, finished.config.data)
+    train = stages.prepared.split.train
+    assert tables.items["item_events"].sum() == len(train)
+    assert tables.users["user_events"].sum() == len(train)
+
+
+def test_the_report_and_the_plots_are_there(finished):
+    text = (finished.directory / "stages.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    named = [line.split("|")[1].strip() for line in lines[2:]]
+    assert named == list(stage_names(finished.config))
+    assert "p99 ms" in lines[0]
+    assert "distilled against student" in text
+    for name in ("stages", "curves", "roc", "calibration", "scores"):
+        path = finished.directory / f"{name}.png"
+        assert path.read_bytes().startswith(PNG)
+    assert any("saved_model" in line for line in finished.said)
+
+
+def test_distilled_is_tested_against_the_student_alone(finished):
+    tests = finished.found["significance"]
+    assert set(tests) == {"auc", "gauc", "log_loss"}
+    for name, test in tests.items():
+        alone = finished.row("student")["metrics"][name]
+        distilled = finished.row("distilled")["metrics"][name]
+        assert f"{alone:.4f} -> {distilled:.4f}" in test["text"]
+    pairs = {
+        (c["baseline"], c["challenger"]) for c in finished.found["comparisons"]
+    }
+    assert ("lightgbm", "teacher") in pairs
+
+
+def test_the_gain_that_is_kept_is_a_share_of_the_teachers():
+    rows = [
+        {"stage": name, "metrics": {"auc": value}}
+        for name, value in (
+            ("teacher", 0.9),
+            ("student", 0.7),
+            ("distilled", 0.85),
+            ("pruned", 0.7),
+        )
+    ]
+    kept = gain_kept(rows, "auc")
+    assert kept == pytest.approx({"distilled": 0.75, "pruned": 0.0})
+    assert gain_kept(rows[1:], "auc") == {}
+
+
+def test_history_has_every_epoch(finished):
+    for stage in TRAINED:
+        path = finished.directory / "stages" / f"{stage}.history.json"
+        history = json.loads(path.read_text())
+        epochs = 1 if stage == "pruned" else 2
+        assert [row["epoch"] for row in history] == list(range(1, epochs + 1))
+        names = {"loss", "auc", "log_loss"}
+        if stage in ("distilled", "pruned"):
+            names |= {"student_loss", "binary_soft_targets"}
+            names |= {"distillation_loss"}
+        for row in history:
+            assert names <= set(row)
+
+
+def test_the_same_command_again_does_nothing_twice(finished, tmp_path):
+    directory = finished.copy(tmp_path / "again")
+    before = (directory / "weights" / "student.npz").stat().st_mtime_ns
+    found = run_experiment(finished.config, directory, say=lambda _: None)
+    assert found == finished.found
+    assert (directory / "weights/student.npz").stat().st_mtime_ns == before
+    versions = [v.name for v in (directory / "export" / "ranking").iterdir()]
+    assert versions == ["1"]
+
+
+def test_other_flags_and_other_tasks_are_refused(finished, tmp_path):
+    directory = finished.copy(tmp_path / "other")
+    changed = dataclasses.replace(finished.config, seed=9)
+    with pytest.raises(UserError, match="--seed was 3, now 9"):
+        Run(directory, changed)
+    from kd_tfrs.workflow.config import Config
+
+    with pytest.raises(UserError, match="--task was 'ranking'") as caught:
+        Run(directory, Config())
+    assert "dataset" not in str(caught.value)
+
+
+def test_other_data_under_the_same_flags_is_refused(finished, tmp_path):
+    directory = finished.copy(tmp_path / "data")
+    (directory / "data.json").write_text('{"fingerprint": "' + "0" * 64 + '"}')
+    with pytest.raises(UserError, match="data has changed"):
+        run_experiment(finished.config, directory, say=lambda _: None)
+
+
+def test_nothing_held_out_reaches_training(finished, stages):
+    prepared = stages.prepared
+    features = {f.name: f for f in prepared.features}
+    train = prepared.split.train
+    # Unknown first, then what training examples name.
+    size = features["item_id"].vocabulary_size
+    assert size == len(np.unique(train.items)) + 1
+    parts = load_examples(
+        finished.config.data.dataset, tasks=["liked"], history_length=2
+    )
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(
+            getattr(parts, part).items, getattr(prepared.split, part).items
+        )
+
+
+def test_seeds_are_summarised(finished, tmp_path, monkeypatch):
+    kept = []
+
+    def shifted(config, directory, **_):
+        found = json.loads(json.dumps(finished.found))
+        found["seed"] = config.seed
+        for place, row in enumerate(found["stages"]):
+            row["metrics"]["auc"] += 0.01 * place * config.seed
+        kept.append(found)
+        return found
+
+    monkeypatch.setattr(experiment, "run_experiment", shifted)
+    summary = run_seeds(finished.config, tmp_path, 2, say=lambda _: None)
+    values = [
+        row["metrics"]["auc"]
+        for found in kept
+        for row in found["stages"]
+        if row["stage"] == "distilled"
+    ]
+    assert summary["stages"]["distilled"]["auc"]["mean"] == pytest.approx(
+        np.mean(values)
+    )
+    assert set(summary["significance"]) == {"auc", "gauc", "log_loss"}
+    text = (tmp_path / "summary" / "summary.md").read_text()
+    assert "| stage | auc | gauc | log_loss |" in text
+    undefined = summarise(kept, ["auc"])
+    undefined["stages"]["prior"]["gauc"] = {"mean": None, "deviation": None}
+    assert "| - |" in summary_markdown(undefined, ["gauc"])
+
+
+def test_stages_without_their_package_are_left_out(tiny, monkeypatch):
+    monkeypatch.setattr(
+        experiment.importlib.util, "find_spec", lambda name: None
+    )
+    said = []
+    chosen = experiment.default_stages(tiny(), said.append)
+    assert not {"lightgbm", "int8"} & {*chosen}
+    assert "kd_tfrs[baselines]" in said[0]
+    assert "kd_tfrs[edge]" in said[1]
+
+
+def test_the_int8_file_is_of_builtin_operations(finished):
+    path = finished.directory / "export" / "litert" / "student-int8.tflite"
+    content = path.read_bytes()
+    assert content[4:8] == b"TFL3"
+    assert b"Flex" not in content
+
+
+@pytest.mark.slow
+def test_ratings_first_a_live_teacher_and_a_head_of_its_own(tiny, tmp_path):
+    """The other branches: one network, no history, a random split."""
+    config = tiny(
+        tasks=["rating", "liked"],
+        split="random",
+        history_length=0,
+        teacher_networks=["dnn"],
+        teacher_cross_layers=None,
+        teacher_features="ids",
+        distillation_losses=["auxiliary_head:0.5", "cross_task:0.1"],
+        distillation_knowledge="live",
+        distilled_negative_rate=1.0,
+        eval_baselines=False,
+    )
+    found = run_experiment(
+        config, tmp_path / "run", stages=("int8",), say=lambda _: None
+    )
+    rows = {row["stage"]: row for row in found["stages"]}
+    assert list(rows) == [
+        "teacher_dnn",
+        "teacher",
+        "distilled",
+        "pruned",
+        "int8",
+    ]
+    assert rows["teacher"]["metrics"] == rows["teacher_dnn"]["metrics"]
+    for row in rows.values():
+        assert {"rmse", "mae", "liked/auc"} <= {*row["metrics"]}
+    # The teacher's head is neither counted nor exported.
+    assert rows["pruned"]["parameters"] == rows["distilled"]["parameters"]
+    assert not (tmp_path / "run" / "knowledge" / "train").exists()
+    assert not (tmp_path / "run" / "roc.png").exists()
+    assert (tmp_path / "run" / "roc-liked.png").exists()
