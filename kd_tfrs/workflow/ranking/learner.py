@@ -148,7 +148,8 @@ class RankingLearner:
         """What a stage's model sees; a teacher also sees `training_only`."""
         if stage in STUDENTS:
             return self.prepared.inputs(self.config.student_ranker, served=True)
-        return self.prepared.inputs(self.config.teacher_rankers, served=False)
+        teacher = self.config.teacher_rankers
+        return self.prepared.inputs(teacher, served=not teacher.training_only)
 
     def _build(self, stage: str, steps_per_epoch: int) -> RankingModel:
         student = self.config.student_ranker

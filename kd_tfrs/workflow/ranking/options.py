@@ -159,6 +159,11 @@ class TeacherRankers(RankerOptions):
         f"each: {', '.join(ARCHITECTURES)}.",
         choices=ARCHITECTURES,
     )
+    training_only: bool = option(
+        True,
+        "Whether they see columns that are known in training alone. What they "
+        "gain by these when tested, no student can reach.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
