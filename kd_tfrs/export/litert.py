@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,7 @@ from kd_tfrs.export.litert_runner import (
 )
 from kd_tfrs.export.names import input_key
 from kd_tfrs.export.signature_functions import concrete
+from kd_tfrs.models.ranking import OneUserNetwork
 
 __all__ = [
     "MODES",
@@ -27,6 +28,8 @@ __all__ = [
 
 MODES = ("float32", "float16", "dynamic", "int8")
 _CALIBRATION_ROWS = 500
+# Users that each item is seen with.
+_CALIBRATION_USERS = 50
 
 
 def to_litert(
@@ -34,6 +37,9 @@ def to_litert(
     mode: str = "float32",
     representative: Mapping[str, np.ndarray] | None = None,
     outputs: Sequence[str] | None = None,
+    *,
+    user_inputs: Collection[str] | None = None,
+    candidates: int | None = None,
 ) -> bytes:
     r"""Converts a Functional network to a LiteRT model of builtin operations.
 
@@ -41,6 +47,10 @@ def to_litert(
     `FeatureSet.encode` gives. Looking up raw strings, and hashing them, would
     need TensorFlow's own operations (Flex), which no LiteRT wheel has; the
     client keeps the vocabularies. The batch size is free.
+
+    With `user_inputs` the file scores `candidates` items of one user: those
+    inputs have one row, and what depends on them alone is computed once, see
+    `OneUserNetwork`. That is many times faster.
 
     With the scale $s$ and the zero point $z$ of a tensor,
 
@@ -58,6 +68,10 @@ def to_litert(
             training are enough, 500 are looked at.
         outputs: which are kept; the logits when `None`, or all where there
             are none. What no output needs is left out of the file.
+        user_inputs: names of the inputs that all rows share, which are then
+            `[1, ...]`; `None` where each row has a user of its own.
+        candidates: with `user_inputs`, the fixed number of items; free when
+            `None`, which is slower.
 
     Returns:
         The model, to be written to a `.tflite` file. Its signature is
@@ -77,13 +91,19 @@ def to_litert(
         Efficient Integer-Arithmetic-Only Inference", eq. 1.
     """
     _check_mode(mode, representative)
+    _check_candidates(user_inputs, candidates)
     kept = _kept_outputs(network, outputs)
+    shared = None
+    if user_inputs is not None:
+        shared = OneUserNetwork(network, user_inputs, kept)
 
     def run(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        if shared is not None:
+            return shared(features, features)
         found = network(features, training=False)
         return {name: found[name] for name in kept}
 
-    function = concrete(run, _specs(network))
+    function = concrete(run, _specs(network, user_inputs, candidates))
     # The converter writes a SavedModel of what owns the variables; a model
     # would bring a function of each of its layers.
     owner = tf.Module()
@@ -96,7 +116,9 @@ def to_litert(
     if mode == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if mode == "int8":
-        converter.representative_dataset = _rows(network, representative)
+        converter.representative_dataset = _rows(
+            network, representative, user_inputs or (), candidates or 1
+        )
     with warnings.catch_warnings():
         # The converter itself calls what TensorFlow has deprecated.
         warnings.simplefilter("ignore", UserWarning)
@@ -133,15 +155,35 @@ def _kept_outputs(
     return list(outputs)
 
 
-def _specs(network: tf.keras.Model) -> dict[str, tf.TensorSpec]:
+def _specs(
+    network: tf.keras.Model,
+    user_inputs: Collection[str] | None,
+    candidates: int | None,
+) -> dict[str, tf.TensorSpec]:
+    rows = dict.fromkeys(network.input, candidates)
+    rows |= dict.fromkeys(user_inputs or (), 1)
     return {
-        name: tf.TensorSpec(x.shape, x.dtype)
+        name: tf.TensorSpec([rows[name], *x.shape[1:]], x.dtype)
         for name, x in network.input.items()
     }
 
 
+def _check_candidates(user_inputs: object, candidates: int | None) -> None:
+    if candidates is None:
+        return
+    if user_inputs is None or candidates < 1:
+        raise UserError(
+            "`candidates` should be positive, and is for `user_inputs`. "
+            f"Received: `candidates` = {candidates} and `user_inputs` = "
+            f"{user_inputs}. Name the inputs that all candidates share."
+        )
+
+
 def _rows(
-    network: tf.keras.Model, representative: Mapping[str, np.ndarray]
+    network: tf.keras.Model,
+    representative: Mapping[str, np.ndarray],
+    user_inputs: Collection[str],
+    candidates: int,
 ) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
     missing = sorted(set(network.input) - set(representative))
     if missing:
@@ -160,8 +202,16 @@ def _rows(
             "hundred of training."
         )
 
+    users = {input_key(name) for name in user_inputs}
+    # Each user with the items of as many rows as there are candidates.
+    steps = range(0, count, max(1, candidates // _CALIBRATION_USERS))
+
     def rows() -> Iterator[dict[str, np.ndarray]]:
-        for i in range(count):
-            yield {name: x[i : i + 1] for name, x in tables.items()}
+        for i in steps:
+            items = np.arange(i, i + candidates) % count
+            yield {
+                name: x[i : i + 1] if name in users else x[items]
+                for name, x in tables.items()
+            }
 
     return rows

@@ -75,7 +75,8 @@ class LiteRtRunner:
 
         Args:
             features: encoded features by name, `[n]` or `[n, length]`, with
-                `n` of at least 1; others than the model's are left alone.
+                `n` of at least 1; those of the user `[1, ...]` where the
+                model is for one; others than the model's are left alone.
 
         Returns:
             Outputs by name, `[n]` float32.

@@ -13,10 +13,14 @@ from kd_tfrs.export.ranking_inputs import (
     RankingInputs,
     missing_value,
 )
-from kd_tfrs.export.ranking_lookup import GraphTables
+from kd_tfrs.export.ranking_lookup import GraphTables, encode_items
 from kd_tfrs.export.ranking_tables import ServingTables
 from kd_tfrs.export.signature_functions import concrete, shared
-from kd_tfrs.models.ranking import RankingModel, RankingTask
+from kd_tfrs.models.ranking import (
+    OneUserNetwork,
+    RankingModel,
+    RankingTask,
+)
 
 Outputs = dict[str, tf.Tensor]
 _REPEATED = {
@@ -58,6 +62,10 @@ class RankingModule(tf.Module):
     last, with an empty id ("" or the smallest int64), as do the places at the
     end where there are fewer items than `k`. So candidates may be padded with
     the empty id. Ties go to the smaller id.
+
+    **Speed.** `rank` computes the user once for all candidates, and what
+    depends on an item alone when it is exported, see `OneUserCatalogue`: the
+    tables that it makes are saved in the place of the items' features.
 
     Args:
         model: a built ranking model.
@@ -110,6 +118,12 @@ class RankingModule(tf.Module):
         self.tables = None
         if tables is not None:
             self.tables = GraphTables(inputs, tables)
+            items = encode_items(inputs, tables.items)
+            self.candidates = OneUserNetwork(
+                model.network,
+                set(model.network.input) - set(items),
+                [self.rank_task.output],
+            ).of_catalogue(items)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """The signatures, ready for `tf.saved_model.save`."""
@@ -154,8 +168,9 @@ class RankingModule(tf.Module):
             rows = self.tables.item_rows.lookup(sent["item_id"])
         # Rows ascend with ids, and `top_k` takes the first of equals.
         rows = tf.sort(rows)
-        encoded = self.tables.encode(sent, rows)
-        scores = self._logits(encoded)[self.rank_task.name]
+        task = self.rank_task
+        scores = self.candidates(self.tables.user(sent), tf.maximum(rows, 0))
+        scores = scores[task.output] + self.logit_offsets[task.name]
         return self.tables.best(rows, scores, sent["k"])
 
     def _network_logits(

@@ -15,7 +15,7 @@ from kd_tfrs.evaluation.catalogue import check_k
 from kd_tfrs.evaluation.ids import INTEGER_PADDING, TEXT_PADDING, as_ids
 from kd_tfrs.export.ranking_export import check_offsets, choose_task
 from kd_tfrs.export.ranking_inputs import HISTORY, RankingInputs
-from kd_tfrs.export.ranking_lookup import check_item_columns
+from kd_tfrs.export.ranking_lookup import encode_items
 from kd_tfrs.export.ranking_tables import ServingTables
 from kd_tfrs.models.ranking import RankingTask
 
@@ -69,7 +69,7 @@ class KerasRanker:
         if tables is not None:
             self._ids = as_ids(tables.items[tables.item_id])
             self._items = pd.Index(self._ids)
-            self._encoded = _encoded_items(inputs, tables.items)
+            self._encoded = encode_items(inputs, tables.items)
         self._users = None
         if tables is not None and tables.users is not None:
             self._users = pd.Index(tables.users[tables.user_id])
@@ -196,14 +196,6 @@ class KerasRanker:
         if empty.all() and histories is not None and row >= 0:
             return histories[row]
         return ids
-
-
-def _encoded_items(
-    inputs: RankingInputs, items: pd.DataFrame
-) -> dict[str, np.ndarray]:
-    columns = [c for c in inputs.columns if c.owner is Owner.ITEM]
-    check_item_columns(columns, items.columns)
-    return {c.name: c.feature.encode(items[c.name]) for c in columns}
 
 
 def check_context(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from kd_tfrs.data.schema import Owner
@@ -13,7 +14,6 @@ from kd_tfrs.export.names import input_key, input_keys
 from kd_tfrs.export.ranking_inputs import (
     HISTORY,
     RankingInputs,
-    RawColumn,
     is_nothing,
     missing_value,
 )
@@ -30,22 +30,15 @@ class GraphTables(tf.Module):
         inputs: what the network looks at.
         tables: raw columns by id.
 
-    Raises:
-        UserError: the items' table lacks a feature of items.
+    Attributes:
+        item_rows: from raw ids to rows of the items' table, -1 where there is
+            none.
     """
 
     def __init__(self, inputs: RankingInputs, tables: ServingTables) -> None:
         super().__init__(name="tables")
         self._inputs = inputs
-        self._item_columns = tuple(
-            c for c in inputs.columns if c.owner is Owner.ITEM
-        )
         items = tables.items
-        check_item_columns(self._item_columns, items.columns)
-        self.items = {
-            c.name: _constant(c.feature.encode(items[c.name]), c.name)
-            for c in self._item_columns
-        }
         ids = id_tensor(items[tables.item_id].to_numpy())
         self.item_ids = tf.Variable(ids, trainable=False, name="item_ids")
         self.item_rows = row_lookup(ids, 0, missing=-1)
@@ -89,19 +82,8 @@ class GraphTables(tf.Module):
         }
         return {**own, **context}
 
-    def encode(self, sent: Outputs, rows: tf.Tensor) -> Outputs:
-        """The network's inputs for one user and `[n]` item rows."""
-        known = tf.maximum(rows, 0)
-        encoded = {
-            name: tf.gather(table, known) for name, table in self.items.items()
-        }
-        count = tf.shape(rows)[0]
-        for name, row in self._one_row(sent).items():
-            encoded[name] = tf.repeat(row, count, axis=0)
-        return encoded
-
-    def _one_row(self, sent: Outputs) -> Outputs:
-        """What all candidates share, each `[1, ...]`."""
+    def user(self, sent: Outputs) -> Outputs:
+        """What all candidates share, encoded, each `[1, ...]`."""
         user_row = tf.zeros([1], tf.int32)
         if self.user_rows is not None:
             user_row = self.user_rows.lookup(sent["user_id"][None])
@@ -155,25 +137,30 @@ class GraphTables(tf.Module):
         }
 
 
-def check_item_columns(
-    columns: Sequence[RawColumn], there: Sequence[str]
-) -> None:
-    """Checks that the table of items has what the network looks at.
+def encode_items(
+    inputs: RankingInputs, items: pd.DataFrame
+) -> dict[str, np.ndarray]:
+    """Features of items, encoded.
 
     Args:
-        columns: features of items.
-        there: columns of the table.
+        inputs: what the network looks at.
+        items: `[num_items]` rows of raw columns.
+
+    Returns:
+        `[num_items, ...]` by name.
 
     Raises:
-        UserError: one is not there.
+        UserError: the table lacks a feature of items.
     """
+    columns = [c for c in inputs.columns if c.owner is Owner.ITEM]
     for column in columns:
-        if column.name not in there:
+        if column.name not in items.columns:
             raise UserError(
                 "The table of items should have every feature of items that "
                 f"the network looks at. Received: no {column.name!r} among "
-                f"{list(there)}."
+                f"{list(items.columns)}."
             )
+    return {c.name: c.feature.encode(items[c.name]) for c in columns}
 
 
 def _constant(values: np.ndarray, name: str) -> tf.Variable:

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 from kd_tfrs.compression import quantization_aware, quantize_tables
 from kd_tfrs.data.schema import Encoding
@@ -197,3 +198,41 @@ def test_mistakes_are_told(network, rows, models, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(UserError, match=r"pip install kd_tfrs\[edge\]"):
         LiteRtRunner(models["float32"])
+
+
+USER = ("user_id", "age", "history")
+CANDIDATES = 50
+
+
+@pytest.mark.parametrize("candidates", [None, CANDIDATES])
+@pytest.mark.parametrize(
+    ("mode", "largest", "least_spearman"),
+    [("float32", 1e-4, 0.9999), ("int8", 0.25, 0.97)],
+)
+def test_one_user_is_what_repeated_rows_are(
+    network, rows, mode, largest, least_spearman, candidates
+):
+    model = to_litert(
+        network,
+        mode,
+        rows if mode == "int8" else None,
+        user_inputs=USER,
+        candidates=candidates,
+    )
+    sent = {k: x[:1] if k in USER else x[:CANDIDATES] for k, x in rows.items()}
+    repeated = {
+        k: np.repeat(x, CANDIDATES, axis=0) if k in USER else x
+        for k, x in sent.items()
+    }
+    found, wanted = LiteRtRunner(model).predict(sent), network(repeated)
+    for name, values in found.items():
+        assert values.shape == (CANDIDATES,)
+        assert np.abs(values - wanted[name]).max() < largest
+        rank = stats.spearmanr(values, wanted[name]).statistic
+        assert rank > least_spearman
+
+
+@pytest.mark.parametrize(("users", "count"), [(None, 5), (USER, 0)])
+def test_candidates_need_a_user(network, users, count):
+    with pytest.raises(UserError, match="`candidates` should be positive"):
+        to_litert(network, user_inputs=users, candidates=count)
