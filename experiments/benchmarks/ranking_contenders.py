@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.evaluation import size_bytes
-from kd_tfrs.export.litert import to_litert
+from kd_tfrs.export.litert import ITEM_ROW, to_litert
 from kd_tfrs.export.litert_runner import LiteRtRunner
 from kd_tfrs.export.ranking_client import SavedModelRanker
 from kd_tfrs.export.signature_functions import concrete
@@ -170,9 +170,19 @@ class Contest:
             "user_inputs": list(user),
             "candidates": self.candidates,
         }
+        known = {
+            **user,
+            ITEM_ROW: np.arange(self.candidates, dtype=np.int32),
+        }
         for form, options, sent, what in (
             ("", {}, whole, "encoded rows"),
             (", user once", once, {**user, **items}, "one user, items' rows"),
+            (
+                ", items known",
+                {**once, "catalogue": items},
+                known,
+                "one user, row numbers",
+            ),
         ):
             content = to_litert(network, mode, rows, **options)
             runner = LiteRtRunner(content)

@@ -58,6 +58,8 @@ _BOUND = (
     "pruned, items known",
     "pruned, LiteRT float32, user once",
     "pruned, LiteRT int8, user once",
+    "pruned, LiteRT float32, items known",
+    "pruned, LiteRT int8, items known",
     "pruned, SavedModel rank",
 )
 

@@ -236,3 +236,25 @@ def test_one_user_is_what_repeated_rows_are(
 def test_candidates_need_a_user(network, users, count):
     with pytest.raises(UserError, match="`candidates` should be positive"):
         to_litert(network, user_inputs=users, candidates=count)
+
+
+@pytest.mark.parametrize(
+    ("mode", "largest"), [("float32", 1e-4), ("int8", 0.25)]
+)
+def test_a_catalogue_in_the_file(network, rows, mode, largest):
+    items = {k: x for k, x in rows.items() if k not in USER}
+    model = to_litert(
+        network,
+        mode,
+        rows if mode == "int8" else None,
+        user_inputs=USER,
+        candidates=CANDIDATES,
+        catalogue=items,
+    )
+    asked = np.random.default_rng(3).integers(0, ROWS, CANDIDATES)
+    user = {k: x[:1] for k, x in rows.items() if k in USER}
+    found = LiteRtRunner(model).predict({**user, "item_row": asked})
+    repeated = {k: np.repeat(x, CANDIDATES, axis=0) for k, x in user.items()}
+    wanted = network({**repeated, **{k: x[asked] for k, x in items.items()}})
+    for name, values in found.items():
+        assert np.abs(values - wanted[name]).max() < largest
