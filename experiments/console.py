@@ -142,11 +142,14 @@ def _shown(default: object) -> str:
     return "unset" if default is None else str(default)
 
 
-def config_from_flags(kind: type[FlatConfig] = Config) -> FlatConfig:
+def config_from_flags(
+    kind: type[FlatConfig] = Config, *, alone: bool = True
+) -> FlatConfig:
     """The configuration that the flags describe.
 
     Args:
         kind: of the task that was asked for.
+        alone: refuse flags of other tasks, which nobody would listen to.
 
     Returns:
         The configuration.
@@ -156,7 +159,7 @@ def config_from_flags(kind: type[FlatConfig] = Config) -> FlatConfig:
     """
     options, flat = _options(kind), {}
     for name, tasks in _TASKS.items():
-        if kind.task not in tasks and _is_given(name):
+        if alone and kind.task not in tasks and _is_given(name):
             raise UserError(
                 f"`--{name}` is an option of --task={tasks[0]}. Received: it "
                 f"with --task={kind.task}. Leave it out."
@@ -173,6 +176,18 @@ def config_from_flags(kind: type[FlatConfig] = Config) -> FlatConfig:
             value = _items(name, value, options[name].type)
         flat[name] = value
     return kind.from_flat(flat)
+
+
+def given_options(task: str) -> list[str]:
+    """Flags of a task's options that were given.
+
+    Args:
+        task: whose.
+
+    Returns:
+        Their names.
+    """
+    return [n for n, tasks in _TASKS.items() if task in tasks and _is_given(n)]
 
 
 def _is_given(name: str) -> bool:

@@ -1,0 +1,1 @@
+"""Retrieval and ranking together: what a user gets in the end."""

@@ -1,0 +1,134 @@
+"""Who asks, when, what he has seen, and what he should have got."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kd_tfrs.data.schema import Owner
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.held_out import HeldOut
+from kd_tfrs.workflow.pipeline.sides import RankingSide, RetrievalSide
+from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+
+Context = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Requests:
+    """One request a user with something to find.
+
+    Args:
+        data: the relevant events by place; its users ask, its exclusions are
+            the training and validation events.
+        contexts: `[users]` values of the event's columns by name.
+        known: `[users]` whether the user has training events.
+    """
+
+    data: HeldOut
+    contexts: tuple[Context, ...]
+    known: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.data.users)
+
+    def contexts_for(self, names: tuple[str, ...]) -> list[Context]:
+        """What a ranker that looks at some columns is told.
+
+        Args:
+            names: of the columns.
+
+        Returns:
+            `[users]` contexts.
+        """
+        return [
+            {name: c[name] for name in names if name in c}
+            for c in self.contexts
+        ]
+
+
+def make_requests(
+    retrieval: RetrievalSide, ranking: RankingSide, context: str
+) -> Requests:
+    """Reads requests off the test events.
+
+    An item is relevant to a user where the first task of the ranking run says
+    so of a test event: the label of a binary task is 1, or a rating is at
+    least `--liked_from`. What the user has in training or validation is
+    neither relevant nor recommended. Users without a relevant item do not
+    ask.
+
+    Args:
+        retrieval: says what may be recommended.
+        ranking: says what is relevant.
+        context: see `PipelineOptions`.
+
+    Returns:
+        The requests.
+
+    Raises:
+        UserError: nothing is relevant.
+    """
+    prepared = ranking.chain.prepared
+    schema = prepared.split.interactions.schema
+    keys = [schema.user_id, schema.item_id]
+    parts = prepared.split.parts
+    liked = relevant_rows(prepared, ranking.run.config.data.liked_from)
+    found = parts.test.loc[liked, keys]
+    seen = pd.concat([parts.train[keys], parts.validation[keys]])
+    found = found[~_pairs(found).isin(_pairs(seen))]
+    if found.empty:
+        raise UserError(
+            "The test events should have something relevant: a rating of at "
+            f"least --liked_from = {ranking.run.config.data.liked_from:g}, or "
+            "a label of 1. Received: none. Take other data."
+        )
+    items = retrieval.chain.prepared.catalogue.item_ids
+    data = HeldOut(parts.train, found, items, parts.validation, *keys)
+    contexts: tuple[Context, ...] = ({},) * len(data.users)
+    if context == "first_event":
+        contexts = _first_contexts(prepared, data.users)
+    return Requests(data, contexts, data.user_counts > 0)
+
+
+def relevant_rows(prepared: RankingPrepared, liked_from: float) -> np.ndarray:
+    """Which test events are of items that the user wanted.
+
+    Args:
+        prepared: the ranking data.
+        liked_from: the lowest rating that is liked.
+
+    Returns:
+        `[test events]` booleans; an event without a label is not relevant.
+    """
+    labels = prepared.split.test.labels[prepared.task.name]
+    least = 1.0 if prepared.task.kind == "binary" else liked_from
+    return labels >= least
+
+
+def _pairs(events: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(events)
+
+
+def _first_contexts(
+    prepared: RankingPrepared, users: np.ndarray
+) -> tuple[Context, ...]:
+    """The event's columns of every user's first test event."""
+    test, events = prepared.split.test, prepared.split.parts.test
+    schema = prepared.split.interactions.schema
+    names = [c.name for c in test.served_columns if c.owner is Owner.EVENT]
+    order = np.arange(len(test))
+    if schema.time is not None:
+        order = np.argsort(events[schema.time].to_numpy(), kind="stable")
+    asked = pd.Index(test.groups[order])
+    rows = order[~asked.duplicated()]
+    place = pd.Index(test.groups[rows]).get_indexer(users)
+    values = test.table.iloc[rows[place]]
+    columns = {name: values[name].tolist() for name in names}
+    return tuple(
+        {n: columns[n][i] for n in names if not pd.isna(columns[n][i])}
+        for i in range(len(users))
+    )
