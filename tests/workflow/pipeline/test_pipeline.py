@@ -1,0 +1,261 @@
+"""Retrieval and ranking end to end, against a loop over users in NumPy."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation import EmbeddingScorer
+from kd_tfrs.export import KerasRanker
+from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.pipeline import experiment
+from kd_tfrs.workflow.pipeline.experiment import run_pipeline, train_and_run
+from kd_tfrs.workflow.pipeline.latency import interleaved
+from kd_tfrs.workflow.pipeline.quality import accuracy
+from kd_tfrs.workflow.pipeline.stages import PAIRS
+from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.stages import Stages
+
+RETRIEVED = 12
+
+
+def cut(file):
+    """The split by time, made by hand: 80 % before, 10 % and 10 % after."""
+    events = pd.read_csv(file)
+    first = round(0.8 * len(events)), round(0.9 * len(events))
+    return events[: first[0]], events[first[0] : first[1]], events[first[1] :]
+
+
+def by_definition(ranked, retrieved, relevant):
+    """NDCG and recall of one user's lists of ids."""
+    gains = [
+        1 / math.log2(place + 2)
+        for place, item in enumerate(ranked[:10])
+        if item in relevant
+    ]
+    ideal = sum(1 / math.log2(p + 2) for p in range(min(10, len(relevant))))
+    reachable = min(10, len(relevant & set(retrieved)))
+    return {
+        "ndcg@10": sum(gains) / ideal,
+        "recall@10": len(gains) / len(relevant),
+        f"retrieved_recall@{RETRIEVED}": len(relevant & set(retrieved))
+        / len(relevant),
+        "best_ndcg@10": sum(1 / math.log2(p + 2) for p in range(reachable))
+        / ideal,
+    }
+
+
+def slow_models(chain, retrieval, ranking):
+    """Both models by other means: embedded beforehand, encoded each time."""
+    scorer = chain.scorer(retrieval)
+    prepared = chain.retrieval.chain.prepared
+    users, items = prepared.catalogue.user_ids, prepared.catalogue.item_ids
+    queries = scorer._embed({k: v[1:] for k, v in scorer._tables.items()})
+    slow = EmbeddingScorer(
+        users,
+        np.array(queries),
+        items,
+        scorer._candidates.T,
+        scorer._fallback,
+    )
+    fast = chain.ranking.ranker(ranking)
+    tables = chain.ranking.tables
+    return slow, KerasRanker(fast.network, fast.tasks, fast.inputs, tables)
+
+
+@pytest.mark.parametrize("stage", ["teacher_teacher", "student_student"])
+def test_against_a_loop_over_users(world, tmp_path, stage):
+    train, validation, test = cut(world.file)
+    liked = test[test["rating"] >= 4]
+    expected = {}
+    with world.chain(tmp_path / "run") as chain:
+        pair = PAIRS[stage]
+        scorer, ranker = slow_models(chain, pair.retrieval, pair.ranking)
+        items = chain.retrieval.chain.prepared.catalogue.item_ids
+        per_user = chain.per_user(stage)
+        for user in np.unique(liked["user_id"]):
+            past = pd.concat([train, validation])
+            seen = set(past.loc[past["user_id"] == user, "item_id"])
+            scores = scorer.score([user], items[None])[0]
+            order = [
+                item
+                for _, item in sorted(zip(-scores, items, strict=True))
+                if item not in seen
+            ]
+            when = test.loc[test["user_id"] == user, "timestamp"].iloc[0]
+            context = {
+                "hour": when // 3600 % 24,
+                "weekday": (when // 86_400 + 3) % 7,
+            }
+            retrieved = order[:RETRIEVED]
+            ranked, _ = ranker.rank(user, retrieved, RETRIEVED, context)
+            relevant = set(liked.loc[liked["user_id"] == user, "item_id"])
+            expected[user] = by_definition(
+                ranked.tolist(), retrieved, relevant - seen
+            )
+    table = pd.DataFrame(expected).T
+    for name in table:
+        np.testing.assert_allclose(per_user[name], table[name], err_msg=name)
+    row = next(r for r in world.found["stages"] if r["stage"] == stage)
+    assert row["users"] == len(expected)
+    assert row["metrics"]["ndcg@10"] == pytest.approx(table["ndcg@10"].mean())
+    known = table.index.isin(train["user_id"])
+    assert row["slices"]["new_users"]["users"] == (~known).sum() > 0
+    part = row["slices"]["known_users"]["metrics"]
+    assert part["recall@10"] == pytest.approx(table["recall@10"][known].mean())
+
+
+def test_metrics_by_hand():
+    """Two users, two relevant each: at places 2 and 10, and none at all."""
+    hits = np.zeros((2, 10), bool)
+    hits[0, [1, 9]] = True
+    found = np.zeros((2, 12), bool)
+    found[0, [0, 11]] = found[1, 5] = True
+    values = accuracy(hits, found, np.array([2, 2]))
+    ideal = 1 + 1 / math.log2(3)
+    gain = 1 / math.log2(3) + 1 / math.log2(11)
+    np.testing.assert_allclose(values["ndcg@10"], [gain / ideal, 0])
+    assert values["recall@10"].tolist() == [1, 0]
+    assert values["retrieved_recall@12"].tolist() == [1, 0.5]
+    np.testing.assert_allclose(values["best_ndcg@10"], [1, 1 / ideal])
+    assert "recall@20" not in values
+
+
+def test_the_exports_answer_as_the_models(world):
+    same = world.found["parity"]
+    assert same["identical_lists"] == same["same_items"] == 1
+    assert same["max_score_difference"] < 1e-5
+    assert same["users"] == world.found["stages"][0]["users"]
+    rows = {row["stage"]: row["metrics"] for row in world.found["stages"]}
+    assert rows["exports"] == rows["student_student"]
+
+
+def test_what_a_run_leaves(world):
+    folder = world.base / "both"
+    there = {path.name for path in folder.iterdir()}
+    assert {"pipeline.json", "pipeline.md", "pipeline.png"} <= there
+    assert {"log.txt", "flags.json", "environment.json"} <= there
+    kept = json.loads((folder / "pipeline.json").read_text())
+    assert [r["stage"] for r in kept["stages"]][:5] == list(PAIRS)[:5]
+    tested = {(t["baseline"], t["challenger"]) for t in kept["comparisons"]}
+    assert ("teacher_teacher", "student_student") in tested
+    text = (folder / "pipeline.md").read_text()
+    for words in ("teacher + teacher", "New users", "Holm", "p50", "impress"):
+        assert words in text
+    times = kept["latency"]["latency_ms"]
+    assert {"teacher_teacher", "student_student", "exports"} <= set(times)
+    assert all(0 < t["p50"] <= t["p99"] for t in times.values())
+
+
+def test_what_is_done_is_not_done_again(world, tmp_path, monkeypatch):
+    folder = world.copy(tmp_path / "again")
+    (folder / "stages" / "exports.json").unlink()
+    made = []
+
+    class Watched(experiment.PipelineStages):
+        def make(self, stage):
+            made.append(stage)
+            return super().make(stage)
+
+    monkeypatch.setattr(experiment, "PipelineStages", Watched)
+    found = run_pipeline(world.config(), folder, say=lambda line: None)
+    assert made == ["exports"]
+    assert found["stages"] == world.found["stages"]
+    assert found["latency"] == world.found["latency"]
+    with pytest.raises(UserError, match="--num_retrieved was 12, now 11"):
+        run_pipeline(world.config(num_retrieved=11), folder)
+
+
+def test_the_two_runs_stay_as_they_are(world, tmp_path):
+    def state(name):
+        return {
+            path: path.stat().st_mtime_ns
+            for path in (world.base / name).rglob("*")
+            if path.is_file() and path.name != ".lock"
+        }
+
+    before = state("retrieval"), state("ranking")
+    with world.chain(tmp_path / "run") as chain:
+        assert chain.result("teacher_student")["metrics"]
+    assert before == (state("retrieval"), state("ranking"))
+
+
+def test_mistakes_are_told(world, tmp_path):
+    def refused(match, **changes):
+        with pytest.raises(UserError, match=match):
+            run_pipeline(world.config(**changes), tmp_path / "run")
+
+    refused("should be given together", ranking_run=None)
+    refused("which has no flags.json", retrieval_run=str(tmp_path))
+    other = str(world.base / "ranking")
+    refused("Received: .* with --task=ranking", retrieval_run=other)
+    changes = {"split": "ratio", "dataset": str(world.file)}
+    for name, flags, told in (
+        ("split", {}, "same split.*--split is 'ratio' and 'time'"),
+        ("data", {"min_label": 3.0}, "same data.*--min_label is 3.0 and None"),
+    ):
+        config = Config.from_flat(changes | flags)
+        run = Run(tmp_path / name, config, log=False)
+        Stages(run).prepared  # noqa: B018
+        run.close()
+        refused(told, retrieval_run=str(tmp_path / name))
+    flat = json.loads((world.base / "retrieval" / "flags.json").read_text())
+    run = Run(tmp_path / "bare", Config.from_flat(flat), log=False)
+    Stages(run).prepared  # noqa: B018
+    run.close()
+    ranker = RankingConfig(data=dataclasses.replace(RankingConfig().data))
+    with pytest.raises(UserError, match="`--split` should be time"):
+        train_and_run(
+            world.config(),
+            Config.from_flat({"split": "ratio"}),
+            ranker,
+            tmp_path / "trained",
+        )
+
+
+def test_calls_are_timed_in_turn():
+    order = []
+    calls = {
+        name: lambda turn, n=name: order.append((turn, n)) for name in "ab"
+    }
+    found = interleaved(calls, repeats=2, warmup=1)
+    assert order == [(t, n) for t in range(3) for n in "ab"]
+    assert set(found) == {"a", "b"}
+
+
+def test_both_are_trained_where_none_is_given(tmp_path, monkeypatch):
+    """The runs get the same files and split; the measurement gets the runs."""
+    asked = {}
+
+    def keep(name):
+        def run(config, directory, **options):
+            asked[name] = config, directory
+
+        return run
+
+    monkeypatch.setattr(experiment.experiment, "run_experiment", keep("one"))
+    monkeypatch.setattr(
+        experiment.ranking_experiment, "run_experiment", keep("two")
+    )
+    monkeypatch.setattr(experiment, "run_pipeline", keep("both"))
+    config = experiment.PipelineConfig()
+    small = {"num_events": 300}
+    train_and_run(
+        config,
+        Config.from_flat(small),
+        RankingConfig.from_flat(small),
+        tmp_path,
+        say=lambda line: None,
+    )
+    for name in ("one", "two"):
+        data = asked[name][0].data
+        assert (data.dataset, data.split) == (str(tmp_path / "data"), "time")
+    assert len(pd.read_csv(tmp_path / "data" / "events.csv")) == 300
+    both = asked["both"][0].pipeline
+    assert both.retrieval_run == str(asked["one"][1])
+    assert both.ranking_run == str(asked["two"][1])
