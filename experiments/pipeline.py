@@ -57,9 +57,9 @@ flags.DEFINE_string(
     "A flag file for the retrieval run alone, where it is trained; it counts "
     "more than the command line.",
 )
-flags.DEFINE_string(
-    "ranking_flags", None, "Likewise for the ranking run, without --task."
-)
+flags.DEFINE_string("ranking_flags", None, "Likewise for the ranking run.")
+# Stands in flag files of distill.py, and has to be that of the run.
+flags.DEFINE_string("task", None, "Of the run that a flag file is for.")
 GROUPS = console.define_config_flags(RankingConfig, PipelineConfig)
 GROUPS["Run"] = [
     "run_dir",
@@ -78,6 +78,11 @@ def _trained_config(kind: type[FlatConfig], flag: str) -> FlatConfig:
                 FLAGS([sys.argv[0], f"--flagfile={path}"])
             except flags.Error as error:
                 raise UserError(f"`--{flag}` {path}: {error}") from None
+        if FLAGS.task not in (None, kind.task):
+            raise UserError(
+                f"`--{flag}` should be of a run with --task={kind.task}. "
+                f"Received: --task={FLAGS.task}. Give another file."
+            )
         # What belongs to the other run is meant for that one.
         return console.config_from_flags(kind, alone=False)
 
@@ -103,6 +108,11 @@ def _default_run_dir(config: PipelineConfig) -> Path:
 
 def run() -> dict[str, Any]:
     """Does what the flags say; returns what pipeline.json holds."""
+    if FLAGS.task is not None:
+        raise UserError(
+            "`--task` is for experiments/distill.py. Received: it here, where "
+            "both tasks are run. Leave it out."
+        )
     config = console.config_from_flags(PipelineConfig, alone=False)
     run_dir = Path(FLAGS.run_dir or _default_run_dir(config))
     options = config.pipeline

@@ -21,6 +21,7 @@ MISTAKES = {
         [*BOTH, "--ranking_flags=a.flags"],
         ["`--ranking_flags`"],
     ),
+    "task": (["--task=ranking"], ["`--task`", "Leave it out"]),
     "missing flag file": (["--ranking_flags=no.flags"], ["no.flags"]),
 }
 
@@ -36,9 +37,12 @@ def start(scripts, *args):
 
 
 @pytest.fixture(scope="module")
-def answers(scripts):
+def answers(scripts, tmp_path_factory):
     """Status, stdout and stderr of each mistake, and of --help."""
     started = {name: start(scripts, *MISTAKES[name][0]) for name in MISTAKES}
+    path = tmp_path_factory.mktemp("flags") / "other.flags"
+    path.write_text("--task=retrieval\n")
+    started["wrong task"] = start(scripts, f"--ranking_flags={path}")
     started["help"] = start(scripts, "--help")
     found = {}
     for name, process in started.items():
@@ -55,6 +59,12 @@ def test_a_mistake_ends_in_one_line(case, answers):
     assert err.count("\n") == 1, err
     for word in MISTAKES[case][1]:
         assert word in err
+
+
+def test_a_flag_file_of_the_other_task_is_refused(answers):
+    status, _, err = answers["wrong task"]
+    assert status == 2
+    assert "`--ranking_flags` should be of a run with --task=ranking" in err
 
 
 def test_help_explains_itself(answers):
