@@ -10,6 +10,9 @@ copy:
     python experiments/compare.py --methods=student,soft_targets,rrd \
         --trials=6 --seeds=5 --run_dir=runs/comparison \
         --flagfile=experiments/configs/verified/citeulike-full.flags
+    python experiments/compare.py --task=ranking --dataset=movielens-100k \
+        --methods=binary_soft_targets,auxiliary_head --trials=4 --seeds=5 \
+        --compress --run_dir=runs/ml-ranking
 
 With --flagfiles=a.flags,b.flags it does so on each data set in turn, below
 run_dir/a and run_dir/b, and writes overview.md over all.
@@ -37,13 +40,23 @@ import console
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.ranking.config import RankingConfig
 
 FLAGS = flags.FLAGS
+flags.DEFINE_enum(
+    "task",
+    "retrieval",
+    ["retrieval", "ranking"],
+    "What is learned: who takes what of all there is, or how likely a shown "
+    "item is clicked, liked or rated.",
+)
 flags.DEFINE_list(
     "methods",
     ["all"],
     "Methods to compare, or all; two at once are written soft_targets+rrd, a "
-    "weight of its own rrd:0.5. The student alone always takes part.",
+    "weight of its own rrd:0.5; of rankers, one task of several "
+    "binary_soft_targets@liked. The student alone always takes part.",
 )
 flags.DEFINE_string(
     "run_dir", None, "The run folder; by default runs/compare-<dataset>."
@@ -77,8 +90,15 @@ flags.DEFINE_list(
     "Several data sets: a flag file each, which counts more than the command "
     "line. Then --run_dir and --teacher_dir hold a folder for each.",
 )
-GROUPS = console.define_config_flags()
+flags.DEFINE_bool(
+    "compress",
+    False,
+    "Prune the distilled ranker that validation likes best and make it an "
+    "int8 file, and test both.",
+)
+GROUPS = console.define_config_flags(RankingConfig)
 GROUPS["Run"] = [
+    "task",
     "methods",
     "run_dir",
     "trials",
@@ -86,14 +106,17 @@ GROUPS["Run"] = [
     "warmup_epochs",
     "teacher_dir",
     "flagfiles",
+    "compress",
     "seed",
+    "list_methods",
 ]
 
 
-def configs() -> dict[str, Config]:
+def configs() -> dict[str, FlatConfig]:
     """What is compared on, by its folder below the run folder."""
+    kind = RankingConfig if FLAGS.task == "ranking" else Config
     if not FLAGS.flagfiles:
-        return {"": console.config_from_flags()}
+        return {"": console.config_from_flags(kind)}
     found = {}
     for path in map(Path, FLAGS.flagfiles):
         with flagsaver.flagsaver():
@@ -101,7 +124,7 @@ def configs() -> dict[str, Config]:
                 FLAGS([sys.argv[0], f"--flagfile={path}"])
             except flags.Error as error:
                 raise UserError(f"`--flagfiles` {path}: {error}") from None
-            found[path.stem] = console.config_from_flags()
+            found[path.stem] = console.config_from_flags(kind)
     if len(found) < len(FLAGS.flagfiles):
         raise UserError(
             "`--flagfiles` should have names that differ. Received: "
@@ -112,24 +135,35 @@ def configs() -> dict[str, Config]:
 
 def run() -> dict[str, Any]:
     """Does what the flags say; returns what the JSON files hold."""
-    asked = configs()
+    asked, ranks = configs(), FLAGS.task == "ranking"
+    if FLAGS.compress and not ranks:
+        raise UserError(
+            "`--compress` is an option of --task=ranking. Received: it with "
+            "--task=retrieval. Leave it out."
+        )
     with console.quiet_imports():
         from kd_tfrs.workflow import comparison
+        from kd_tfrs.workflow.ranking import comparison as of_rankers
+    compare = of_rankers.compare if ranks else comparison.compare
     logging.getLogger("kd_tfrs").propagate = False
     data = [Path(config.data.dataset).stem for config in asked.values()]
-    run_dir = Path(FLAGS.run_dir or f"runs/compare-{'-'.join(data)}")
+    kind = "ranking-" if ranks else ""
+    run_dir = Path(FLAGS.run_dir or f"runs/compare-{kind}{'-'.join(data)}")
     plan = comparison.Plan(
         methods=FLAGS.methods,
         trials=FLAGS.trials,
         seeds=FLAGS.seeds,
         warmup_epochs=FLAGS.warmup_epochs,
         teacher_dir=FLAGS.teacher_dir,
+        compress=FLAGS.compress,
     )
     if FLAGS.flagfiles:
-        found = comparison.compare_data_sets(asked, run_dir, plan)
+        found = comparison.compare_data_sets(
+            asked, run_dir, plan, compare_one=compare if ranks else None
+        )
         print(f"Everything is in {run_dir}; look at overview.md.")
     else:
-        found = comparison.compare(asked[""], run_dir, plan)
+        found = compare(asked[""], run_dir, plan)
         print(f"Everything is in {run_dir}; look at comparison.md.")
     return found
 

@@ -7,7 +7,7 @@ whatever is measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -154,7 +154,7 @@ def interval_of(
     >>> interval_of(lambda counts: counts.mean(axis=1), 3).high
     1.0
     """
-    values = _resampled([statistic], num_users, num_resamples, seed)[0]
+    values = resampled([statistic], num_users, num_resamples, seed)[0]
     return _interval(value_of(statistic, num_users), values, num_users, level)
 
 
@@ -188,7 +188,7 @@ def paired_of(
     paired_of(log_loss(rows_a), log_loss(rows_b), rows_a.num_users)
     ```
     """
-    values = _resampled([a, b], num_users, num_resamples, seed)
+    values = resampled([a, b], num_users, num_resamples, seed)
     gains = values[1] - values[0]
     value_a, value_b = value_of(a, num_users), value_of(b, num_users)
     both = value_a is not None and value_b is not None
@@ -227,10 +227,30 @@ def drawn_counts(
         yield counts
 
 
-def _resampled(
-    statistics: list[Statistic], num_users: int, num_resamples: int, seed: int
+def resampled(
+    statistics: Sequence[Statistic],
+    num_users: int,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
 ) -> np.ndarray:
-    """[statistics, resamples] values on the same draws."""
+    """Values of statistics on the same draws.
+
+    Args:
+        statistics: of the same users.
+        num_users: how many users they count.
+        num_resamples: how often users are drawn.
+        seed: of the draws.
+
+    Returns:
+        [statistics, resamples], NaN where the draw leaves one undefined.
+
+    Raises:
+        UserError: settings out of range.
+
+    Example:
+    >>> resampled([lambda counts: counts.mean(axis=1)], 3, 2).tolist()
+    [[1.0, 1.0]]
+    """
     check_k(num_resamples, "num_resamples")
     if num_users == 0:
         return np.full((len(statistics), num_resamples), np.nan)

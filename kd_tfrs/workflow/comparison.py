@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow import comparison_report
@@ -44,6 +44,8 @@ class Plan:
             events, which has one trial at least.
         warmup_epochs: before a trial may be pruned.
         teacher_dir: finished runs whose teachers are taken, or `None`.
+        compress: prune the distilled student that validation likes best, and
+            make it an int8 file; rankers only.
 
     Example:
     ```python
@@ -56,6 +58,7 @@ class Plan:
     seeds: int = 1
     warmup_epochs: int = 10
     teacher_dir: str | os.PathLike | None = None
+    compress: bool = False
 
 
 def compare(
@@ -88,7 +91,7 @@ def compare(
     """
     taking_part = contenders(plan.methods, config)
     with contextlib.closing(Run(run_dir, config)) as run:
-        return _Comparison(run, plan, taking_part, say).run_all()
+        return Comparison(run, plan, taking_part, say).run_all()
 
 
 def compare_data_sets(
@@ -97,6 +100,7 @@ def compare_data_sets(
     plan: Plan,
     *,
     say: Say = print,
+    compare_one: Callable[..., dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """A comparison on each of several data sets, and an overview.
 
@@ -105,6 +109,7 @@ def compare_data_sets(
         run_dir: holds those folders and the overview.
         plan: for each; its teachers are looked for in folders of those names.
         say: prints a line for a person.
+        compare_one: what compares on one data set; `compare` when `None`.
 
     Returns:
         What stands in `overview.json`.
@@ -113,8 +118,10 @@ def compare_data_sets(
         UserError: see `compare`; when the other data sets are done.
     """
     found, mistakes = {}, []
-    for config in configs.values():
-        contenders(plan.methods, config)
+    if compare_one is None:
+        compare_one = compare
+        for config in configs.values():
+            contenders(plan.methods, config)
     for name, config in configs.items():
         say(f"\n{name}")
         own = plan
@@ -122,7 +129,9 @@ def compare_data_sets(
             teachers = Path(plan.teacher_dir) / name
             own = dataclasses.replace(plan, teacher_dir=teachers)
         try:
-            found[name] = compare(config, Path(run_dir) / name, own, say=say)
+            found[name] = compare_one(
+                config, Path(run_dir) / name, own, say=say
+            )
         except UserError as error:
             say(f"{name}: {error}")
             mistakes.append(f"{name}: {error}")
@@ -142,8 +151,18 @@ def compare_data_sets(
     return table
 
 
-class _Comparison:
-    """A comparison in its run folder."""
+class Comparison:
+    """A comparison in its run folder; of retrieval, if not overridden.
+
+    Args:
+        run: the folder.
+        plan: who takes part, and the budget.
+        taking_part: the contenders, the student alone first.
+        say: prints a line for a person.
+    """
+
+    teachers_type: ClassVar[type] = SharedTeachers
+    trainings_type: ClassVar[type] = Trainings
 
     def __init__(
         self, run: Run, plan: Plan, taking_part: list[Contender], say: Say
@@ -154,12 +173,12 @@ class _Comparison:
         self.contenders = taking_part
         self.trials = plan.trials if plan.seeds else max(1, plan.trials)
         self._tell = say
-        self.teachers = SharedTeachers(
+        self.teachers = self.teachers_type(
             run.directory / "teachers",
             run.config,
             Path(plan.teacher_dir) if plan.teacher_dir else None,
         )
-        self.trainings = Trainings(run, self.teachers, self.say)
+        self.trainings = self.trainings_type(run, self.teachers, self.say)
         self.failed: dict[str, str] = {}
         self._prepared: tuple[int, Prepared] | None = None
 
@@ -169,17 +188,27 @@ class _Comparison:
         logger.info("%s", text.strip())
 
     def run_all(self) -> dict[str, Any]:
+        """Does what is not done yet.
+
+        Returns:
+            What stands in `comparison.json`.
+
+        Raises:
+            UserError: see `compare`.
+        """
         first, seeds = self.config.seed, self.plan.seeds
         self._check_budget()
         self.teachers.check(list(range(first, first + max(1, seeds))))
         prepared = self.prepared(first)
-        self.say(f"{prepared.interactions.name}: {prepared.split}")
+        self.say(prepared.title)
+        self.contenders = self.fitting(prepared)
         if self.trials:
             self._tune_all(prepared)
         for seed in range(first, first + seeds):
             self._repeat_all(seed)
-        found = self._report()
-        self._tell(f"\n{comparison_report.markdown(found)}")
+        self.finish()
+        found = self.report(final=True)
+        self._tell(f"\n{self.markdown(found)}")
         if self.failed:
             raise UserError(
                 f"{len(self.failed)} of {len(self.contenders)} failed: "
@@ -194,7 +223,7 @@ class _Comparison:
         config = self.config
         if self._prepared is None:
             fresh = prepare(config.data, config.evaluation, seed)
-            self.run.check_data(fresh.interactions.fingerprint())
+            self.run.check_data(fresh.fingerprint())
             self._prepared = seed, fresh
         elif self._prepared[0] != seed:
             fresh = prepare_interactions(
@@ -235,7 +264,7 @@ class _Comparison:
                     self.trials,
                 )
                 self.trainings.sweep(one, search.best()["number"])
-                self._report()
+                self.report()
 
     def _repeat_all(self, seed: int) -> None:
         prepared = self.prepared(seed)
@@ -244,15 +273,16 @@ class _Comparison:
             if one.name in self.failed:
                 continue
             with self._guarded(one):
-                chosen = self._search(one).best() if self.trials else None
-                row = self.trainings.repeat(one, chosen, seed, prepared)
-                monitor = self.config.evaluation.monitor
+                row = self.trainings.repeat(
+                    one, self.chosen(one), seed, prepared
+                )
+                monitor = self.monitor
                 self.say(
                     f"seed {seed} [{place}/{len(self.contenders)}] {one.name}: "
                     f"validation {monitor}={row['validation'][monitor]:.4f}, "
                     f"{row['epochs']} epochs, {row['train_seconds']:.0f} s"
                 )
-        self._report()
+        self.report()
 
     @contextlib.contextmanager
     def _guarded(self, one: Contender) -> Iterator[None]:
@@ -276,5 +306,28 @@ class _Comparison:
             self.plan.warmup_epochs,
         )
 
-    def _report(self) -> dict[str, Any]:
+    def chosen(self, one: Contender) -> dict[str, Any] | None:
+        """The record of a contender's best trial; `None` without trials."""
+        return self._search(one).best() if self.trials else None
+
+    @property
+    def monitor(self) -> str:
+        """The validation metric that decides."""
+        return self.config.evaluation.monitor
+
+    def fitting(self, prepared: Prepared) -> list[Contender]:
+        """The contenders, once the data are known."""
+        del prepared
+        return self.contenders
+
+    def finish(self) -> None:
+        """What follows when all seeds are done; nothing here."""
+
+    def report(self, *, final: bool = False) -> dict[str, Any]:
+        """Writes down what is done; tests that take long, at the end alone."""
+        del final
         return comparison_report.write(self.run, self.plan.seeds, self.trials)
+
+    def markdown(self, found: Mapping[str, Any]) -> str:
+        """What a person reads of what was found."""
+        return comparison_report.markdown(found)

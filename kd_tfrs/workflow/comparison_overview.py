@@ -9,6 +9,7 @@ import numpy as np
 
 from kd_tfrs.workflow.comparison_summary import TESTED
 from kd_tfrs.workflow.contenders import ALONE
+from kd_tfrs.workflow.training import ERRORS
 
 Found = Mapping[str, Any]
 
@@ -84,9 +85,11 @@ def overview_markdown(table: Mapping[str, Any]) -> str:
 
 def _column(found: Found) -> dict[str, Any]:
     """A data set's methods, the best one first."""
-    test = found["test"]
+    test, sign = found["test"], 1.0
     if test:
-        metric = TESTED[0]
+        metric = found.get("tested", TESTED)[0]
+        # Of rankers that rate, less is better.
+        sign = -1.0 if metric in ERRORS else 1.0
         alone = test[ALONE]["metrics"][metric]["mean"]
         rows = [
             (
@@ -105,12 +108,12 @@ def _column(found: Found) -> dict[str, Any]:
         }
         alone = values.pop(ALONE)
         rows = [(name, value, None, None) for name, value in values.items()]
-    rows.sort(key=lambda row: -row[1])
+    rows.sort(key=lambda row: -sign * row[1])
     cells = {
         name: {
             "value": value,
             "difference": value - alone,
-            "relative": (value - alone) / alone if alone else None,
+            "relative": (value - alone) / abs(alone) if alone else None,
             "gain_kept": kept,
             "verdict": verdict,
             "rank": rank,

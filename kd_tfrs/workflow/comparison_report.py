@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from kd_tfrs.workflow.comparison_summary import (
 from kd_tfrs.workflow.contenders import ALONE
 from kd_tfrs.workflow.run import Run
 
+# What the table of rankers has besides.
+_MORE = ("members", "baselines", "compressed")
+
 
 def write(run: Run, seeds: int, trials: int) -> dict[str, Any]:
     """Writes `comparison.json`, `.md`, `.csv`, `.png` and the chosen flags.
@@ -38,7 +41,19 @@ def write(run: Run, seeds: int, trials: int) -> dict[str, Any]:
     found = _found(run, seeds, trials)
     run.write_json("comparison.json", found)
     run.write_text("comparison.md", markdown(found))
-    run.write_text("comparison.csv", _csv(found))
+    run.write_text("comparison.csv", as_csv(found))
+    write_chosen(run, found)
+    plot(found, run.path("comparison.png"))
+    return found
+
+
+def write_chosen(run: Run, found: Mapping[str, Any]) -> None:
+    """Writes the flags that were chosen for each, `best/*.flags`.
+
+    Args:
+        run: the comparison's.
+        found: see `write`.
+    """
     chosen = [*found["validation"]["methods"]]
     if found["test"]:
         tested = (found["test"][ALONE], *found["test"]["methods"])
@@ -46,14 +61,40 @@ def write(run: Run, seeds: int, trials: int) -> dict[str, Any]:
     for one in chosen:
         name = f"best/{one['method'].replace(':', '=')}.flags"
         run.write_text(name, flag_lines(one["changed_flags"]))
-    _plot(found, run.path("comparison.png"))
-    return found
 
 
 def _found(run: Run, seeds: int, trials: int) -> dict[str, Any]:
+    flat = run.config.flat()
+    rows, per_user = collect(run.directory, flat)
+    test = summarise(rows, per_user) if ALONE in rows else None
+    return findings(
+        run, rows, test, seeds, trials, run.config.evaluation.monitor
+    )
+
+
+def findings(
+    run: Run,
+    rows: Mapping[str, list[Row]],
+    test: Mapping[str, Any] | None,
+    seeds: int,
+    trials: int,
+    monitor: str,
+) -> dict[str, Any]:
+    """What stands in `comparison.json`.
+
+    Args:
+        run: the comparison's.
+        rows: tested rows by method.
+        test: their summary; `None` of a screening.
+        seeds: repeats that were asked for.
+        trials: of each.
+        monitor: the validation metric that decided.
+
+    Returns:
+        The same with all that was asked for and where it ran.
+    """
     config = run.config
     flat = config.flat()
-    rows, per_user = collect(run.directory, flat)
     data = run.read_json("data.json") or {}
     return {
         "dataset": config.data.dataset,
@@ -61,7 +102,7 @@ def _found(run: Run, seeds: int, trials: int) -> dict[str, Any]:
         "seeds": [row["seed"] for row in rows.get(ALONE, [])],
         "seeds_asked": seeds,
         "trials": trials,
-        "monitor": config.evaluation.monitor,
+        "monitor": monitor,
         "flags": flat,
         "environment": run.read_json("environment.json"),
         "data_fingerprint": data.get("fingerprint"),
@@ -69,7 +110,7 @@ def _found(run: Run, seeds: int, trials: int) -> dict[str, Any]:
             "teacher": run.read_json(f"teachers/validation-{config.seed}.json"),
             "methods": screening(run.directory, flat),
         },
-        "test": summarise(rows, per_user) if ALONE in rows else None,
+        "test": test,
     }
 
 
@@ -91,7 +132,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     if found["test"]:
         lines += ["", *_test_lines(found), *_sampled_lines(found)]
     if found["validation"]["methods"]:
-        lines += ["", *_validation_lines(found)]
+        lines += ["", *validation_lines(found)]
     return "\n".join(lines) + "\n"
 
 
@@ -102,7 +143,7 @@ def _test_lines(found: Mapping[str, Any]) -> list[str]:
         "## Test events",
         "",
         f"Seeds {seeds}; mean (standard deviation over seeds). "
-        f"{_budget(found)} Gain kept: what part of the teacher's lead over "
+        f"{budget(found)} Gain kept: what part of the teacher's lead over "
         "the student alone. p: paired t-tests against the student alone over "
         "seeds and over users, after Holm's correction over all methods here "
         f"({len(test['methods'])}). A gain is one that both tests show (p < "
@@ -116,9 +157,9 @@ def _test_lines(found: Mapping[str, Any]) -> list[str]:
     named = [(name, test[name]) for name in (TEACHER, ALONE)]
     named += [(one["method"], one) for one in test["methods"]]
     body = [
-        _test_cells(_title(name, row, found), row) for name, row in named if row
+        _test_cells(title(name, row, found), row) for name, row in named if row
     ]
-    return [*lines, *_table(header, body)]
+    return [*lines, *table(header, body)]
 
 
 def _sampled_lines(found: Mapping[str, Any]) -> list[str]:
@@ -134,16 +175,17 @@ def _sampled_lines(found: Mapping[str, Any]) -> list[str]:
     for name, row in named:
         spread = (row["metrics"][n] for n in names)
         cells = [f"{x['mean']:.4f} ({x['deviation']:.4f})" for x in spread]
-        body.append([_title(name, row, found), *cells])
+        body.append([title(name, row, found), *cells])
     note = (
         f"The same lists among {count} seeded negatives for each event, only "
         "to compare with papers that sample: such figures flatter."
     )
     header = ["method", *(n.removeprefix("sampled_") for n in names)]
-    return ["", note, "", *_table(header, body)]
+    return ["", note, "", *table(header, body)]
 
 
-def _budget(found: Mapping[str, Any]) -> str:
+def budget(found: Mapping[str, Any]) -> str:
+    """How everybody was tuned, in a sentence."""
     if found["trials"] < 2:
         return "Not tuned: the given flags, and the methods' own defaults."
     return (
@@ -152,7 +194,7 @@ def _budget(found: Mapping[str, Any]) -> str:
     )
 
 
-def _title(name: str, row: Row, found: Mapping[str, Any]) -> str:
+def title(name: str, row: Row, found: Mapping[str, Any]) -> str:
     """Its name; and its seeds, where it has not had all of them."""
     title = f"{name} alone" if name == ALONE else name
     if row["seeds"] == found["seeds"]:
@@ -177,17 +219,28 @@ def _test_cells(title: str, row: Row) -> list[str]:
     return [*cells, str(row.get("cost_rank", "-"))]
 
 
-def _validation_lines(found: Mapping[str, Any]) -> list[str]:
+def validation_lines(
+    found: Mapping[str, Any], tested: Sequence[str] = TESTED
+) -> list[str]:
+    """The table of the best trials, by validation events alone.
+
+    Args:
+        found: see `write`.
+        tested: metrics to show beside the monitored one.
+
+    Returns:
+        Lines of Markdown.
+    """
     rows, teacher = found["validation"]["methods"], found["validation"]
     monitor = found["monitor"]
     lines = [
         "## Validation events",
         "",
-        f"The best trial by {monitor}, seed {found['seed']}. {_budget(found)} "
+        f"The best trial by {monitor}, seed {found['seed']}. {budget(found)} "
         "No test event was asked for this table.",
         "",
     ]
-    names = list(dict.fromkeys([monitor, *TESTED]))
+    names = list(dict.fromkeys([monitor, *tested]))
     header = ["method", *names, "difference", "trials", "pruned"]
     header += ["epochs", "train s", "flags"]
     body = []
@@ -210,7 +263,7 @@ def _validation_lines(found: Mapping[str, Any]) -> list[str]:
                 " ".join(flag_lines(row["changed_flags"]).split()) or "-",
             ]
         )
-    return [*lines, *_table(header, body)]
+    return [*lines, *table(header, body)]
 
 
 def flag_lines(changes: Mapping[str, Any]) -> str:
@@ -229,26 +282,36 @@ def flag_lines(changes: Mapping[str, Any]) -> str:
     return "".join(f"--{k}={flag_text(v)}\n" for k, v in changes.items())
 
 
-def _table(header: list[str], body: list[list[str]]) -> list[str]:
+def table(header: list[str], body: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table, numbers to the right."""
     rule = [":--"] + ["--:"] * (len(header) - 1)
     return [f"| {' | '.join(row)} |" for row in [header, rule, *body]]
 
 
-def _csv(found: Mapping[str, Any]) -> str:
-    """A line for every tested row, and for every best trial."""
+def as_csv(found: Mapping[str, Any], tested: Sequence[str] = TESTED) -> str:
+    """A line for every tested row, and for every best trial.
+
+    Args:
+        found: see `write`.
+        tested: metrics that come first.
+
+    Returns:
+        The text of a CSV file.
+    """
     text = io.StringIO()
     seed, test = found["seed"], found["test"] or {"methods": []}
     lines = [
         {"events": "validation", "seed": seed, **row, **row["validation"]}
         for row in found["validation"]["methods"]
     ]
-    tested = [test.get(TEACHER), test.get(ALONE), *test["methods"]]
+    more = [one for kind in _MORE for one in test.get(kind, ())]
+    models = [test.get(TEACHER), test.get(ALONE), *test["methods"], *more]
     lines += [
         {"events": "test", **row, **row["metrics"]}
-        for one in filter(None, tested)
+        for one in filter(None, models)
         for row in one["rows"]
     ]
-    columns = ["events", "method", "seed", *TESTED, "train_seconds", "epochs"]
+    columns = ["events", "method", "seed", *tested, "train_seconds", "epochs"]
     columns += ["best_epoch", "commit"]
     others = sorted(
         {n for line in lines for n, v in line.items() if isinstance(v, float)}
@@ -262,20 +325,36 @@ def _csv(found: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def _plot(found: Mapping[str, Any], path: Path) -> None:
-    """Of the test events where they were asked, else of validation events."""
+def plot(
+    found: Mapping[str, Any], path: Path, tested: Sequence[str] = TESTED
+) -> None:
+    """Of the test events where they were asked, else of validation events.
+
+    Args:
+        found: see `write`.
+        path: the PNG.
+        tested: metrics, a panel each.
+    """
     test = found["test"]
     if test and test["methods"]:
         references = {
-            title: {m: test[name]["metrics"][m]["mean"] for m in TESTED}
+            title: {m: test[name]["metrics"][m]["mean"] for m in tested}
             for name, title in ((TEACHER, TEACHER), (ALONE, "student alone"))
             if test[name]
         }
         note = f"test, mean and deviation over {len(found['seeds'])} seeds"
-        plot_comparison(
-            test["methods"], references, path, metrics=TESTED, note=note
-        )
-        return
+        methods = test["methods"]
+    else:
+        references, methods = _validated(found, tested)
+        note = f"validation, seed {found['seed']}"
+    if methods:
+        plot_comparison(methods, references, path, metrics=tested, note=note)
+
+
+def _validated(
+    found: Mapping[str, Any], tested: Sequence[str]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Lines and points of validation events."""
     rows = {row["method"]: row for row in found["validation"]["methods"]}
     references = {
         title: values
@@ -290,11 +369,9 @@ def _plot(found: Mapping[str, Any], path: Path) -> None:
             "method": name,
             "metrics": {
                 metric: {"mean": row["validation"][metric], "deviation": None}
-                for metric in TESTED
+                for metric in tested
             },
         }
         for name, row in rows.items()
     ]
-    if methods:
-        note = f"validation, seed {found['seed']}"
-        plot_comparison(methods, references, path, metrics=TESTED, note=note)
+    return references, methods

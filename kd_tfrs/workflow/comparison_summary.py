@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kd_tfrs.evaluation import holm, paired_test, paired_test_over_seeds
+from kd_tfrs.evaluation import (
+    PairedTest,
+    holm,
+    paired_test,
+    paired_test_over_seeds,
+)
 from kd_tfrs.workflow.contenders import ALONE
 
 TESTED = ("ndcg@20", "recall@50")
@@ -49,7 +54,7 @@ def collect(
     rows: dict[str, list[Row]] = {}
     per_user: dict[str, PerUser] = {}
     for path in (directory / "results").glob("*/seed-*.json"):
-        row = _with_changes(json.loads(path.read_text("utf-8")), flat)
+        row = with_changes(json.loads(path.read_text("utf-8")), flat)
         rows.setdefault(row["method"], []).append(row)
         with np.load(path.with_suffix(".npz")) as arrays:
             values = dict(arrays)
@@ -80,11 +85,11 @@ def summarise(
         and "cost_rank".
     """
     found: dict[str, Any] = {
-        name: _means(rows[name]) if name in rows else None
+        name: means(rows[name]) if name in rows else None
         for name in (TEACHER, ALONE)
     }
     methods = [
-        {"method": name, **_means(rows[name])}
+        {"method": name, **means(rows[name])}
         for name in rows
         if name not in found
     ]
@@ -94,14 +99,14 @@ def summarise(
             for metric in TESTED
         }
         method["gain_kept"] = {
-            metric: _gain_kept(rows, method["method"], metric)
+            metric: gain_kept(rows, method["method"], metric)
             for metric in TESTED
         }
-    _correct(methods)
-    _rank(methods)
+    correct(methods, TESTED)
+    rank(methods)
     for method in methods:
         method["verdict"] = {
-            metric: _verdict(method["tests"][metric]) for metric in TESTED
+            metric: verdict(method["tests"][metric]) for metric in TESTED
         }
     methods.sort(key=lambda one: -one["metrics"][TESTED[0]]["mean"])
     return {**found, "methods": methods}
@@ -132,7 +137,7 @@ def screening(directory: Path, flat: Mapping[str, Any]) -> list[Row]:
             "best_trial": best["number"],
             **{k: v for k, v in best.items() if k in _KEPT},
         }
-        found.append(_with_changes(row, flat))
+        found.append(with_changes(row, flat))
     return sorted(found, key=lambda row: -row["value"])
 
 
@@ -154,14 +159,24 @@ def flag_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _with_changes(row: Row, flat: Mapping[str, Any]) -> Row:
+def with_changes(
+    row: Row, flat: Mapping[str, Any], deaf: Sequence[str] = (TEACHER, ALONE)
+) -> Row:
     """Names the flags that are the row's own, instead of all of them.
 
     What a method is called is told even where it was given. Who hears no
     teacher has nothing to do with flags of those who do.
+
+    Args:
+        row: with all its flags, which are taken out of it.
+        flat: the comparison's own options by flag name.
+        deaf: names of those who hear no teacher.
+
+    Returns:
+        The row with "changed_flags".
     """
     mine = row.pop("flags")
-    hears = row["method"] not in (TEACHER, ALONE)
+    hears = row["method"] not in deaf
     changed = {
         name: value
         for name, value in mine.items()
@@ -172,11 +187,21 @@ def _with_changes(row: Row, flat: Mapping[str, Any]) -> Row:
     return {**row, "changed_flags": changed}
 
 
-def _means(rows: Sequence[Row]) -> Row:
+def means(rows: Sequence[Row]) -> Row:
+    """Mean and deviation of all that was measured with several seeds.
+
+    Args:
+        rows: of one method.
+
+    Returns:
+        "seeds", "metrics", "train_seconds", "epochs" and "rows".
+    """
     names = dict.fromkeys(n for row in rows for n in row["metrics"])
     return {
         "seeds": [row["seed"] for row in rows],
-        "metrics": {n: _spread([r["metrics"][n] for r in rows]) for n in names},
+        "metrics": {
+            n: _spread([r["metrics"].get(n) for r in rows]) for n in names
+        },
         "train_seconds": _spread([r["train_seconds"] for r in rows])["mean"],
         "epochs": _spread([r["epochs"] for r in rows])["mean"],
         "rows": list(rows),
@@ -205,15 +230,17 @@ def _tests(alone: PerUser, other: PerUser, metric: str) -> dict[str, Any]:
         tests["seeds"] = paired_test_over_seeds(
             *([runs[s][metric] for s in seeds] for runs in (alone, other))
         )
+    return {unit: paired_row(test) for unit, test in tests.items()}
+
+
+def paired_row(test: PairedTest) -> dict[str, Any]:
+    """What a paired test found, for JSON."""
     return {
-        unit: {
-            "pairs": test.num_pairs,
-            "difference": test.difference,
-            "interval": list(test.interval),
-            "t_p_value": test.t_p_value,
-            "wilcoxon_p_value": test.wilcoxon_p_value,
-        }
-        for unit, test in tests.items()
+        "pairs": test.num_pairs,
+        "difference": test.difference,
+        "interval": list(test.interval),
+        "t_p_value": test.t_p_value,
+        "wilcoxon_p_value": test.wilcoxon_p_value,
     }
 
 
@@ -224,10 +251,21 @@ def _by_user(runs: PerUser, seeds: Sequence[int], metric: str) -> np.ndarray:
     return pd.Series(values).groupby(users).mean().to_numpy()
 
 
-def _gain_kept(
-    rows: Mapping[str, list[Row]], name: str, metric: str
+def gain_kept(
+    rows: Mapping[str, list[Row]], name: str, metric: str, sign: float = 1.0
 ) -> float | None:
-    """Share of what the teacher has more than the student alone."""
+    """Share of what the teacher has more than the student alone.
+
+    Args:
+        rows: by method.
+        name: of the method.
+        metric: which.
+        sign: -1 where less is better.
+
+    Returns:
+        The share over the seeds that all three have; `None` where the
+        teacher has not more.
+    """
     by_seed = [
         {row["seed"]: row["metrics"][metric] for row in rows.get(one, ())}
         for one in (TEACHER, ALONE, name)
@@ -235,17 +273,23 @@ def _gain_kept(
     common = set.intersection(*(set(values) for values in by_seed))
     if not common:
         return None
-    teacher, alone, mine = (
-        np.mean([values[seed] for seed in common]) for values in by_seed
-    )
-    if teacher <= alone:
+    values = [[values[seed] for seed in common] for values in by_seed]
+    if any(value is None for found in values for value in found):
+        return None
+    teacher, alone, mine = (np.mean(found) for found in values)
+    if sign * (teacher - alone) <= 0:
         return None
     return float((mine - alone) / (teacher - alone))
 
 
-def _correct(methods: Sequence[Row]) -> None:
-    """Adds Holm's p-values, over all methods."""
-    for metric in TESTED:
+def correct(methods: Sequence[Row], tested: Sequence[str]) -> None:
+    """Adds Holm's p-values, over all methods.
+
+    Args:
+        methods: with "tests"; they are changed.
+        tested: metrics.
+    """
+    for metric in tested:
         for unit in UNITS:
             tests = [
                 m["tests"][metric][unit]
@@ -257,24 +301,38 @@ def _correct(methods: Sequence[Row]) -> None:
                 test["holm_p_value"] = value
 
 
-def _rank(methods: Sequence[Row]) -> None:
-    """Adds the place by cost, 1 being the cheapest."""
+def rank(methods: Sequence[Row]) -> None:
+    """Adds the place by cost, 1 being the cheapest.
+
+    Args:
+        methods: they are changed.
+    """
     by_cost = sorted(methods, key=lambda one: one["train_seconds"])
     for place, method in enumerate(by_cost, 1):
         method["cost_rank"] = place
 
 
-def _verdict(tests: Mapping[str, Any]) -> str:
-    """In a word, what both tests agree on.
+def verdict(tests: Mapping[str, Any], sign: float = 1.0) -> str:
+    """In a word, what all tests agree on.
 
     A difference has to be beyond the luck of the users and, where there are
     several seeds, beyond the luck of the seed.
+
+    Args:
+        tests: by unit, corrected.
+        sign: -1 where less is better.
+
+    Returns:
+        "gain", "worse", "unclear" or "no gain".
     """
     significant = [
         test["holm_p_value"] is not None and test["holm_p_value"] < LEVEL
         for test in tests.values()
     ]
-    difference = tests["users"]["difference"]
+    if not tests:
+        return "unclear"
+    first = tests.get("users") or next(iter(tests.values()))
+    difference = sign * first["difference"]
     if all(significant) and difference:
         return "gain" if difference > 0 else "worse"
     if any(significant) and difference > 0:

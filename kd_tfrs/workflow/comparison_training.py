@@ -6,13 +6,12 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
 from kd_tfrs.workflow.comparison_summary import (
     TEACHER,
@@ -20,14 +19,19 @@ from kd_tfrs.workflow.comparison_summary import (
     Row,
     flag_text,
 )
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.contenders import ALONE, Contender
 from kd_tfrs.workflow.learner import Learner
 from kd_tfrs.workflow.prepare import Prepared
 from kd_tfrs.workflow.run import Run, environment
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.training import Progress
-from kd_tfrs.workflow.tuning import Outcome, Pruned, Report, train_reporting
+from kd_tfrs.workflow.tuning import (
+    Outcome,
+    Pruned,
+    Report,
+    best_value,
+    train_reporting,
+)
 
 _TOLD = ("validation", "train_seconds", "epochs", "best_epoch", "flags")
 
@@ -40,6 +44,8 @@ class Trainings:
         teachers: what the students learn from.
         say: prints a line for a person.
     """
+
+    learner_type: ClassVar[type] = Learner
 
     def __init__(
         self, run: Run, teachers: SharedTeachers, say: Callable[[str], None]
@@ -80,12 +86,13 @@ class Trainings:
                 self.say(f"  trial {number}: given up early, {where}")
                 raise
             learner.save(one.stage, model)
+        value = best_value(learner, progress)
         self.say(
-            f"  trial {number}: validation {self.config.evaluation.monitor}="
-            f"{progress.best:.4f}, {progress.epoch} epochs, "
+            f"  trial {number}: validation {learner.monitor}="
+            f"{abs(value):.4f}, {progress.epoch} epochs, "
             f"{progress.seconds:.0f} s, {where}"
         )
-        return Outcome(progress.best, self._details(flags, progress))
+        return Outcome(value, self._details(flags, progress))
 
     def sweep(self, one: Contender, best: int) -> None:
         """Keeps the weights of the best trial alone, and no checkpoints.
@@ -124,11 +131,10 @@ class Trainings:
         if kept is not None:
             return kept
         place, details = self._place(one, f"seed-{seed}"), None
-        if chosen and seed == self.config.seed:
+        tried = self._tried(one, chosen, seed)
+        if tried is not None:
             # The best trial was this very training.
-            tried = self._trial_place(one, chosen["number"])
-            if (tried / "weights" / f"{one.stage}.npz").exists():
-                place, details = tried, chosen
+            place, details = tried, chosen
         with self._learner(place, flags, prepared, one) as learner:
             if details is None:
                 model, progress = learner.train(one.stage)
@@ -174,6 +180,16 @@ class Trainings:
     def _trial_place(self, one: Contender, number: int) -> Path:
         return self._place(one, f"trial-{number:03d}")
 
+    def _tried(
+        self, one: Contender, chosen: Row | None, seed: int
+    ) -> Path | None:
+        """The folder of the best trial, where a repeat would be the same."""
+        if not chosen or seed != self.config.seed:
+            return None
+        tried = self._trial_place(one, chosen["number"])
+        there = (tried / "weights" / f"{one.stage}.npz").exists()
+        return tried if there else None
+
     @contextlib.contextmanager
     def _learner(
         self,
@@ -183,14 +199,14 @@ class Trainings:
         one: Contender,
     ) -> Iterator[Learner]:
         tf.keras.backend.clear_session()
-        config = Config.from_flat(flags)
+        config = type(self.config).from_flat(flags)
         with contextlib.closing(Run(place, config, log=False)) as run:
             if one.name == ALONE:
-                yield Learner(run, prepared)
+                yield self.learner_type(run, prepared)
                 return
             self.teachers.lend(run)
             try:
-                yield Learner(run, prepared)
+                yield self.learner_type(run, prepared)
             finally:
                 self.teachers.adopt(run)
 
@@ -222,24 +238,35 @@ class Trainings:
         self,
         name: str,
         folder: str,
-        model: RetrievalModel,
+        model: Any,
         learner: Learner,
         details: Row,
     ) -> Row:
         """Asks the test events, and writes the row last."""
-        prepared, seed = learner.prepared, learner.config.seed
-        stage = TEACHER if name == TEACHER else ALONE
-        embedded = measure.embed(model, learner.encoded(stage), prepared)
-        metrics, per_user = measure.quality(embedded.scorer(prepared), prepared)
-        row = {"method": name, "seed": seed, "metrics": metrics}
+        row, arrays = self._measure(name, model, learner)
+        seed = learner.config.seed
+        row = {"method": name, "seed": seed, **row}
         row |= {key: details.get(key) for key in _TOLD}
         row["commit"] = details.get("commit", self._commit)
         path = self.run.path("results", folder, f"seed-{seed}.npz")
-        values = {metric: per_user[metric] for metric in TESTED}
         with path.open("wb") as file:
-            np.savez(file, user=_user_numbers(prepared), **values)
+            np.savez(file, **arrays)
         self.run.write_json(f"results/{folder}/seed-{seed}.json", row)
         return row
+
+    def _measure(
+        self, name: str, model: Any, learner: Learner
+    ) -> tuple[Row, dict[str, np.ndarray]]:
+        """What a row says, its metrics above all, and what tests need."""
+        prepared: Prepared = learner.prepared
+        stage = TEACHER if name == TEACHER else ALONE
+        embedded = measure.embed(model, learner.encoded(stage), prepared)
+        metrics, per_user = measure.quality(embedded.scorer(prepared), prepared)
+        values = {metric: per_user[metric] for metric in TESTED}
+        return (
+            {"metrics": metrics},
+            {"user": _user_numbers(prepared), **values},
+        )
 
 
 def _user_numbers(prepared: Prepared) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.methods import METHODS, parse_method
+from kd_tfrs.workflow.methods.naming import Named
+from kd_tfrs.workflow.options import FlatConfig
 
 ALONE = "student"
 _LOSSES = "distillation_losses"
@@ -74,13 +75,34 @@ class Contender:
         return {**self.flat, **changes}
 
 
-def contender(name: str, config: Config) -> Contender:
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """The methods of one kind of model, and where its trainings are tuned.
+
+    Args:
+        methods: by name; each has `defaults` and `tunes` by option.
+        parse: reads a method as it is written on the command line.
+        alone: choices for the student alone, from the given flags.
+        distilled: choices for every distilled student beside those of its
+            methods, likewise.
+    """
+
+    methods: Mapping[str, Any]
+    parse: Callable[[str], Named]
+    alone: Callable[[Mapping[str, Any]], Choices]
+    distilled: Callable[[Mapping[str, Any]], Choices] = lambda flat: {}
+
+
+def contender(
+    name: str, config: FlatConfig, family: Family | None = None
+) -> Contender:
     """Looks a contender up.
 
     Args:
         name: "student", the name of a method, or several with a plus between
             them; each as on the command line, "soft_targets@ease:0.5+rrd".
         config: options that are not the method's own.
+        family: methods to choose from; those of retrieval when `None`.
 
     Returns:
         The contender.
@@ -92,28 +114,33 @@ def contender(name: str, config: Config) -> Contender:
     >>> contender("student", Config()).stage
     'student'
     """
-    flat = config.flat()
+    flat, family = config.flat(), family or _retrieval()
     if name == ALONE:
-        return Contender(name, flat, _alone_space(flat))
+        return Contender(name, flat, family.alone(flat))
     changes: dict[str, Any] = {}
     tunes: Choices = {}
     losses = []
     for part in name.split("+"):
-        loss, options, choices = _method(part, flat)
+        loss, options, choices = _method(part, flat, family)
         losses.append(loss)
         _merge(changes, options, name)
         tunes.update(choices)
     flat = {**flat, **changes, _LOSSES: losses}
-    Config.from_flat(flat)  # a mistake shows before anything trains
-    return Contender(name, flat, _distilled_space(flat, tunes))
+    # A mistake shows before anything trains.
+    type(config).from_flat(flat)
+    space = _distilled_space(flat, {**family.distilled(flat), **tunes})
+    return Contender(name, flat, space)
 
 
-def contenders(names: Sequence[str], config: Config) -> list[Contender]:
+def contenders(
+    names: Sequence[str], config: FlatConfig, family: Family | None = None
+) -> list[Contender]:
     """Looks all contenders up; the student alone is always one.
 
     Args:
         names: see `contender`; "all" stands for every method there is.
         config: see `contender`.
+        family: see `contender`.
 
     Returns:
         The contenders, the student alone first, each once.
@@ -122,27 +149,33 @@ def contenders(names: Sequence[str], config: Config) -> list[Contender]:
         UserError: a method is unknown, or there is none.
     """
     asked: list[str] = []
+    family = family or _retrieval()
     for name in names:
-        asked += list(METHODS) if name == "all" else [name.strip()]
+        asked += list(family.methods) if name == "all" else [name.strip()]
     if not any(asked):
         raise UserError(
             "`--methods` should name the methods to compare. Received: none. "
             "Write --methods=all, or --methods=student,soft_targets."
         )
     unique = dict.fromkeys([ALONE, *filter(None, asked)])
-    return [contender(name, config) for name in unique]
+    return [contender(name, config, family) for name in unique]
+
+
+def _retrieval() -> Family:
+    return Family(METHODS, lambda x: parse_method(x, METHODS), _alone_space)
 
 
 def _method(
-    part: str, flat: Mapping[str, Any]
+    part: str, flat: Mapping[str, Any], family: Family
 ) -> tuple[str, dict[str, Any], Choices]:
     """Loss with weight, default options and choices, all by flag name."""
     try:
-        named = parse_method(part, METHODS)
+        named = family.parse(part)
     except UserError as error:
         message = str(error).replace("--distillation_losses", "--methods")
         raise UserError(message) from None
-    method, (name, _, weight) = METHODS[named.method], part.partition(":")
+    method = family.methods[named.method]
+    name, _, weight = part.partition(":")
     options = {_flag(k, flat): v for k, v in method.defaults.items()}
     default = options.pop("weight", 1.0)
     # A weight that was given for this very method counts more.
@@ -171,30 +204,26 @@ def _merge(changes: dict[str, Any], more: dict[str, Any], name: str) -> None:
 
 def _alone_space(flat: Mapping[str, Any]) -> Choices:
     return {
-        "student_learning_rate": _scaled(
-            flat["student_learning_rate"], _STEP_FACTORS
-        ),
-        "student_softmax_temperature": _first(
+        "student_learning_rate": scaled(flat["student_learning_rate"]),
+        "student_softmax_temperature": first_of(
             flat["student_softmax_temperature"], _TEMPERATURES
         ),
-        "student_uniform_negatives": _sizes(
+        "student_uniform_negatives": sizes(
             flat["student_uniform_negatives"], _NEGATIVES
         ),
-        "student_batch_size": _sizes(flat["student_batch_size"], ()),
+        "student_batch_size": sizes(flat["student_batch_size"]),
     }
 
 
 def _distilled_space(flat: Mapping[str, Any], tunes: Choices) -> Choices:
     space = {
-        "distilled_learning_rate": _scaled(
-            flat["distilled_learning_rate"], _STEP_FACTORS
-        ),
+        "distilled_learning_rate": scaled(flat["distilled_learning_rate"]),
         _LOSSES: _loudness(flat[_LOSSES]),
-        "distillation_student_loss_weight": _first(
+        "distillation_student_loss_weight": first_of(
             flat["distillation_student_loss_weight"], _STUDENT_LOSS_WEIGHTS
         ),
     }
-    tuned = {k: _first(flat[k], v) for k, v in tunes.items()}
+    tuned = {k: first_of(flat[k], v) for k, v in tunes.items()}
     return {**space, **tuned}
 
 
@@ -205,18 +234,22 @@ def _loudness(losses: Sequence[str]) -> tuple[str, ...]:
         ",".join(f"{n}:{float(w or 1) * factor:.4g}" for n, _, w in parts)
         for factor in _WEIGHT_FACTORS
     ]
-    return _first(",".join(losses), texts)
+    return first_of(",".join(losses), texts)
 
 
-def _scaled(value: float, factors: Sequence[float]) -> tuple[float, ...]:
-    return _first(value, [float(f"{value * f:.4g}") for f in factors])
+def scaled(
+    value: float, factors: Sequence[float] = _STEP_FACTORS
+) -> tuple[float, ...]:
+    """A value, and multiples of it, for a search."""
+    return first_of(value, [float(f"{value * f:.4g}") for f in factors])
 
 
-def _sizes(value: int, instead_of_none: Sequence[int]) -> tuple[int, ...]:
-    sizes = [round(value * factor) for factor in _SIZE_FACTORS]
-    return _first(value, sizes if value > 1 else instead_of_none)
+def sizes(value: int, instead_of_none: Sequence[int] = ()) -> tuple[int, ...]:
+    """A whole number, half of it and twice as much, for a search."""
+    others = [round(value * factor) for factor in _SIZE_FACTORS]
+    return first_of(value, others if value > 1 else instead_of_none)
 
 
-def _first(value: Any, others: Sequence[Any]) -> tuple:
-    """The given value, and the others once each."""
+def first_of(value: Any, others: Sequence[Any]) -> tuple:
+    """The given value, and the others once each, for a search."""
     return tuple(dict.fromkeys([value, *others]))

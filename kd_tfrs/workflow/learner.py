@@ -64,6 +64,11 @@ class Learner:
                 text, METHODS
             )  # a mistake shows before the teacher trains
 
+    @property
+    def monitor(self) -> str:
+        """The validation metric that decides."""
+        return self.config.evaluation.monitor
+
     def train(self, stage: str, watch: Watch | None = None) -> Learned:
         """Trains a stage, from the start or from where it was stopped.
 

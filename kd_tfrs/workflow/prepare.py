@@ -66,6 +66,15 @@ class Prepared:
     test: FullRanking
     sampled_test: SampledRanking | None
 
+    @property
+    def title(self) -> str:
+        """The data in a line."""
+        return f"{self.interactions.name}: {self.split}"
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the data, 64 hexadecimal digits."""
+        return self.interactions.fingerprint()
+
     def encode(self, options: TowerOptions | None = None) -> Encoded:
         """Encodes the features that the towers of a model see.
 

@@ -8,21 +8,17 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config, DataConfig
 from kd_tfrs.workflow.learner import Learner
+from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.prepare import Prepared
 from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)
-# Weights that depend on the teachers' flags and the seed alone.
-_KINDS = ("teacher", "lightgcn")
-# Where the data lie does not matter; the fingerprint says whether they agree.
-_DATA = [f.name for f in dataclasses.fields(DataConfig) if f.name != "data_dir"]
 
 
 class SharedTeachers:
@@ -42,8 +38,13 @@ class SharedTeachers:
     ```
     """
 
+    # Weights that depend on the teachers' flags and the seed alone.
+    kinds: ClassVar[tuple[str, ...]] = ("teacher", "lightgcn")
+    taken: ClassVar[tuple[str, ...]] = ("teacher",)
+    learner_type: ClassVar[type] = Learner
+
     def __init__(
-        self, directory: Path, config: Config, source: Path | None = None
+        self, directory: Path, config: FlatConfig, source: Path | None = None
     ) -> None:
         self.directory = directory
         self.config = config
@@ -75,16 +76,21 @@ class SharedTeachers:
         """
         run = self._run(seed)
         try:
-            run.check_data(prepared.interactions.fingerprint())
-            if run.load_weights("teacher") is None:
+            run.check_data(prepared.fingerprint())
+            if any(run.load_weights(n) is None for n in self.networks):
                 self._make(run, prepared, seed)
             return run.read_json("cost.json") or {}
         finally:
             run.close()
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the weights that make the teacher."""
+        return ("teacher",)
+
     def learner(self, prepared: Prepared, seed: int) -> Learner:
         """Has the teacher's model; its run should be closed afterwards."""
-        return Learner(self._run(seed), prepared)
+        return self.learner_type(self._run(seed), prepared)
 
     def lend(self, run: Run) -> None:
         """Gives a student's run the teacher of its seed, and its knowledge.
@@ -93,7 +99,7 @@ class SharedTeachers:
             run: of the student.
         """
         mine = self.directory / f"seed-{run.config.seed}"
-        for kind in _KINDS:
+        for kind in self.kinds:
             for weights in (mine / "weights").glob(f"{kind}*.npz"):
                 _link(run.path("weights", weights.name), weights)
         knowledge = mine / "knowledge"
@@ -107,7 +113,7 @@ class SharedTeachers:
             run: of the student.
         """
         mine = self.directory / f"seed-{run.config.seed}" / "weights"
-        for kind in _KINDS:
+        for kind in self.kinds:
             for weights in (run.directory / "weights").glob(f"{kind}*.npz"):
                 kept = mine / weights.name
                 if not weights.is_symlink() and not kept.exists():
@@ -123,8 +129,11 @@ class SharedTeachers:
         if self.source is not None:
             self._take(run, prepared, seed)
             return
+        self._train(run, prepared)
+
+    def _train(self, run: Run, prepared: Prepared) -> None:
         tf.keras.backend.clear_session()
-        learner = Learner(run, prepared)
+        learner = self.learner_type(run, prepared)
         model, progress = learner.train("teacher")
         cost = {
             "train_seconds": progress.seconds,
@@ -137,7 +146,7 @@ class SharedTeachers:
     def _take(self, run: Run, prepared: Prepared, seed: int) -> None:
         source = self._check_source(seed)
         data = json.loads((source / "data.json").read_text("utf-8"))
-        fingerprint = prepared.interactions.fingerprint()
+        fingerprint = prepared.fingerprint()
         if data["fingerprint"] != fingerprint:
             raise UserError(
                 f"`--teacher_dir` should hold teachers of the same data. "
@@ -147,19 +156,24 @@ class SharedTeachers:
             )
         logger.info("teacher of %s", source)
         run.write_json("cost.json", _cost(source))
-        for weights in (source / "weights").glob("teacher*"):
-            _link(run.path("weights", weights.name), weights)
+        for kind in self.taken:
+            for weights in (source / "weights").glob(f"{kind}*"):
+                _link(run.path("weights", weights.name), weights)
 
     def _check_source(self, seed: int) -> Path:
         """The folder of a finished run with the same flags."""
-        source = _source(self.source, seed)
+        source = _source(self.source, seed, self.networks[0])
         asked = json.loads(json.dumps(self.config.flat()))
-        found = {**json.loads(json.dumps(Config().flat())), **_flags(source)}
+        default = json.loads(json.dumps(type(self.config)().flat()))
+        found = {**default, **_flags(source)}
         asked["seed"] = seed
+        # Where the data lie does not matter: the fingerprint tells.
+        data = {f.name for f in dataclasses.fields(self.config.data)}
+        data -= {"data_dir"}
         changed = [
             name
             for name in asked
-            if (name in ("seed", *_DATA) or name.startswith("teacher_"))
+            if (name in ("seed", *data) or name.startswith("teacher_"))
             and found[name] != asked[name]
         ]
         if changed:
@@ -174,14 +188,14 @@ class SharedTeachers:
         return source
 
 
-def _source(directory: Path, seed: int) -> Path:
+def _source(directory: Path, seed: int, name: str) -> Path:
     """The run folder of a seed: below the directory, or itself."""
     for folder in (directory / f"seed-{seed}", directory):
-        if (folder / "weights" / "teacher.npz").exists():
+        if (folder / "weights" / f"{name}.npz").exists():
             return folder
     raise UserError(
         f"`--teacher_dir` should hold a finished run for every seed. Received: "
-        f"{directory}, which has no seed-{seed}/weights/teacher.npz. Ask for "
+        f"{directory}, which has no seed-{seed}/weights/{name}.npz. Ask for "
         "fewer --seeds, or leave --teacher_dir out to train teachers."
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.learner import Learned, Learner
-from kd_tfrs.workflow.training import read_progress
+from kd_tfrs.workflow.training import ERRORS, Progress, read_progress
 
 # Random before TPE has something to learn from; the first trial is given.
 _STARTUP_TRIALS = 3
@@ -217,26 +217,41 @@ def train_reporting(learner: Learner, stage: str, report: Report) -> Learned:
     Args:
         learner: of the trial.
         stage: "teacher", "student" or "distilled".
-        report: is given the epoch and the monitored metric.
+        report: is given the epoch and the monitored metric, an error times
+            -1.
 
     Returns:
         See `Learner.train`.
     """
-    evaluation = learner.config.evaluation
-    every, monitor = evaluation.validate_every, evaluation.monitor
+    every, monitor = learner.config.evaluation.validate_every, learner.monitor
+    sign = -1.0 if monitor in ERRORS else 1.0
     epochs = getattr(learner.config, stage).epochs
     before = read_progress(learner.run.directory / "training" / stage)
     for row in before.history:
         if monitor in row:
-            report(row["epoch"], row[monitor])
+            report(row["epoch"], sign * row[monitor])
     epoch = before.epoch
 
     def watch(metrics: dict[str, float]) -> None:
         nonlocal epoch
         epoch = min(every * (epoch // every + 1), epochs)
-        report(epoch, metrics[monitor])
+        report(epoch, sign * metrics[monitor])
 
     return learner.train(stage, watch)
+
+
+def best_value(learner: Learner, progress: Progress) -> float:
+    """What a trial came to, the more the better.
+
+    Args:
+        learner: of the trial.
+        progress: of its training, which may have gone by something else.
+
+    Returns:
+        The monitored metric at the epoch that was kept, an error times -1.
+    """
+    value = progress.history[progress.best_epoch - 1][learner.monitor]
+    return -value if learner.monitor in ERRORS else value
 
 
 def _frozen(optuna: Any, record: dict[str, Any], spread: dict) -> Any:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.ranking.config import RankingConfig
 
 # One process each, since its flags have the names of other scripts' flags;
 # side by side, since most of each is importing.
@@ -19,6 +20,15 @@ MISTAKES = {
     ),
     "missing flag file": (["--flagfiles=no.flags"], ["no.flags"]),
     "unknown flag": (["--trails=3"], ["trails", "--help"]),
+    "unknown method of rankers": (
+        ["--task=ranking", "--methods=soft_targets"],
+        ["--methods", "soft_targets", "binary_soft_targets"],
+    ),
+    "option of ranking": (
+        ["--history_length=3"],
+        ["--history_length", "--task=ranking"],
+    ),
+    "compressed retrieval": (["--compress"], ["--compress", "--task=ranking"]),
 }
 
 
@@ -62,8 +72,9 @@ def test_a_mistake_ends_in_one_line(case, answers):
 def test_help_explains_itself(answers):
     status, text, err = answers["help"]
     assert (status, err) == (0, "")
-    for name in (
+    for name in {
         *Config().flat(),
+        *RankingConfig().flat(),
         "methods",
         "run_dir",
         "trials",
@@ -71,7 +82,8 @@ def test_help_explains_itself(answers):
         "warmup_epochs",
         "teacher_dir",
         "flagfiles",
-    ):
+        "compress",
+    }:
         assert text.count(f"\n  --{name}: ") == 1, name
     assert max(map(len, text.splitlines())) <= 80
     for words in ("--seeds=0", "comparison.md", "validation", "--methods=all"):

@@ -192,6 +192,22 @@ def test_what_is_written_wrongly_is_told(text, message):
         parse_ranking_method(text)
 
 
+def test_one_task_of_several_may_be_distilled(teacher):
+    both, weights = build_ranking_terms(
+        ["binary_soft_targets"], setting(teacher)
+    )
+    one, weight = build_ranking_terms(
+        ["binary_soft_targets@rating:0.6"], setting(teacher)
+    )
+    assert [term.over.task for term in both] == ["liked", "rating"]
+    assert [term.over.task for term in one] == ["rating"]
+    assert (weights, weight) == ([0.5, 0.5], [0.6])
+    crossed, _ = build_ranking_terms(["cross_task@liked"], setting(teacher))
+    assert [term.over.teacher_task for term in crossed] == ["rating"]
+    with pytest.raises(UserError, match=r"liked, rating.*teacher_networks"):
+        build_ranking_terms(["binary_soft_targets@dcn"], setting(teacher))
+
+
 def test_across_tasks_there_have_to_be_two(teacher):
     with pytest.raises(UserError, match="cross_task"):
         build_ranking_terms(["cross_task"], setting(teacher, TASKS[:1]))

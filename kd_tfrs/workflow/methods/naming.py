@@ -31,6 +31,7 @@ def parse_method(
     text: str,
     known: Iterable[str],
     usual: Sequence[str] = ("soft_targets", "rrd"),
+    teachers: Sequence[str] | None = TEACHERS,
 ) -> Named:
     """Reads `name[@teacher][:weight]`.
 
@@ -39,6 +40,7 @@ def parse_method(
             weight 1 where left out.
         known: names of methods.
         usual: those that are proposed where nothing is near.
+        teachers: what may stand after the @; anything when `None`.
 
     Returns:
         Its parts.
@@ -59,10 +61,10 @@ def parse_method(
             f"shows. Received: {method!r}. Write it as "
             f"{' or '.join(near or usual)}."
         )
-    if at and teacher not in TEACHERS:
+    if at and teachers is not None and teacher not in teachers:
         raise UserError(
             "`--distillation_losses` should name a teacher among "
-            f"{', '.join(TEACHERS)} after the @. Received: {text!r}. Write "
+            f"{', '.join(teachers)} after the @. Received: {text!r}. Write "
             "it as soft_targets@ease:0.5."
         )
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from kd_tfrs.distillation import (
@@ -35,12 +36,12 @@ _INTERACTION = "interaction"
 def _soft_targets(auxiliary: bool) -> Build:
     return lambda s: [
         Term(s.soft_targets(task), s.logits(task, auxiliary))
-        for task in s.tasks
+        for task in s.heard
     ]
 
 
 def _regression(setting: RankingSetting) -> list[Term]:
-    return [Term(ScoreRegression(), setting.logits(t)) for t in setting.tasks]
+    return [Term(ScoreRegression(), setting.logits(t)) for t in setting.heard]
 
 
 def _features(make: Callable[[], FeatureLoss]) -> Build:
@@ -60,7 +61,7 @@ def _interaction_hint(setting: RankingSetting) -> list[Term]:
 
 def _sessions(make: Callable[[RankingSetting], DistillationLoss]) -> Build:
     return lambda s: [
-        Term(make(s), SessionLists(task.name, s.max_length)) for task in s.tasks
+        Term(make(s), SessionLists(task.name, s.max_length)) for task in s.heard
     ]
 
 
@@ -72,7 +73,7 @@ def _cross_task(setting: RankingSetting) -> list[Term]:
             ),
             TaskLogits(task.name, other.name),
         )
-        for task in setting.tasks
+        for task in setting.heard
         for other in setting.tasks
         if task.kind == "binary" and other.name != task.name
     ]
@@ -85,6 +86,8 @@ def _cross_task(setting: RankingSetting) -> list[Term]:
 
 
 _TEMPERATURES = {"temperature": (1.0, 2.0, 4.0)}
+_SOFT = "binary_soft_targets"
+_QUIET = {"weight": 0.1}
 
 RANKING_METHODS: dict[str, RankingMethod] = {
     "binary_soft_targets": RankingMethod(
@@ -108,6 +111,8 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "Romero et al. 2015 (FitNets)",
         _features(Hint),
         "beside a loss on logits",
+        defaults=_QUIET,
+        beside=_SOFT,
     ),
     "interaction_hint": RankingMethod(
         "features",
@@ -115,6 +120,8 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "Zhu et al. 2020; Romero et al. 2015",
         _interaction_hint,
         "beside a loss on logits; the teacher needs such a layer",
+        defaults=_QUIET,
+        beside=_SOFT,
     ),
     "rkd_distance": RankingMethod(
         "relations",
@@ -122,6 +129,8 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "Park et al. 2019 (RKD-D)",
         _features(RelationalDistance),
         "beside a loss on logits; set num_rows for large batches",
+        defaults=_QUIET,
+        beside=_SOFT,
     ),
     "rkd_angle": RankingMethod(
         "relations",
@@ -129,6 +138,8 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "Park et al. 2019 (RKD-A)",
         _features(RelationalAngle),
         "beside a loss on logits",
+        defaults=_QUIET,
+        beside=_SOFT,
     ),
     "session_list": RankingMethod(
         "ranking",
@@ -147,6 +158,7 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "as session_list; it hears by how much, too",
         sessions=True,
         tunes=_TEMPERATURES,
+        defaults={"student_loss_weight": 0.5},
     ),
     "auxiliary_head": RankingMethod(
         "response",
@@ -156,6 +168,7 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "a biased teacher; leave the student's own loss its full weight",
         auxiliary=True,
         tunes=_TEMPERATURES,
+        defaults={"student_loss_weight": 1.0},
     ),
     "cross_task": RankingMethod(
         "tasks",
@@ -164,34 +177,38 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         _cross_task,
         "several tasks, beside binary_soft_targets",
         tunes=_TEMPERATURES,
+        defaults=_QUIET,
+        beside=_SOFT,
     ),
 }
 
 
 def parse_ranking_method(text: str) -> Named:
-    """Reads `name[:weight]`.
+    """Reads `name[@task][:weight]`.
 
     Args:
-        text: such as "binary_soft_targets:0.8"; weight 1 where left out.
+        text: such as "binary_soft_targets@liked:0.8"; all tasks and weight 1
+            where left out.
 
     Returns:
-        Its parts.
+        Its parts; the task stands as `teacher`.
 
     Raises:
         UserError: the name is unknown, the weight no positive number, or a
-            teacher is named.
+            task is named to a method that listens to none.
 
     Example:
     >>> parse_ranking_method("hint:0.1").weight
     0.1
     """
-    if "@" in text:
+    named = parse_method(text, RANKING_METHODS, _USUAL, teachers=None)
+    if "@" in text and not RANKING_METHODS[named.method].by_task:
         raise UserError(
-            "`--distillation_losses` of a ranking run should name no "
-            f"teacher: `--teacher_networks` does. Received: {text!r}. Leave "
-            "out what follows the @."
+            f"`--distillation_losses` should name no task for {named.method}, "
+            "which hears hidden layers; nor a teacher: `--teacher_networks` "
+            f"does. Received: {text!r}. Leave out what follows the @."
         )
-    return parse_method(text, RANKING_METHODS, _USUAL)
+    return named
 
 
 def build_ranking_terms(
@@ -200,7 +217,7 @@ def build_ranking_terms(
     """Terms and weights for the `RankingDistiller`.
 
     Args:
-        names: as on the command line, `name[:weight]`.
+        names: as on the command line, `name[@task][:weight]`.
         setting: see `RankingSetting`.
 
     Returns:
@@ -217,8 +234,10 @@ def build_ranking_terms(
     """
     terms: list[Term] = []
     weights: list[float] = []
-    for named in map(parse_ranking_method, names):
-        made = RANKING_METHODS[named.method].terms(setting)
+    for text in names:
+        named = parse_ranking_method(text)
+        own = dataclasses.replace(setting, only=_task(named, text, setting))
+        made = RANKING_METHODS[named.method].terms(own)
         terms += made
         weights += [named.weight / len(made)] * len(made)
     return terms, weights
@@ -262,6 +281,18 @@ def kept_outputs(
     """
     terms, _ = build_ranking_terms(names, setting)
     return tuple(dict.fromkeys(term.over.teacher_output for term in terms))
+
+
+def _task(named: Named, text: str, setting: RankingSetting) -> str:
+    """The task that a method was told, or empty for all."""
+    known = [task.name for task in setting.tasks]
+    if "@" in text and named.teacher not in known:
+        raise UserError(
+            f"`--distillation_losses` should name one of {', '.join(known)} "
+            f"after the @, the task to distil. Received: {text!r}. Who "
+            "teaches is said by `--teacher_networks`."
+        )
+    return named.teacher
 
 
 def _method(text: str) -> RankingMethod:

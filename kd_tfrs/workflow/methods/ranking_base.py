@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -38,6 +38,7 @@ class RankingSetting:
         student_outputs: names of the outputs of the student's network.
         max_length: rows of a session's list at most.
         teacher_offset: see `TaskLogits`; of the first task.
+        only: name of the one task that is distilled; all of them if empty.
     """
 
     options: RankingDistillationOptions
@@ -47,6 +48,12 @@ class RankingSetting:
     student_outputs: Sequence[str] = ()
     max_length: int = 20
     teacher_offset: float = 0.0
+    only: str = ""
+
+    @property
+    def heard(self) -> list[RankingTask]:
+        """The tasks of which the teacher is heard."""
+        return [t for t in self.tasks if self.only in ("", t.name)]
 
     def temperature(self, default: float = 1.0) -> Scheduled:
         """The temperature that was asked for, or a method's own."""
@@ -95,6 +102,9 @@ class RankingMethod:
         auxiliary: the student needs `with_auxiliary_head`.
         sessions: the batches have to be `SessionBatches`.
         tunes: choices by option for a search.
+        defaults: options by name that a comparison starts from; "weight" is
+            its own.
+        beside: the method that it needs beside it to learn the labels' order.
     """
 
     kind: str
@@ -105,3 +115,10 @@ class RankingMethod:
     auxiliary: bool = False
     sessions: bool = False
     tunes: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    beside: str = ""
+
+    @property
+    def by_task(self) -> bool:
+        """Whether it may be told which task to distil."""
+        return self.kind in ("response", "ranking", "tasks")

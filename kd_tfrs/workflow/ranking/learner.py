@@ -60,7 +60,7 @@ class RankingLearner:
         self.config = run.config
         self.prepared = prepared
         # Mistakes show before the teachers train.
-        self.monitor = _monitor(self.config.evaluation.monitor, prepared)
+        self.monitor = monitored(self.config.evaluation.monitor, prepared)
         self.hearing = Hearing(self.config.distillation, prepared)
 
     @cached_property
@@ -292,8 +292,19 @@ class RankingLearner:
         return self.config.student_ranker
 
 
-def _monitor(asked: str, prepared: RankingPrepared) -> str:
-    """The validation metric that decides, for the first task."""
+def monitored(asked: str, prepared: RankingPrepared) -> str:
+    """The validation metric that decides, of the first task.
+
+    Args:
+        asked: `--eval_monitor`.
+        prepared: for the first task.
+
+    Returns:
+        Its name.
+
+    Raises:
+        UserError: it is not measured of the first task.
+    """
     task = prepared.task
     if asked == "auto":
         return "auc" if task.kind == "binary" else "rmse"

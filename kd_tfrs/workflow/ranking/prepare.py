@@ -81,6 +81,11 @@ class RankingPrepared:
     test: Mapping[str, RankingEvaluation]
 
     @property
+    def title(self) -> str:
+        """The data in a line."""
+        return str(self.split)
+
+    @property
     def task(self) -> RankingTask:
         """The first task."""
         return self.tasks[0]
