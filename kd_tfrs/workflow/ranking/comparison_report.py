@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kd_tfrs.workflow.comparison_files import as_csv, plot
 from kd_tfrs.workflow.comparison_report import (
-    as_csv,
     budget,
     findings,
-    plot,
     table,
     title,
     validation_lines,
