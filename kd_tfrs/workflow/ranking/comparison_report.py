@@ -16,7 +16,11 @@ from kd_tfrs.workflow.comparison_report import (
 )
 from kd_tfrs.workflow.comparison_summary import LEVEL, TEACHER, UNITS, Row
 from kd_tfrs.workflow.contenders import ALONE
-from kd_tfrs.workflow.ranking.comparison_summary import TESTED, Findings
+from kd_tfrs.workflow.ranking.comparison_summary import (
+    COMPRESSED,
+    TESTED,
+    Findings,
+)
 from kd_tfrs.workflow.run import Run
 
 
@@ -180,8 +184,9 @@ def _number(value: float | None) -> str:
 
 
 def _parameters(row: Row) -> str:
-    """Weights; where some are zero, the others; bytes of a file."""
-    count = row.get("nonzero_parameters", row.get("parameters"))
+    """Weights; of a pruned one those that are not zero; bytes of a file."""
+    compressed = row["method"].endswith(COMPRESSED)
+    count = row.get("nonzero_parameters" if compressed else "parameters")
     if count is None:
         return "-"
     size = row.get("size_bytes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import shutil
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -88,7 +89,9 @@ class RankingTrainings(Trainings):
             one, f"seed-{seed}"
         )
         with self._learner(place, flags, prepared, one) as learner:
-            return list(self._compressed(names, flags, learner))
+            rows = list(self._compressed(names, flags, learner))
+        shutil.rmtree(place / "training", ignore_errors=True)
+        return rows
 
     def _compressed(
         self, names: list[str], flags: dict[str, Any], learner: RankingLearner
@@ -97,7 +100,10 @@ class RankingTrainings(Trainings):
         learner.save("pruned", model)
         details = self._details(flags, progress)
         pruned, int8 = names
-        yield self._test(pruned, _folder(pruned), model, learner, details)
+        kept = self._read(pruned, learner.config.seed)
+        yield kept or self._test(
+            pruned, _folder(pruned), model, learner, details
+        )
         path = learner.run.path("export", "student-int8.tflite")
         inputs = learner.inputs("pruned").names
         runner = edge.write_int8(model, learner.prepared, inputs, path)
