@@ -28,7 +28,7 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(INSTALLED): setup.py $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable ".[baselines]"
+	$(BIN)/python -m pip install --quiet --editable ".[baselines,edge]"
 	touch $@
 
 $(TESTABLE): setup.py $(INSTALLED)
