@@ -111,6 +111,7 @@ class Findings:
         first = next(iter(self.tested))
         sign = sign_of(first)
         methods.sort(key=lambda m: -sign * m["metrics"][first]["mean"])
+        compressed.sort(key=lambda one: one["method"].endswith(COMPRESSED[1]))
         return {
             **others,
             "members": references,

@@ -144,6 +144,7 @@ def test_the_same_command_again_trains_nothing(
     assert compare(tiny(), tmp_path / "run", PLAN, say=quiet) == unbroken[1]
 
 
+@pytest.mark.slow
 def test_a_kill_in_a_contender_changes_nothing(
     unbroken, tiny, tmp_path, monkeypatch
 ):
