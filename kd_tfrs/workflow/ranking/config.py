@@ -91,6 +91,7 @@ class RankingConfig(FlatConfig):
         teachers, student = self.teacher_rankers, self.student_ranker
         _check_used("teacher", teachers, teachers.networks)
         _check_used("student", student, (student.network,))
+        _check_unlabelled(self.distillation, self.distilled)
         count = len(self.data.task_weights)
         if count and count != len(self.data.tasks):
             raise UserError(
@@ -115,3 +116,18 @@ def _check_used(
                 f"`--{who}_{name}` = {value} for {', '.join(networks)}. Leave "
                 "it out."
             )
+
+
+def _check_unlabelled(
+    distillation: RankingDistillationOptions, training: RankerTrainOptions
+) -> None:
+    chosen = training.negative_rate < 1 or training.class_weights != "none"
+    by_session = any("session" in name for name in distillation.losses)
+    if distillation.unlabelled and (chosen or by_session):
+        raise UserError(
+            "`--distillation_unlabelled` adds rows without a label or a "
+            "session. Received: it beside --distilled_negative_rate = "
+            f"{training.negative_rate:g}, --distilled_class_weights = "
+            f"{training.class_weights} and --distillation_losses = "
+            f"{','.join(distillation.losses)}. Leave it out, or those."
+        )

@@ -62,6 +62,10 @@ class RankingLearner:
         # Mistakes show before the teachers train.
         self.monitor = monitored(self.config.evaluation.monitor, prepared)
         self.hearing = Hearing(self.config.distillation, prepared)
+        # What the teacher speaks of; the student alone has no use for it.
+        self.heard = prepared.with_unlabelled(
+            self.config.distillation.unlabelled, self.config.seed
+        )
 
     @cached_property
     def members(self) -> dict[str, str]:
@@ -73,7 +77,7 @@ class RankingLearner:
         """The teacher, once its members are trained."""
         return RankingTeaching(
             self.run,
-            self.prepared,
+            self.heard,
             self.inputs(next(iter(self.members))).names,
             lambda: [self.load(member) for member in self.members],
         )
@@ -167,7 +171,8 @@ class RankingLearner:
         names, distils = self.inputs(stage).names, stage in STUDENTS[1:]
         if distils and self.config.distillation.knowledge == "live":
             names = tuple(dict.fromkeys([*names, *self.teaching.names]))
-        return self.prepared.batches(
+        prepared = self.heard if distils else self.prepared
+        return prepared.batches(
             names,
             self._training(stage),
             self.config.seed if seed is None else seed,
@@ -181,7 +186,7 @@ class RankingLearner:
         teacher = self.teaching.live
         if options.knowledge == "cached":
             outputs = self.teaching.outputs(self.hearing.outputs(teacher))
-            teacher = self.teaching.cached("train", outputs)
+            teacher = self.teaching.of_training(outputs)
         terms, weights = self.hearing.terms(
             teacher, student, epochs * batches.steps_per_epoch, batches
         )

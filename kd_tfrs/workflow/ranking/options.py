@@ -257,6 +257,13 @@ class RankingDistillationOptions(Checked):
         "nearest to the teacher on validation events (Zhu et al. 2020).",
         choices=("labels", "teacher"),
     )
+    unlabelled: float = option(
+        0.0,
+        "Rows without a label for each that has one: users beside items that "
+        "others were shown, of which the teacher alone speaks.",
+        low=0.0,
+        high=20.0,
+    )
     knowledge: str = option(
         "cached",
         "Cached: ask the teacher once and keep what it says; live: ask it at "

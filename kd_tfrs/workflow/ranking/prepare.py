@@ -18,6 +18,7 @@ from kd_tfrs.data.priors import balanced_class_weights
 from kd_tfrs.data.ranking_pipelines import RankingBatches
 from kd_tfrs.data.schema import Column, Encoding, Owner
 from kd_tfrs.data.session_batches import SessionBatches
+from kd_tfrs.data.unlabelled import unlabelled_rows
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import RankingEvaluation
 from kd_tfrs.models.features import FeatureSet
@@ -33,6 +34,9 @@ from kd_tfrs.workflow.ranking.protocols import for_test, for_validation
 
 logger = logging.getLogger(__name__)
 HISTORY = "history"
+UNLABELLED = "unlabelled"
+# Features and labels by name, weights; one value a row.
+_Rows = tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]
 _SEED = 20
 
 
@@ -127,6 +131,28 @@ class RankingPrepared:
             return Inputs(FeatureSet(chosen), None, None)
         return Inputs(FeatureSet(chosen), train.history.shape[1], item)
 
+    def with_unlabelled(self, share: float, seed: int) -> RankingPrepared:
+        """The same with rows that no one has judged.
+
+        Args:
+            share: such rows for each training row; none at 0.
+            seed: of their draw.
+
+        Returns:
+            Prepared data whose `tables` have a part "unlabelled", which
+            `batches` adds to the training rows.
+
+        Raises:
+            UserError: see `unlabelled_rows`.
+        """
+        if not share:
+            return self
+        train = self.tables["train"]
+        count = max(1, round(share * len(self.split.train)))
+        more = unlabelled_rows(train, self.owners, count, _SEED + seed)
+        tables = {**self.tables, UNLABELLED: more}
+        return dataclasses.replace(self, tables=tables)
+
     def batches(
         self,
         names: tuple[str, ...],
@@ -153,10 +179,11 @@ class RankingPrepared:
         make = RankingBatches
         if sessions is not None:
             make = functools.partial(SessionBatches, sessions)
+        features, labels, weights = self._training_rows(names)
         return make(
-            {name: self.tables["train"][name] for name in names},
-            train.labels,
-            train.weights,
+            features,
+            labels,
+            weights,
             batch_size=options.batch_size,
             seed=seed,
             task=task.name,
@@ -164,19 +191,42 @@ class RankingPrepared:
             class_weights=class_weights,
         )
 
+    def _training_rows(self, names: tuple[str, ...]) -> _Rows:
+        """Training rows, and after them those without a label."""
+        train = self.split.train
+        parts = [self.tables["train"]]
+        labels, weights = dict(train.labels), train.weights
+        if UNLABELLED in self.tables:
+            parts.append(self.tables[UNLABELLED])
+            missing = self._unlabelled()
+            labels = {k: np.append(x, missing) for k, x in labels.items()}
+            weights = np.append(weights, np.ones_like(missing))
+        features = {n: np.concatenate([p[n] for p in parts]) for n in names}
+        return features, labels, weights
+
+    def _unlabelled(self) -> np.ndarray:
+        """A label of each row that has none."""
+        count = len(next(iter(self.tables[UNLABELLED].values())))
+        return np.full(count, np.nan, np.float32)
+
     def rows(
         self, part: str, names: tuple[str, ...], rows: np.ndarray | None = None
     ) -> RankingBatches:
         """Rows of a part as they stand, to be read in order.
 
         Args:
-            part: "train", "validation" or "test".
+            part: "train", "validation", "test", or "unlabelled" where there
+                are such rows.
             names: of the features in them.
             rows: which; all when `None`.
 
         Returns:
             Batches for `in_order`.
         """
+        if part == UNLABELLED:
+            some = {name: self.tables[part][name] for name in names}
+            labels = {task.name: self._unlabelled() for task in self.tasks}
+            return RankingBatches(some, labels, batch_size=8192)
         examples, tables = getattr(self.split, part), self.tables[part]
         rows = slice(None) if rows is None else rows
         return RankingBatches(

@@ -17,7 +17,7 @@ from kd_tfrs.distillation.ranking import (
     RankingTeacher,
 )
 from kd_tfrs.models.ranking import RankingModel
-from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+from kd_tfrs.workflow.ranking.prepare import UNLABELLED, RankingPrepared
 from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ class RankingTeaching:
         """What the teacher says of a part, from disk where it has been asked.
 
         Args:
-            part: "train"; or "validation", of whose examples those that are
-                scored while training.
+            part: "train", "unlabelled"; or "validation", of whose examples
+                those that are scored while training.
             outputs: which are kept.
 
         Returns:
@@ -102,6 +102,27 @@ class RankingTeaching:
         kept = CachedTeacher.load(folder)
         return CachedTeacher(
             {name: _in_memory(kept.arrays[name]) for name in outputs}
+        )
+
+    def of_training(self, outputs: tuple[str, ...]) -> CachedTeacher:
+        """What the teacher says of the rows that a student is trained on.
+
+        Args:
+            outputs: which.
+
+        Returns:
+            A teacher of the training rows and, after them, those without a
+            label, where there are some; by row.
+        """
+        train = self.cached("train", outputs)
+        if UNLABELLED not in self.prepared.tables:
+            return train
+        more = self.cached(UNLABELLED, outputs)
+        return CachedTeacher(
+            {
+                name: np.concatenate([train.arrays[name], more.arrays[name]])
+                for name in outputs
+            }
         )
 
     def _gated(self, members: list[NetworkTeacher]) -> GatedRankingEnsemble:

@@ -99,3 +99,16 @@ def test_a_retrieval_run_is_no_ranking_run(tmp_path):
     ):
         Run(tmp_path / "run", RankingConfig())
     Run(tmp_path / "run", Config()).close()
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"distilled_negative_rate": 0.5},
+        {"distilled_class_weights": "balanced"},
+        {"distillation_losses": ["session_list:0.1"]},
+    ],
+)
+def test_rows_without_a_label_go_alone(beside):
+    with pytest.raises(UserError, match="--distillation_unlabelled"):
+        RankingConfig.from_flat({"distillation_unlabelled": 1.0, **beside})

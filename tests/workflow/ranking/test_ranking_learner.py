@@ -235,3 +235,33 @@ def test_rows_without_a_label_do_not_count(prepared):
     )
     assert found["auc"] == pytest.approx(wanted.metrics["auc"])
     assert found["gauc"] == pytest.approx(wanted.metrics["gauc"])
+
+
+def test_the_teacher_speaks_of_rows_without_a_label(learner_of, prepared):
+    """Half as many as there are training rows, after them, by row."""
+    learner = learner_of(
+        distilled_negative_rate=1.0,
+        distillation_unlabelled=0.5,
+        distilled_epochs=1,
+    )
+    labelled = len(prepared.split.train)
+    batches = learner._batches("distilled")
+    assert batches.num_rows == labelled + round(labelled / 2)
+    assert learner._batches("student").num_rows == labelled
+    kept = learner.teaching.of_training(learner.teaching.outputs())
+    wide = learner.heard.batches(
+        learner.teaching.names, learner.config.distilled, seed=0
+    )
+    for batch in wide.in_order(512).take(3):
+        live = learner.teaching.live.outputs(batch)["logits_liked"]
+        np.testing.assert_allclose(
+            kept.outputs(batch)["logits_liked"], live, atol=1e-5
+        )
+    rows = next(iter(batches.in_order(batches.num_rows)))
+    missing = np.isnan(rows["labels"]["liked"].numpy())
+    np.testing.assert_array_equal(
+        missing, np.arange(batches.num_rows) >= labelled
+    )
+    model, progress = learner.train("distilled")
+    assert np.isfinite(progress.history[0]["student_loss"])
+    assert np.isfinite(scores(learner, model)).all()
