@@ -15,7 +15,8 @@ run: $(INSTALLED)
 	$(BIN)/python experiments/distill.py
 
 test: $(TESTABLE)
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile \
+		--no-loadscope-reorder
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ EXTRAS = {
 }
 EXTRAS["tests"] = [
     "pytest>=8",
-    "pytest-xdist>=3.6",
+    "pytest-xdist>=3.8",
     "ranx>=0.3.20",
     "scikit-learn>=1.5",
     "ruff==0.17.*",
