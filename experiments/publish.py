@@ -24,7 +24,9 @@ from kd_tfrs.errors import UserError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
-    "run_dir", None, "A finished run, one of --seeds, or a comparison."
+    "run_dir",
+    None,
+    "A finished run, one of --seeds, a comparison or a pipeline.",
 )
 flags.DEFINE_string("name", None, "Folder below experiments/results.")
 flags.DEFINE_string("command", None, "The command that made the run.")
@@ -37,6 +39,9 @@ KEPT = (
     "stages.txt",
     "stages.png",
     "curves.png",
+    "roc.png",
+    "calibration.png",
+    "scores.png",
     "log.txt",
     "summary.json",
     "summary.md",
@@ -46,9 +51,17 @@ KEPT = (
     "comparison.png",
     "overview.json",
     "overview.md",
+    "pipeline.json",
+    "pipeline.md",
+    "pipeline.png",
 )
 # Files of which a finished run has at least one.
-FINDINGS = ("metrics.json", "summary.json", "comparison.json")
+FINDINGS = (
+    "metrics.json",
+    "summary.json",
+    "comparison.json",
+    "pipeline.json",
+)
 
 
 def run() -> Path:
@@ -62,7 +75,7 @@ def run() -> Path:
         raise UserError(
             f"`--run_dir` should hold a finished run, with one of "
             f"{', '.join(FINDINGS)}. Received: {source}. Run "
-            "experiments/distill.py or experiments/compare.py to its end."
+            "experiments/distill.py, compare.py or pipeline.py to its end."
         )
     shutil.rmtree(target, ignore_errors=True)
     for path in found:
