@@ -72,7 +72,7 @@ class EnsembleTeacher(Teacher):
         )
         self.first_query = first.first_query
         self.first_candidate = first.first_candidate
-        self.weights = _check_weights(weights, len(self.teachers))
+        self.weights = ensemble_weights(weights, len(self.teachers))
         self.standardize = standardize
         self.list_k = list_k
         # Variables, for members that change while a student learns.
@@ -225,9 +225,21 @@ def _check_teachers(teachers: Sequence[Teacher]) -> tuple[Teacher, ...]:
     return teachers
 
 
-def _check_weights(
+def ensemble_weights(
     weights: Sequence[float] | None, count: int
 ) -> tuple[float, ...]:
+    """What each of several teachers counts.
+
+    Args:
+        weights: not negative, one of them positive; all the same when `None`.
+        count: of the teachers.
+
+    Returns:
+        The weights divided by their sum.
+
+    Raises:
+        UserError: `weights` are others than these.
+    """
     values = np.ones(count) if weights is None else np.asarray(weights, float)
     good = np.isfinite(values).all() and values.min() >= 0 and values.sum() > 0
     if values.shape != (count,) or not good:

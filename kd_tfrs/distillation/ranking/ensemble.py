@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import tensorflow as tf
 
+from kd_tfrs.distillation.ensemble import ensemble_weights
 from kd_tfrs.distillation.ranking.teachers import (
     LOGITS,
     Outputs,
@@ -53,7 +53,7 @@ class RankingEnsemble(RankingTeacher):
         weights: Sequence[float] | None = None,
     ) -> None:
         self.teachers = _check_teachers(teachers)
-        self.weights = _check_weights(weights, len(self.teachers))
+        self.weights = ensemble_weights(weights, len(self.teachers))
         self._widths = member_widths(self.teachers)
 
     @property
@@ -137,16 +137,3 @@ def _check_teachers(
             "NetworkTeacher; listen to a single one as it is."
         )
     return teachers
-
-
-def _check_weights(
-    weights: Sequence[float] | None, count: int
-) -> tuple[float, ...]:
-    values = np.ones(count) if weights is None else np.asarray(weights, float)
-    good = np.isfinite(values).all() and values.min() >= 0 and values.sum() > 0
-    if values.shape != (count,) or not good:
-        raise UserError(
-            f"`weights` should be {count} numbers that are not negative, one "
-            f"of them positive. Received: `weights` = {weights}."
-        )
-    return tuple((values / values.sum()).tolist())
