@@ -53,6 +53,13 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
         {k: v for k, v in options.items() if v is not None}
         for options in (given, read)
     )
+    if data.dataset == "synthetic" and read:
+        name = _RENAMED.get(next(iter(read)), next(iter(read)))
+        raise UserError(
+            f"`--{name}` should be left out with --dataset=synthetic, which "
+            f"is invented as it is. Received: `--{name}` = "
+            f"{next(iter(read.values()))}. Choose --num_events instead."
+        )
     try:
         return load_examples(
             data.dataset,
