@@ -108,6 +108,7 @@ class Findings:
         alone = [others[TEACHER], *references, *trees, *compressed]
         for one in filter(None, alone):
             self._judge([one])
+        _no_lead_no_share(others[TEACHER], [*methods, *filter(None, alone)])
         first = next(iter(self.tested))
         sign = sign_of(first)
         methods.sort(key=lambda m: -sign * m["metrics"][first]["mean"])
@@ -232,3 +233,12 @@ def _test_rows(directory: Path) -> dict[int, dict[str, np.ndarray]]:
         with np.load(path) as arrays:
             found[int(path.stem.partition("-")[2])] = dict(arrays)
     return found
+
+
+def _no_lead_no_share(teacher: Row | None, rows: Sequence[Row]) -> None:
+    """Takes shares of a lead away that may be none: they mean nothing."""
+    verdict = teacher["verdict"] if teacher else {}
+    for row in rows:
+        for metric in row["gain_kept"]:
+            if verdict.get(metric) not in ("gain", "unclear"):
+                row["gain_kept"][metric] = None
