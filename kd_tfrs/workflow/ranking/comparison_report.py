@@ -103,9 +103,9 @@ def _quality_lines(found: Mapping[str, Any]) -> list[str]:
         f"Seeds {', '.join(map(str, found['seeds']))}; mean (standard "
         f"deviation over seeds). {budget(found)} Gain kept: what part of the "
         f"teacher's lead over the student alone in {first}, where some test "
-        f"shows one; verdict in {first}, see below. Parameters: the weights that are trained; of a "
-        "pruned one, those that are not zero; of LightGBM, its leaves and "
-        "splits.",
+        f"shows one; verdict in {first}, see below. Parameters: the weights "
+        "that are trained; of a pruned one, those that are not zero; of "
+        "LightGBM, its leaves and splits.",
         "",
     ]
     header = ["model", "parameters", *tested, "gain kept", "verdict"]

@@ -11,7 +11,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import RankingEvaluation
 from kd_tfrs.export.ranking_client import SavedModelRanker
 from kd_tfrs.workflow.experiment import summarise, summary_markdown
-from kd_tfrs.workflow.ranking import experiment
+from kd_tfrs.workflow.ranking import edge, experiment
 from kd_tfrs.workflow.ranking.experiment import run_experiment, run_seeds
 from kd_tfrs.workflow.ranking.report import gain_kept
 from kd_tfrs.workflow.ranking.stages import RankingStages, stage_names
@@ -106,10 +106,24 @@ def test_exports_say_what_the_pruned_model_says(finished, stages):
     np.testing.assert_allclose(
         stages.logits("saved_model")["liked"], pruned, atol=1e-4
     )
-    # Eight bits: a few hundredths of the range that logits have.
+    # Weights of eight bits: each is half a step of 1/127 off at most.
     spread = np.ptp(pruned)
-    assert np.abs(stages.logits("int8")["liked"] - pruned).max() < 0.2 * spread
+    assert np.abs(stages.logits("int8")["liked"] - pruned).max() < 0.03 * spread
     assert (finished.directory / "export/litert/student-int8.tflite").is_file()
+
+
+def test_activations_of_eight_bits_cost_more(stages, tmp_path):
+    names = stages.learner.inputs("pruned").names
+    runner = edge.write_int8(
+        stages.learner.load("pruned"),
+        stages.prepared,
+        names,
+        tmp_path / "student.tflite",
+        activations=True,
+    )
+    found = edge.litert_logits(runner, stages.prepared, names)["liked"]
+    pruned = stages.logits("pruned")["liked"]
+    assert np.abs(found - pruned).max() < 0.2 * np.ptp(pruned)
 
 
 def test_the_export_ranks_by_ids_alone(finished, stages):
