@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kd_tfrs.data.ahead import made_ahead
 from kd_tfrs.errors import UserError
 
 Batch = dict[str, tf.Tensor]
@@ -154,9 +155,9 @@ class EventBatches(abc.ABC):
                 rows = join(rows, step_seed)
             return self._with_features(rows)
 
-        return steps.map(
-            build, num_parallel_calls=2, deterministic=True
-        ).prefetch(4)
+        return made_ahead(
+            steps.map(build, num_parallel_calls=2, deterministic=True)
+        )
 
     @abc.abstractmethod
     def _picks(self, epoch: tf.Tensor) -> tf.data.Dataset:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kd_tfrs.data.ahead import made_ahead
 from kd_tfrs.data.priors import (
     check_class_weights,
     check_rate,
@@ -165,9 +166,9 @@ class RankingBatches:
             batch = self._gather(rows)
             return batch if join is None else join(batch, step_seed)
 
-        return steps.map(
-            build, num_parallel_calls=2, deterministic=True
-        ).prefetch(4)
+        return made_ahead(
+            steps.map(build, num_parallel_calls=2, deterministic=True)
+        )
 
     def in_order(self, batch_size: int | None = None) -> tf.data.Dataset:
         """Every row once, as it stands, for measuring and for a teacher.
@@ -183,7 +184,7 @@ class RankingBatches:
         """
         size = self.batch_size if batch_size is None else batch_size
         rows = tf.data.Dataset.range(self.num_rows, output_type=tf.int32)
-        return rows.batch(size).map(self._gather).prefetch(4)
+        return made_ahead(rows.batch(size).map(self._gather))
 
     def _rows_of(self, epoch: tf.Tensor) -> tf.Tensor:
         """`[steps, batch]` rows of an epoch."""

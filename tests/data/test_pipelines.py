@@ -169,6 +169,11 @@ def test_what_is_joined_gets_features_and_a_seed_of_its_own():
     assert len(seeds) == 10
 
 
+def test_no_tuner_keeps_an_iterator_alive():
+    # See kd_tfrs/data/ahead.py: its thread makes every `fit` longer.
+    assert batches().dataset(1).options().autotune.enabled is False
+
+
 def test_weights_are_one_by_default():
     batch = read(batches(weights=None).dataset(1))[0]
     np.testing.assert_array_equal(batch["event_weight"], np.ones(12))

@@ -227,3 +227,10 @@ def test_nothing_to_train_on():
         RankingBatches({"x": np.zeros(0)}, {"click": np.zeros(0)})
     with pytest.raises(UserError, match="labels"):
         RankingBatches({"x": np.zeros(1)}, {})
+
+
+@pytest.mark.parametrize("name", ["dataset", "in_order"])
+def test_no_tuner_keeps_an_iterator_alive(name):
+    # See kd_tfrs/data/ahead.py: its thread makes every `fit` longer.
+    made = batches().dataset(1) if name == "dataset" else batches().in_order()
+    assert made.options().autotune.enabled is False

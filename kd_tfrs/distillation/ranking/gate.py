@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kd_tfrs.data.ahead import made_ahead
+
 _LEAST_SPREAD = 1e-6
 
 
@@ -151,5 +153,5 @@ def train_gate(
 
     data = tf.data.Dataset.from_tensor_slices(rows)
     data = data.shuffle(len(rows.labels), seed=seed)
-    for some in data.batch(batch_size).repeat(epochs):
+    for some in made_ahead(data.batch(batch_size).repeat(epochs)):
         step(some)
