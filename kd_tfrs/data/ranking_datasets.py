@@ -12,7 +12,8 @@ import numpy as np
 from kd_tfrs.data import criteo, datasets, libfm
 from kd_tfrs.data.examples import PARTS, ExampleSplit, build_examples
 from kd_tfrs.data.interactions import Interactions
-from kd_tfrs.data.ranking_splits import split_for_ranking
+from kd_tfrs.data.privacy import pseudonymise
+from kd_tfrs.data.ranking_splits import FOLDS, split_for_ranking
 from kd_tfrs.data.schema import Encoding, Schema
 from kd_tfrs.data.splits import Split
 from kd_tfrs.data.synthetic_impressions import (
@@ -39,6 +40,7 @@ def load_examples(
     num_events: int | None = None,
     seed: int = 0,
     read: Mapping[str, Any] | None = None,
+    pseudonym_key: bytes | None = None,
     **options: Any,
 ) -> ExampleSplit:
     """Loads impressions by name or path, split and ready to be encoded.
@@ -63,6 +65,8 @@ def load_examples(
         num_events: of synthetic, 200,000 by default.
         seed: of synthetic and of random splits.
         read: more of `load`, such as `user_id` or `schema` of your own files.
+        pseudonym_key: puts keyed pseudonyms in place of user and item ids,
+            see `pseudonymise`; not for synthetic, logs and u1 to u5.
         **options: more of `build_examples`, such as `history_length`; not for
             logs.
 
@@ -85,7 +89,11 @@ def load_examples(
     shares = {"validation": validation, "test": test}
     shares = {key: value for key, value in shares.items() if value is not None}
     if name in LOGS or _is_libfm(name):
-        given = {"split": split != "auto", "read": bool(read)}
+        given = {
+            "split": split != "auto",
+            "read": bool(read),
+            "pseudonym_key": pseudonym_key is not None,
+        }
         used = [key for key, value in given.items() if value]
         if used or options:
             raise _unused([*used, *options][0], name, "is not for logs")
@@ -94,6 +102,8 @@ def load_examples(
     if name == "synthetic":
         if read:
             raise _unused("read", name, "is for files")
+        if pseudonym_key is not None:
+            raise _unused("pseudonym_key", name, "hides the ids of real data")
         made = _invent(num_events, seed)
         return _synthetic(made, tasks, hash_buckets, cut, options)
     interactions = datasets.load(
@@ -104,6 +114,10 @@ def load_examples(
     folder = None
     if name in datasets.DATASETS:
         folder = datasets.folder_of(name, data_dir)
+    if pseudonym_key is not None:
+        if split in FOLDS:
+            raise _unused("pseudonym_key", split, "is not in that file of ids")
+        interactions = pseudonymise(interactions, pseudonym_key)
     interactions = _hash_ids(interactions, hash_buckets)
     parts = split_for_ranking(interactions, folder=folder, **cut)
     tasks = tasks or _default_tasks(interactions)

@@ -12,6 +12,7 @@ from kd_tfrs.data.ranking_datasets import load_examples
 from kd_tfrs.data.synthetic_impressions import auc
 from kd_tfrs.errors import UserError
 
+KEY = b"sixteen bytes or more"
 REAL = Path(os.environ.get("KD_TFRS_DATA_DIR", "/nowhere"))
 needs_movielens = pytest.mark.skipif(
     not (REAL / "movielens-100k").is_dir(),
@@ -146,9 +147,27 @@ def test_own_logs_keep_repeated_impressions(tmp_path):
     assert parts.train.history.shape[1] == 3
 
 
+def test_pseudonyms_change_ids_alone(tmp_path):
+    # Times differ from row to row, so that the split keeps its order.
+    plain = load_examples(click_log(tmp_path))
+    hidden = load_examples(click_log(tmp_path), pseudonym_key=KEY)
+    for part in PARTS:
+        one, other = getattr(plain, part), getattr(hidden, part)
+        np.testing.assert_array_equal(
+            one.labels["rating"], other.labels["rating"]
+        )
+        for column in ("user_id", "item_id"):
+            ids, names = one.table[column], other.table[column]
+            assert names.str.fullmatch("[0-9a-f]{32}").all()
+            pairs = set(zip(ids, names, strict=True))
+            assert len(pairs) == ids.nunique() == names.nunique()
+
+
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
+        ("synthetic", {"pseudonym_key": KEY}, "hides the ids of real data"),
+        ("frappe", {"pseudonym_key": KEY}, "not for logs"),
         ("nothing-like-it", {}, "neither a name nor"),
         ("frappe", {"num_events": 5}, "size of `synthetic` only"),
         ("criteo", {"split": "time"}, "`split` should be left out"),
@@ -184,6 +203,12 @@ def test_movielens_by_time():
     times = [getattr(parts, part).table["timestamp"] for part in PARTS]
     assert times[0].max() < times[1].min() <= times[1].max() < times[2].min()
     assert parts.interactions.name == "movielens-100k"
+
+
+@needs_movielens
+def test_a_fold_of_ids_has_no_pseudonyms():
+    with pytest.raises(UserError, match="`u1`"):
+        load_examples("movielens-100k", split="u1", pseudonym_key=KEY)
 
 
 @needs_movielens

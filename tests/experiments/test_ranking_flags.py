@@ -65,6 +65,11 @@ MISTAKES = {
         ["--teacher_networks", "ease"],
     ),
     "missing file": (["--dataset=no/clicks.libfm"], ["no/clicks.libfm"]),
+    "missing key": (["--pseudonym_key_file=no.key"], ["no.key"]),
+    "pseudonyms of nobody": (
+        ["--pseudonym_key_file=setup.py"],
+        ["--pseudonym_key_file", "synthetic"],
+    ),
     "missing log": (
         ["--dataset=criteo", "--data_dir=/nowhere"],
         ["/nowhere"],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
-from kd_tfrs.data import ExampleSplit, load_examples
+from kd_tfrs.data import ExampleSplit, load_examples, read_key
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.ranking.options import RankingDataConfig
 
@@ -16,6 +17,7 @@ _RENAMED = {
     "item_id": "item_column",
     "time": "time_column",
     "label": "label_column",
+    "pseudonym_key": "pseudonym_key_file",
 }
 
 
@@ -40,6 +42,7 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
         "validation": data.validation_share,
         "test": data.test_share,
         "hash_buckets": data.hash_buckets,
+        "pseudonym_key": _key(data.pseudonym_key_file),
     }
     read = {
         "user_id": data.user_column,
@@ -77,3 +80,7 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
         for name, flag in _RENAMED.items():
             message = message.replace(f"`{name}`", f"`--{flag}`")
         raise UserError(message) from None
+
+
+def _key(path: str | None) -> bytes | None:
+    return None if path is None else read_key(os.path.expanduser(path))

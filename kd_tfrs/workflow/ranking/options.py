@@ -104,6 +104,11 @@ class RankingDataConfig(Checked):
         "embedding; none but for logs if unset.",
         low=1,
     )
+    pseudonym_key_file: str | None = option(
+        None,
+        "Replace user and item ids by HMAC-SHA256 pseudonyms under the key in "
+        "this file, before anything is written.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
