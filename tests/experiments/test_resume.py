@@ -22,6 +22,29 @@ PHASES = {
     "pruned": ("training/pruned/checkpoints/checkpoint", "weights/pruned*"),
     "export": ("export/retrieval/.partial-*", "export/retrieval/1"),
 }
+# The same of a ranking run.
+RANKING_PHASES = {
+    "teacher_dcn": (
+        "training/teacher_dcn/checkpoints/checkpoint",
+        "weights/teacher_dcn*",
+    ),
+    "distilled": PHASES["distilled"],
+    "pruned": PHASES["pruned"],
+    "export": ("export/ranking/.partial-*", "export/ranking/1"),
+}
+RANKING = [
+    "--task=ranking",
+    "--num_events=3000",
+    "--tasks=click",
+    "--history_length=0",
+    "--teacher_networks=dcn,deepfm",
+    "--teacher_epochs=3",
+    "--distilled_epochs=3",
+    "--pruning_epochs=2",
+    "--distillation_unlabelled=0.5",
+    "--eval_bootstrap=5",
+    "--stages=distilled,pruned,saved_model",
+]
 EPOCHS = {"teacher_epochs": 3, "distilled_epochs": 3, "pruning_epochs": 2}
 # Enough for one kill, and not more of a graph than it takes.
 SHORT = [
@@ -51,9 +74,9 @@ def finish(command):
     return done
 
 
-def kill_in(phase, command, run_dir):
+def kill_in(phase, command, run_dir, phases=PHASES):
     """Starts a run and kills it as soon as a phase has begun."""
-    begun, over = PHASES[phase]
+    begun, over = phases[phase]
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -115,4 +138,18 @@ def test_five_kills_change_nothing(tmp_path, command):
     finish(command(unbroken))
     assert_same_results(killed, unbroken)
     versions = sorted(p.name for p in (killed / "export/retrieval").iterdir())
+    assert versions == ["1"]
+
+
+@pytest.mark.slow
+def test_four_kills_change_nothing_of_a_ranker(tmp_path, scripts):
+    killed, unbroken = tmp_path / "killed", tmp_path / "unbroken"
+    script = [sys.executable, str(scripts / "distill.py"), *RANKING]
+    again, once = ([*script, f"--run_dir={d}"] for d in (killed, unbroken))
+    for phase in RANKING_PHASES:
+        kill_in(phase, again, killed, RANKING_PHASES)
+    finish(again)
+    finish(once)
+    assert_same_results(killed, unbroken)
+    versions = sorted(p.name for p in (killed / "export/ranking").iterdir())
     assert versions == ["1"]
