@@ -65,6 +65,15 @@ MISTAKES = {
         ["--teacher_networks", "ease"],
     ),
     "missing file": (["--dataset=no/clicks.libfm"], ["no/clicks.libfm"]),
+    "layer of nobody": (
+        [
+            "--teacher_networks=dcn",
+            "--distillation_losses=hint",
+            "--distillation_teacher_output=hidden_7",
+            "--stages=distilled",
+        ],
+        ["--distillation_teacher_output", "hidden_7", "interaction"],
+    ),
     "missing key": (["--pseudonym_key_file=no.key"], ["no.key"]),
     "pseudonyms of nobody": (
         ["--pseudonym_key_file=setup.py"],

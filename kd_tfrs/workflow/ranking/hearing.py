@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from kd_tfrs.data.ranking_pipelines import RankingBatches
 from kd_tfrs.data.session_batches import session_numbers
 from kd_tfrs.distillation import Term
 from kd_tfrs.distillation.ranking import NetworkTeacher, RankingTeacher
+from kd_tfrs.distillation.ranking.teachers import LOGITS
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.methods.ranking import (
@@ -52,6 +52,12 @@ class Hearing:
             )
         self._check_gap()
 
+    @property
+    def hears_layers(self) -> bool:
+        """Whether anything but logits is heard."""
+        asked = self.outputs(NetworkTeacher(lambda features: {}))
+        return not all(name.startswith(LOGITS) for name in asked)
+
     def sessions(self) -> np.ndarray | None:
         """`[train examples]` sessions, or `None` where none are asked for."""
         if not self._by_session:
@@ -81,7 +87,7 @@ class Hearing:
         teacher: RankingTeacher,
         student: RankingModel,
         num_steps: int,
-        batches: RankingBatches,
+        logit_offset: float = 0.0,
     ) -> tuple[list[Term], list[float]]:
         """Terms and weights for the `RankingDistiller`.
 
@@ -89,8 +95,9 @@ class Hearing:
             teacher: live or cached.
             student: what is trained.
             num_steps: training steps in all.
-            batches: of the training; where they sample negatives, the
-                teacher's logits are shifted as the student's are.
+            logit_offset: of the training's batches; where they sample
+                negatives, the teacher's logits are shifted as the student's
+                are.
 
         Returns:
             Terms and weights.
@@ -99,7 +106,7 @@ class Hearing:
             teacher,
             tuple(student.network.output),
             num_steps,
-            -batches.logit_offset,
+            -logit_offset,
         )
         return build_ranking_terms(self._options.losses, setting)
 

@@ -11,7 +11,9 @@ import tensorflow_model_optimization as tfmot
 from kd_tfrs.compression import prunable, pruning_schedule, strip
 from kd_tfrs.data.ranking_pipelines import RankingBatches
 from kd_tfrs.distillation.ranking import (
+    NetworkTeacher,
     RankingDistiller,
+    RankingEnsemble,
     with_auxiliary_head,
     without_auxiliary_head,
 )
@@ -62,6 +64,8 @@ class RankingLearner:
         # Mistakes show before the teachers train.
         self.monitor = monitored(self.config.evaluation.monitor, prepared)
         self.hearing = Hearing(self.config.distillation, prepared)
+        if self.hearing.hears_layers:
+            self._check_layers()
         # What the teacher speaks of; the student alone has no use for it.
         self.heard = prepared.with_unlabelled(
             self.config.distillation.unlabelled, self.config.seed
@@ -188,11 +192,30 @@ class RankingLearner:
             outputs = self.teaching.outputs(self.hearing.outputs(teacher))
             teacher = self.teaching.of_training(outputs)
         terms, weights = self.hearing.terms(
-            teacher, student, epochs * batches.steps_per_epoch, batches
+            teacher,
+            student,
+            epochs * batches.steps_per_epoch,
+            batches.logit_offset,
         )
         return RankingDistiller(
             teacher, student, terms, weights, options.student_loss_weight
         )
+
+    def _check_layers(self) -> None:
+        """Asks networks that nobody has trained whether they have them."""
+        student = self._with_heads(self._build("student", 1))
+        members = [NetworkTeacher(self._build(m, 1)) for m in self.members]
+        one = len(members) == 1
+        teacher = members[0] if one else RankingEnsemble(members)
+        terms, weights = self.hearing.terms(teacher, student, num_steps=1)
+        try:
+            RankingDistiller(teacher, student, terms, weights)
+        except UserError as error:
+            raise UserError(
+                "`--distillation_teacher_output` and "
+                "`--distillation_student_output` should name layers that the "
+                f"networks have. {error}"
+            ) from None
 
     def _with_heads(self, model: RankingModel) -> RankingModel:
         """A head of its own for the teacher, where a method asks for it."""
