@@ -114,10 +114,7 @@ def load_examples(
     folder = None
     if name in datasets.DATASETS:
         folder = datasets.folder_of(name, data_dir)
-    if pseudonym_key is not None:
-        if split in FOLDS:
-            raise _unused("pseudonym_key", split, "is not in that file of ids")
-        interactions = pseudonymise(interactions, pseudonym_key)
+    interactions = _hide_ids(interactions, pseudonym_key, split)
     interactions = _hash_ids(interactions, hash_buckets)
     parts = split_for_ranking(interactions, folder=folder, **cut)
     tasks = tasks or _default_tasks(interactions)
@@ -186,6 +183,16 @@ def _log_folder(name: str, data_dir: str | Path | None) -> Path:
             "`data_dir`."
         )
     return folder
+
+
+def _hide_ids(
+    interactions: Interactions, key: bytes | None, split: str
+) -> Interactions:
+    if key is None:
+        return interactions
+    if split in FOLDS:
+        raise _unused("pseudonym_key", split, "is not in that file of ids")
+    return pseudonymise(interactions, key)
 
 
 def _hash_ids(
