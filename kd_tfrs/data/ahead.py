@@ -9,9 +9,9 @@ def made_ahead(dataset: tf.data.Dataset, batches: int = 4) -> tf.data.Dataset:
     """Prefetches a fixed number of batches, without tf.data's tuner.
 
     Nothing here is left to the tuner, and in TensorFlow 2.21 its thread looks
-    up at 10 ms, 20 ms, 40 ms, ... (a minute at most) and not when an iterator
-    is dropped, which waits for it: a `fit` of 3.1 s took 5.2 s (200 steps of
-    16 ms, one core), one of 21 s took 41.
+    up after 10 ms, 20 ms, 40 ms, ... (a minute at most) and not when an
+    iterator is dropped, which waits for it. So a `fit` of less than a minute
+    may take up to twice as long.
 
     Args:
         dataset: batches, whatever they hold.
