@@ -11,9 +11,7 @@ import tensorflow_model_optimization as tfmot
 from kd_tfrs.compression import prunable, pruning_schedule, strip
 from kd_tfrs.data.ranking_pipelines import RankingBatches
 from kd_tfrs.distillation.ranking import (
-    NetworkTeacher,
     RankingDistiller,
-    RankingEnsemble,
     with_auxiliary_head,
     without_auxiliary_head,
 )
@@ -26,7 +24,7 @@ from kd_tfrs.workflow.ranking.hearing import Hearing
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.options import RankerOptions, RankerTrainOptions
 from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
-from kd_tfrs.workflow.ranking.teaching import RankingTeaching
+from kd_tfrs.workflow.ranking.teaching import RankingTeaching, together
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import (
     Progress,
@@ -204,9 +202,7 @@ class RankingLearner:
     def _check_layers(self) -> None:
         """Asks networks that nobody has trained whether they have them."""
         student = self._with_heads(self._build("student", 1))
-        members = [NetworkTeacher(self._build(m, 1)) for m in self.members]
-        one = len(members) == 1
-        teacher = members[0] if one else RankingEnsemble(members)
+        teacher = together([self._build(m, 1) for m in self.members])
         terms, weights = self.hearing.terms(teacher, student, num_steps=1)
         try:
             RankingDistiller(teacher, student, terms, weights)

@@ -61,12 +61,10 @@ class RankingTeaching:
     @cached_property
     def live(self) -> RankingTeacher:
         """The teacher, asked at every step."""
-        members = [NetworkTeacher(model) for model in self.models]
-        if len(members) == 1:
-            return members[0]
-        if self.run.config.distillation.ensemble == "mean":
-            return RankingEnsemble(members)
-        return self._gated(members)
+        gated = self.run.config.distillation.ensemble != "mean"
+        if gated and len(self.models) > 1:
+            return self._gated([NetworkTeacher(m) for m in self.models])
+        return together(self.models)
 
     def outputs(self, asked: Sequence[str] = ()) -> tuple[str, ...]:
         """What is kept of what the teacher says.
@@ -145,6 +143,12 @@ class RankingTeaching:
             layer.set_weights(kept[:count])
             kept = kept[count:]
         return ensemble
+
+
+def together(models: Sequence[RankingModel]) -> RankingTeacher:
+    """One network as it is, or the mean of several."""
+    members = [NetworkTeacher(model) for model in models]
+    return members[0] if len(members) == 1 else RankingEnsemble(members)
 
 
 def _in_memory(array: np.ndarray) -> np.ndarray:
