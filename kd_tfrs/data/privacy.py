@@ -24,7 +24,8 @@ def read_key(path: str | os.PathLike[str] | None = None) -> bytes:
 
     Args:
         path: a file whose bytes, without blanks at either end, are the key;
-            None for the environment variable `KD_TFRS_PSEUDONYM_KEY`.
+            None for the environment variable `KD_TFRS_PSEUDONYM_KEY`. A `~`
+            is the home folder.
 
     Returns:
         The key. Nothing in this package stores it.
@@ -39,7 +40,7 @@ def read_key(path: str | os.PathLike[str] | None = None) -> bytes:
     """
     if path is not None:
         try:
-            key = Path(path).read_bytes().strip()
+            key = Path(path).expanduser().read_bytes().strip()
         except OSError as error:
             raise UserError(
                 "The key file should be readable. Received: "

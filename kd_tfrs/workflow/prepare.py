@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 
 import numpy as np
 import pandas as pd
@@ -249,6 +248,6 @@ def _load(data: DataConfig) -> Interactions:
         **(size if data.dataset == "synthetic" else {}),
     )
     if data.pseudonym_key_file:
-        key = read_key(os.path.expanduser(data.pseudonym_key_file))
+        key = read_key(data.pseudonym_key_file)
         interactions = pseudonymise(interactions, key)
     return interactions

@@ -106,6 +106,8 @@ def test_key_comes_from_file_or_environment(tmp_path, monkeypatch):
     path = tmp_path / "key"
     path.write_bytes(KEY + b"\n")
     assert read_key(path) == KEY
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_key("~/key") == KEY
     monkeypatch.setenv("KD_TFRS_PSEUDONYM_KEY", KEY.decode())
     assert read_key() == KEY
 

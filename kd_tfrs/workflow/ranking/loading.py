@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 from kd_tfrs.data import ExampleSplit, load_examples, read_key
 from kd_tfrs.errors import UserError
@@ -83,4 +82,4 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
 
 
 def _key(path: str | None) -> bytes | None:
-    return None if path is None else read_key(os.path.expanduser(path))
+    return None if path is None else read_key(path)
