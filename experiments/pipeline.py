@@ -4,7 +4,9 @@ For every user with something to find: retrieve a few hundred candidates,
 leave out what he has seen, rank the rest. Teachers against students, retrieval
 alone, and the two exports behind one call; with paired tests over users, the
 latency of a whole call on one thread, and whether the exports answer as the
-models in process do. To copy:
+models in process do. Blended pairs order by both models' scores: how much of a
+say the retrieval has is chosen on the validation events (or given, by
+--retrieval_weight). To copy:
 
     python experiments/distill.py --dataset=movielens-100k --split=time \
         --run_dir=runs/films

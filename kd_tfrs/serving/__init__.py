@@ -1,5 +1,10 @@
 """Serving: what answers a request."""
 
-from kd_tfrs.serving.recommender import Ranker, Recommender, Retriever
+from kd_tfrs.serving.recommender import (
+    Candidates,
+    Ranker,
+    Recommender,
+    Retriever,
+)
 
-__all__ = ["Ranker", "Recommender", "Retriever"]
+__all__ = ["Candidates", "Ranker", "Recommender", "Retriever"]

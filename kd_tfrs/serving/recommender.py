@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -34,12 +35,70 @@ class Ranker(Protocol):
         """The k best of given items; see `KerasRanker.rank`."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidates:
+    """What was retrieved for some users, and what both models say of it.
+
+    Args:
+        ids: `[n, num_retrieved]` raw ids, in the order of the retrieval.
+        retrieval_scores: `[n, num_retrieved]`, -inf where a list has ended.
+        ranking_scores: `[n, num_retrieved]`, -inf also for an item that the
+            ranker does not know.
+    """
+
+    ids: np.ndarray
+    retrieval_scores: np.ndarray
+    ranking_scores: np.ndarray
+
+    def best(self, k: int, retrieval_weight: float = 0.0) -> Ranked:
+        """The best by a blend of both scores.
+
+        `(1 - w) z(ranking score) + w z(retrieval score)`, where `z` takes a
+        user's candidates to mean 0 and standard deviation 1, so that logits
+        and dot products can be added. Equal ones stay in the order of the
+        retrieval.
+
+        Args:
+            k: how many, at least 1.
+            retrieval_weight: w, in [0, 1].
+
+        Returns:
+            Ids and `float32` blended scores, `[n, k]`, best first; -inf where
+            a list has ended.
+
+        Example:
+        >>> found = Candidates(
+        ...     np.array([[7, 8, 9]]),
+        ...     np.array([[3.0, 2.0, 1.0]]),
+        ...     np.array([[0.0, 4.0, 2.0]]),
+        ... )
+        >>> found.best(2, retrieval_weight=0.0)[0].tolist()
+        [[8, 9]]
+        >>> found.best(2, retrieval_weight=0.8)[0].tolist()
+        [[7, 8]]
+        """
+        known = self.ranking_scores > -np.inf
+        weight = retrieval_weight
+        blend = (1 - weight) * _standardised(self.ranking_scores, known)
+        blend += weight * _standardised(self.retrieval_scores, known)
+        blend = np.where(known, blend, -np.inf).astype(np.float32)
+        order = np.argsort(-blend, axis=1, kind="stable")[:, :k]
+        return (
+            np.take_along_axis(self.ids, order, axis=1),
+            np.take_along_axis(blend, order, axis=1),
+        )
+
+
 class Recommender:
     """Retrieves candidates, leaves out the seen, ranks the rest.
 
     Retrieval never returns what is excluded, so that ranking has as many
     candidates as were asked for. An item that retrieval knows and ranking
     does not (one of them was exported later) is not recommended.
+
+    A ranker that has learned from impressions alone has never met most of
+    what retrieval finds. `retrieval_weight` lets the retrieval have a say in
+    the order; `experiments/pipeline.py` chooses it on validation events.
 
     Args:
         retrieval: an exported retrieval model (a version folder, or the
@@ -48,6 +107,9 @@ class Recommender:
         ranking: an exported ranker likewise, or any `Ranker`, such as
             `KerasRanker`.
         num_retrieved: candidates that are ranked, at least 1.
+        retrieval_weight: the retrieval's share in the order, in [0, 1]: 0
+            takes the ranker's order and scores as they are, more than 0 those
+            of `Candidates.best`.
 
     Raises:
         UserError: a folder has no such model, or a number is out of range.
@@ -66,11 +128,17 @@ class Recommender:
         retrieval: str | os.PathLike | Retriever,
         ranking: str | os.PathLike | Ranker,
         num_retrieved: int = 300,
+        retrieval_weight: float = 0.0,
     ) -> None:
         if num_retrieved < 1:
             raise UserError(
                 "`num_retrieved` should be at least 1. Received: "
                 f"`num_retrieved` = {num_retrieved}."
+            )
+        if not 0 <= retrieval_weight <= 1:
+            raise UserError(
+                "`retrieval_weight` should lie in [0, 1]. Received: "
+                f"`retrieval_weight` = {retrieval_weight}."
             )
         if isinstance(retrieval, (str, os.PathLike)):
             retrieval = SavedModelScorer(retrieval)
@@ -81,6 +149,7 @@ class Recommender:
         self.retrieval = retrieval
         self.ranking = ranking
         self.num_retrieved = num_retrieved
+        self.retrieval_weight = retrieval_weight
 
     def recommend(
         self,
@@ -99,9 +168,10 @@ class Recommender:
             exclude: raw ids of items to leave out, such as the seen.
 
         Returns:
-            Ids and `float32` scores of the ranker, `[k]`, best first. Where
-            fewer items are left, places at the end have the score -inf and an
-            id that means nothing.
+            Ids and `float32` scores of the ranker (blended ones with a
+            `retrieval_weight`), `[k]`, best first. Where fewer items are
+            left, places at the end have the score -inf and an id that means
+            nothing.
 
         Raises:
             UserError: `k` or the context does not fit.
@@ -139,6 +209,54 @@ class Recommender:
                 f"Received: `k` = {k} and `num_retrieved` = "
                 f"{self.num_retrieved}. Retrieve more."
             )
+        if self.retrieval_weight:
+            found = self.candidates(user_ids, exclude, contexts)
+            return found.best(k, self.retrieval_weight)
+        candidates, scores, ranked = self._both(k, user_ids, exclude, contexts)
+        if not ranked:
+            return candidates[:, :k], scores[:, :k]
+        ids, scores = zip(*ranked, strict=True)
+        return np.stack(ids), np.stack(scores)
+
+    def candidates(
+        self,
+        user_ids: Any,
+        exclude: Any = None,
+        contexts: Sequence[Context | None] | None = None,
+    ) -> Candidates:
+        """Everything that is retrieved for some users, scored by both models.
+
+        Args:
+            user_ids: `[n]` raw ids.
+            exclude: see `recommend_many`.
+            contexts: see `recommend_many`.
+
+        Returns:
+            The candidates with both scores.
+
+        Raises:
+            UserError: a context does not fit.
+        """
+        ids, scores, ranked = self._both(
+            self.num_retrieved, user_ids, exclude, contexts
+        )
+        ranking = np.full(ids.shape, -np.inf, np.float32)
+        for row, (found, values) in enumerate(ranked):
+            places = np.flatnonzero(scores[row] > -np.inf)
+            places = places[np.argsort(ids[row, places])]
+            there = values > -np.inf
+            mine = np.searchsorted(ids[row, places], found[there])
+            ranking[row, places[mine]] = values[there]
+        return Candidates(ids, scores, ranking)
+
+    def _both(
+        self,
+        k: int,
+        user_ids: Any,
+        exclude: Any,
+        contexts: Sequence[Context | None] | None,
+    ) -> tuple[np.ndarray, np.ndarray, list[Ranked]]:
+        """What is retrieved, and the k best of each user by the ranker."""
         if contexts is None:
             contexts = [None] * len(user_ids)
         candidates, scores = self.retrieval.recommend(
@@ -150,10 +268,19 @@ class Recommender:
                 user_ids, candidates, scores, contexts, strict=True
             )
         ]
-        if not ranked:
-            return candidates[:, :k], scores[:, :k]
-        ids, scores = zip(*ranked, strict=True)
-        return np.stack(ids), np.stack(scores)
+        return candidates, scores, ranked
+
+
+def _standardised(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Rows with mean 0 and deviation 1 where known; 0 where all are equal."""
+    values = np.where(known, scores, 0.0).astype(np.float64)
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    values -= values.sum(axis=1, keepdims=True) / count
+    values *= known
+    deviation = np.sqrt((values**2).sum(axis=1, keepdims=True) / count)
+    return np.divide(
+        values, deviation, out=np.zeros_like(values), where=deviation > 1e-9
+    )
 
 
 def _check_kind(name: str, model: object, kind: type) -> None:

@@ -26,7 +26,7 @@ from kd_tfrs.models.ranking import (
     RankingTask,
     build_ranker,
 )
-from kd_tfrs.serving import Recommender
+from kd_tfrs.serving import Candidates, Recommender
 from kd_tfrs.testing_ranking import tiny_ranking
 
 RETRIEVED = 6
@@ -170,6 +170,67 @@ def test_a_litert_ranker_says_the_same(world, in_process):
         np.testing.assert_allclose(found, scores, atol=1e-5)
 
 
+def z(values):
+    values = np.asarray(values, np.float64)
+    return (values - values.mean()) / values.std()
+
+
+def test_a_blend_by_hand(world):
+    """(1 - w) z(ranking) + w z(retrieval) over what was retrieved."""
+    user, seen = world.users[0], world.items[:2]
+    found, retrieval = world.scorer.recommend([user], RETRIEVED, [seen])
+    ids, ranking = world.ranker.rank(user, found[0], RETRIEVED)
+    ranking = dict(zip(ids, ranking, strict=True))
+    ranking = [ranking[i] for i in found[0]]
+    for weight in (0.25, 0.9):
+        blend = (1 - weight) * z(ranking) + weight * z(retrieval[0])
+        order = np.argsort(-blend)[:4]
+        blended = Recommender(world.scorer, world.ranker, RETRIEVED, weight)
+        ids, scores = blended.recommend(user, 4, exclude=seen)
+        assert ids.tolist() == found[0][order].tolist()
+        np.testing.assert_allclose(scores, blend[order], atol=1e-5)
+
+
+def test_the_ends_of_a_blend_are_the_two_orders(world, in_process):
+    """1 is the retrieval's order; next to 0 it is the ranker's."""
+    user = world.users[1]
+    orders = {
+        1.0: world.scorer.recommend([user], RETRIEVED)[0][0],
+        1e-9: in_process.recommend(user, RETRIEVED)[0],
+    }
+    assert orders[1.0].tolist() != orders[1e-9].tolist()
+    for weight, order in orders.items():
+        blended = Recommender(world.scorer, world.ranker, RETRIEVED, weight)
+        assert blended.recommend(user, RETRIEVED)[0].tolist() == order.tolist()
+    candidates = in_process.candidates([user])
+    assert candidates.best(RETRIEVED)[0][0].tolist() == orders[1e-9].tolist()
+
+
+def test_exports_blend_alike(world):
+    pairs = ((world.scorer, world.ranker), world.folders)
+    one, other = (Recommender(*p, RETRIEVED, 0.4) for p in pairs)
+    for user, k, context, exclude in requests(world):
+        ids, scores = one.recommend(user, k, context, exclude)
+        found_ids, found = other.recommend(user, k, context, exclude)
+        there = np.isfinite(scores)
+        assert found_ids[there].tolist() == ids[there].tolist()
+        np.testing.assert_allclose(found, scores, atol=1e-4)
+
+
+def test_a_blend_of_equal_scores_keeps_the_order():
+    """No spread, no say; a list of one has the score 0."""
+    equal = Candidates(
+        np.array([[3, 1, 2], [4, 9, 9]]),
+        np.array([[3.0, 2.0, 1.0], [5.0, -np.inf, -np.inf]]),
+        np.array([[7.0, 7.0, 7.0], [2.0, -np.inf, -np.inf]]),
+    )
+    ids, scores = equal.best(3, 0.5)
+    assert ids[0].tolist() == [3, 1, 2]
+    np.testing.assert_allclose(scores[0], 0.5 * z([3, 2, 1]), atol=1e-6)
+    assert ids[1, 0] == 4
+    assert scores[1].tolist() == [0, -np.inf, -np.inf]
+
+
 def test_nothing_that_was_seen_is_recommended(world, exported):
     for user in world.users[:4]:
         first, _ = exported.recommend(user, 3)
@@ -208,10 +269,11 @@ def test_an_item_that_the_ranker_does_not_know_is_left_out(world):
         world.ranker.inputs,
         fewer,
     )
-    recommender = Recommender(world.scorer, ranker, RETRIEVED)
-    ids, scores = recommender.recommend(world.users[0], RETRIEVED)
-    assert set(ids[:-1]) == set(best[1:])
-    assert np.isneginf(scores[-1])
+    for weight in (0.0, 0.5):
+        recommender = Recommender(world.scorer, ranker, RETRIEVED, weight)
+        ids, scores = recommender.recommend(world.users[0], RETRIEVED)
+        assert set(ids[:-1]) == set(best[1:])
+        assert np.isneginf(scores[-1])
 
 
 def test_many_users_are_as_one_by_one(world, in_process):
@@ -232,6 +294,8 @@ def test_mistakes_are_told(world, in_process, tmp_path):
             in_process.recommend(world.users[0], k)
     with pytest.raises(UserError, match="`num_retrieved` should be at least"):
         Recommender(world.scorer, world.ranker, 0)
+    with pytest.raises(UserError, match=r"should lie in \[0, 1\]. Received"):
+        Recommender(world.scorer, world.ranker, 3, retrieval_weight=1.5)
     with pytest.raises(UserError, match="`ranking` should be a folder or a"):
         Recommender(world.scorer, world.scorer)
     with pytest.raises(UserError, match="should be a SavedModel"):

@@ -30,6 +30,13 @@ class PipelineOptions(Checked):
         "of the event): that of the user's first held-out event, or none.",
         choices=("first_event", "none"),
     )
+    retrieval_weight: float | None = option(
+        None,
+        "The retrieval's share in the order of blended pairs; chosen for each "
+        "of them on the validation events if unset.",
+        low=0.0,
+        high=1.0,
+    )
     latency_repeats: int = option(
         200, "Whole calls that are timed of each configuration.", low=1
     )

@@ -179,6 +179,7 @@ def _report(chain: PipelineStages, say: Say) -> dict[str, Any]:
         "data_fingerprint": run.read_json("data.json")["fingerprint"],
         "stages": chain.rows(),
         "comparisons": findings.comparisons(chain),
+        "weighing": chain.weighings(),
         "parity": findings.parity(chain),
         "latency": latency,
     }

@@ -21,7 +21,13 @@ COMPARED = (
     ("teacher_retrieval", "teacher_teacher"),
     ("student_retrieval", "student_student"),
     ("popularity", "student_student"),
+    ("teacher_blend", "student_blend"),
+    ("teacher_retrieval", "teacher_blend"),
+    ("student_retrieval", "student_blend"),
+    ("student_student", "student_blend"),
 )
+# A pair in process, and its exports.
+EXPORTED = (("student_student", "exports"), ("student_blend", "exports_blend"))
 
 
 def comparisons(chain: PipelineStages) -> list[dict[str, Any]]:
@@ -57,21 +63,28 @@ def comparisons(chain: PipelineStages) -> list[dict[str, Any]]:
     return found
 
 
-def parity(chain: PipelineStages) -> dict[str, Any] | None:
+def parity(chain: PipelineStages) -> dict[str, dict[str, Any]]:
     """Whether the exports say the same as the Keras models in process.
 
     Args:
         chain: the pairs.
 
     Returns:
-        "users", "k", "identical_lists" (share, order and all),
-        "same_items" (share with the same items in any order) and
-        "max_score_difference" of places that both fill; `None` without
+        By the pair in process: "users", "k", "identical_lists" (share, order
+        and all), "same_items" (share with the same items in any order) and
+        "max_score_difference" of places that both fill; nothing without
         exports.
     """
-    if not (chain.is_done("exports") and chain.is_done("student_student")):
-        return None
-    one, other = (chain.arrays(n) for n in ("student_student", "exports"))
+    return {
+        pair[0]: _same(*(chain.arrays(name) for name in pair))
+        for pair in EXPORTED
+        if all(chain.is_done(name) for name in pair)
+    }
+
+
+def _same(
+    one: dict[str, np.ndarray], other: dict[str, np.ndarray]
+) -> dict[str, Any]:
     same = one["items"] == other["items"]
     sets = np.sort(one["items"]) == np.sort(other["items"])
     both = (one["items"] >= 0) & (other["items"] >= 0)

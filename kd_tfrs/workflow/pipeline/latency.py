@@ -14,7 +14,13 @@ from tqdm import tqdm
 
 from kd_tfrs.workflow.pipeline.stages import PipelineStages
 
-TIMED = ("teacher_teacher", "student_student", "student_int8", "exports")
+TIMED = (
+    "teacher_teacher",
+    "student_student",
+    "student_int8",
+    "exports",
+    "exports_blend",
+)
 _WARMUP = 10
 _K = 10
 _PERCENTILES = (50, 95, 99)

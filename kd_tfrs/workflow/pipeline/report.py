@@ -20,9 +20,10 @@ ranking run calls so of a user's test events. Every user with something to
 find asks once; what is known of the event is that of {context}, and features
 of users and items are as of the end of training. The rankers were trained on
 impressions alone, and score candidates here that nobody has shown: where
-ranking loses against retrieval alone, this is why. `retrieved_recall` is of
-the candidates, `best_ndcg@10` what a ranker that knows the truth would make
-of them. Intervals are 95 %, bootstrap over users.
+ranking loses against retrieval alone, this is why. A blended pair orders by
+both scores, each standardised over the user's candidates. `retrieved_recall`
+is of the candidates, `best_ndcg@10` what a ranker that knows the truth would
+make of them. Intervals are 95 %, bootstrap over users.
 """
 
 
@@ -56,6 +57,7 @@ def markdown(found: dict[str, Any]) -> str:
         if part and part[0]["users"] < rows[0]["users"]:
             lines += ["", f"## {title.capitalize()}: {part[0]['users']:,}", ""]
             lines += _table(part, {})
+    lines += _blend_lines(found)
     return "\n".join([*lines, *_notes(found)]) + "\n"
 
 
@@ -89,6 +91,35 @@ def _cell(row: dict[str, Any], name: str, with_interval: bool) -> str:
     return f"{value} ({low:.4f} to {high:.4f})"
 
 
+def _blend_lines(found: dict[str, Any]) -> list[str]:
+    """What the weights of the blended pairs are, and where from."""
+    blended = [r for r in found["stages"] if r["retrieval_weight"] is not None]
+    if not blended:
+        return []
+    lines = ["", "## The retrieval's share in the order", ""]
+    titles = {row["stage"]: row["title"] for row in blended}
+    if not found["weighing"]:
+        given = found["flags"]["retrieval_weight"]
+        return [*lines, f"--retrieval_weight={given:g} was given."]
+    lines += [
+        "NDCG@10 of the validation events (relevant there, training events "
+        "left out) by weight: 0 is the ranker's order, 1 the retrieval's. The "
+        "best was taken before test was asked.",
+        "",
+    ]
+    weights = [
+        f"{tried['retrieval_weight']:g}"
+        for tried in next(iter(found["weighing"].values()))["validation"]
+    ]
+    lines += [f"| pair | {' | '.join(weights)} | taken |"]
+    lines += [f"| :-- |{' --: |' * len(weights)} --: |"]
+    for name, told in found["weighing"].items():
+        values = [f"{tried['ndcg@10']:.4f}" for tried in told["validation"]]
+        taken = f"{told['retrieval_weight']:g}"
+        lines.append(f"| {' | '.join([titles[name], *values, taken])} |")
+    return lines
+
+
 def _notes(found: dict[str, Any]) -> list[str]:
     lines = ["", "## Paired tests over users", ""]
     titles = {row["stage"]: row["title"] for row in found["stages"]}
@@ -100,11 +131,10 @@ def _notes(found: dict[str, Any]) -> list[str]:
             f"{titles[test['challenger']]}: {test['text']}{corrected}"
         )
     lines += ["", "## One whole call", "", *_latency_lines(found)]
-    same = found["parity"]
-    if same is not None:
+    for name, same in found["parity"].items():
         lines += [
             "",
-            f"The exports and the Keras models in process: "
+            f"{titles[name].capitalize()}, the exports and the Keras models: "
             f"{same['identical_lists']:.1%} of the lists of {same['k']} items "
             f"of {same['users']:,} users are the same in order, "
             f"{same['same_items']:.1%} have the same items; scores differ by "

@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from kd_tfrs.evaluation import SavedModelScorer, Scorer
 from kd_tfrs.export.ranking_client import SavedModelRanker
-from kd_tfrs.serving import Ranker, Recommender
+from kd_tfrs.serving import Candidates, Ranker, Recommender
 from kd_tfrs.workflow.chain import Chain, Made
+from kd_tfrs.workflow.pipeline.blending import choose_weight
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.pipeline.quality import KS, accuracy, summary
 from kd_tfrs.workflow.pipeline.sides import (
@@ -36,11 +37,14 @@ class Pair:
         retrieval: a stage of the retrieval run, or "popularity".
         ranking: a stage of the ranking run; `None` leaves the order of the
             retrieval.
+        weighed_as: the pair whose `--retrieval_weight` is chosen on
+            validation events and taken; `None` takes the ranker's order.
     """
 
     title: str
     retrieval: str
     ranking: str | None
+    weighed_as: str | None = None
 
 
 PAIRS = {
@@ -57,6 +61,15 @@ PAIRS = {
     "student_student": Pair("student + student", "pruned", "pruned"),
     "student_int8": Pair("student + student, int8", "pruned", "int8"),
     "exports": Pair("exports of the students", _EXPORT, _EXPORT),
+    "teacher_blend": Pair(
+        "teacher + teacher, blended", "teacher", "teacher", "teacher_blend"
+    ),
+    "student_blend": Pair(
+        "student + student, blended", "pruned", "pruned", "student_blend"
+    ),
+    "exports_blend": Pair(
+        "exports of the students, blended", _EXPORT, _EXPORT, "student_blend"
+    ),
 }
 
 
@@ -115,9 +128,16 @@ class PipelineStages(Chain):
     @cached_property
     def requests(self) -> Requests:
         """Who asks, and what he should get."""
-        return make_requests(
-            self.retrieval, self.ranking, self.config.pipeline.context
-        )
+        return self._requests("test")
+
+    @cached_property
+    def validation_requests(self) -> Requests:
+        """Who asks where the weight of a blend is chosen."""
+        return self._requests("validation")
+
+    def _requests(self, part: str) -> Requests:
+        context = self.config.pipeline.context
+        return make_requests(self.retrieval, self.ranking, context, part)
 
     @property
     def length(self) -> int:
@@ -140,6 +160,7 @@ class PipelineStages(Chain):
         row = {
             "stage": stage,
             **dataclasses.asdict(pair),
+            "retrieval_weight": self.retrieval_weight(stage),
             **summary(per_user, asked.known, self.config.seed),
         }
         return row, {**per_user, "items": ranked, "scores": scores}, []
@@ -168,6 +189,9 @@ class PipelineStages(Chain):
         Returns:
             What answers; its models are loaded once.
         """
+        return self._recommender(stage, self.retrieval_weight(stage) or 0.0)
+
+    def _recommender(self, stage: str, weight: float) -> Recommender:
         pair, made = PAIRS[stage], self._rankers
         if pair.ranking not in made:
             made[pair.ranking] = (
@@ -179,36 +203,85 @@ class PipelineStages(Chain):
             self.scorer(pair.retrieval),
             made[pair.ranking],
             self.config.pipeline.num_retrieved,
+            weight,
         )
 
-    def contexts(self, stage: str) -> list[dict[str, Any]]:
+    def retrieval_weight(self, stage: str) -> float | None:
+        """The retrieval's share in a pair's order.
+
+        Args:
+            stage: a pair.
+
+        Returns:
+            What was given, or chosen on the validation events once; `None`
+            of a pair that is not blended.
+        """
+        weighed = PAIRS[stage].weighed_as
+        if weighed is None:
+            return None
+        given = self.config.pipeline.retrieval_weight
+        if given is not None:
+            return given
+        return self.weighing(weighed)["retrieval_weight"]
+
+    def weighing(self, stage: str) -> dict[str, Any]:
+        """What `choose_weight` says of a blended pair, asked once."""
+        path = f"stages/{stage}.weight.json"
+        kept = self.run.read_json(path)
+        if kept is None:
+            requests = self.validation_requests
+            kept = choose_weight(
+                Candidates(*self._asked(stage, None, requests)), requests.data
+            )
+            self.run.write_json(path, kept)
+        return kept
+
+    def weighings(self) -> dict[str, dict[str, Any]]:
+        """What `weighing` has said of the pairs that are done, by pair."""
+        if self.config.pipeline.retrieval_weight is not None:
+            return {}
+        names = [n for n in PAIRS if PAIRS[n].weighed_as == n]
+        return {n: self.weighing(n) for n in names if self.is_done(n)}
+
+    def contexts(
+        self, stage: str, requests: Requests | None = None
+    ) -> list[dict[str, Any]]:
         """What the ranker of a pair is told of the event, by user."""
         source = PAIRS[stage].ranking
         # The export looks at what the model looks at that it was made from.
         model = "student_student" if source == _EXPORT else stage
-        ranker = self.recommender(model).ranking
-        return self.requests.contexts_for(ranker.context_names)
+        ranker = self._recommender(model, 0.0).ranking
+        requests = requests or self.requests
+        return requests.contexts_for(ranker.context_names)
 
-    def _lists(self, stage: str) -> tuple[np.ndarray, np.ndarray]:
+    def _lists(self, stage: str) -> tuple[np.ndarray, ...]:
         """Ids and scores, `[users, length]`."""
         data, pair = self.requests.data, PAIRS[stage]
         if pair.ranking is None:
             return self.scorer(pair.retrieval).recommend(
                 data.users, self.length, data.exclusions
             )
-        recommender, contexts = self.recommender(stage), self.contexts(stage)
+        return self._asked(stage, self.length, self.requests)
+
+    def _asked(
+        self, stage: str, k: int | None, requests: Requests
+    ) -> tuple[np.ndarray, ...]:
+        """Ids and scores `[users, k]`, or all candidates with both scores."""
+        data, contexts = requests.data, self.contexts(stage, requests)
+
+        def ask(users: Any, *rest: Any) -> tuple[np.ndarray, ...]:
+            if k is not None:
+                return self.recommender(stage).recommend_many(users, k, *rest)
+            found = self._recommender(stage, 0.0).candidates(users, *rest)
+            return found.ids, found.retrieval_scores, found.ranking_scores
+
+        blocks = []
         starts = range(0, len(data.users), _BLOCK)
-        blocks = [
-            recommender.recommend_many(
-                data.users[i : i + _BLOCK],
-                self.length,
-                data.exclusions.block(i, min(i + _BLOCK, len(data.users))),
-                contexts[i : i + _BLOCK],
-            )
-            for i in tqdm(starts, desc=stage, unit="block", leave=False)
-        ]
-        ids, scores = zip(*blocks, strict=True)
-        return np.concatenate(ids), np.concatenate(scores)
+        for i in tqdm(starts, desc=stage, unit="block", leave=False):
+            end = min(i + _BLOCK, len(data.users))
+            exclusions = data.exclusions.block(i, end)
+            blocks.append(ask(data.users[i:end], exclusions, contexts[i:end]))
+        return tuple(np.concatenate(b) for b in zip(*blocks, strict=True))
 
     def _found(self, source: str) -> np.ndarray:
         """`[users, num_retrieved]` whether what was retrieved is relevant."""

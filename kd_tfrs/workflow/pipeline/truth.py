@@ -23,7 +23,7 @@ class Requests:
 
     Args:
         data: the relevant events by place; its users ask, its exclusions are
-            the training and validation events.
+            the events before.
         contexts: `[users]` values of the event's columns by name.
         known: `[users]` whether the user has training events.
     """
@@ -51,20 +51,24 @@ class Requests:
 
 
 def make_requests(
-    retrieval: RetrievalSide, ranking: RankingSide, context: str
+    retrieval: RetrievalSide,
+    ranking: RankingSide,
+    context: str,
+    part: str = "test",
 ) -> Requests:
-    """Reads requests off the test events.
+    """Reads requests off the test events, or the validation events.
 
     An item is relevant to a user where the first task of the ranking run says
-    so of a test event: the label of a binary task is 1, or a rating is at
-    least `--liked_from`. What the user has in training or validation is
-    neither relevant nor recommended. Users without a relevant item do not
-    ask.
+    so of a held-out event: the label of a binary task is 1, or a rating is at
+    least `--liked_from`. What the user has in training, and before test
+    events in validation, is neither relevant nor recommended. Users without a
+    relevant item do not ask.
 
     Args:
         retrieval: says what may be recommended.
         ranking: says what is relevant.
         context: see `PipelineOptions`.
+        part: "test" or "validation".
 
     Returns:
         The requests.
@@ -76,35 +80,39 @@ def make_requests(
     schema = prepared.split.interactions.schema
     keys = [schema.user_id, schema.item_id]
     parts = prepared.split.parts
-    liked = relevant_rows(prepared, ranking.run.config.data.liked_from)
-    found = parts.test.loc[liked, keys]
-    seen = pd.concat([parts.train[keys], parts.validation[keys]])
+    liked = relevant_rows(prepared, ranking.run.config.data.liked_from, part)
+    found = getattr(parts, part).loc[liked, keys]
+    before = [parts.validation] if part == "test" else []
+    seen = pd.concat([events[keys] for events in (parts.train, *before)])
     found = found[~_pairs(found).isin(_pairs(seen))]
     if found.empty:
         raise UserError(
-            "The test events should have something relevant: a rating of at "
+            f"The {part} events should have something relevant: a rating of at "
             f"least --liked_from = {ranking.run.config.data.liked_from:g}, or "
             "a label of 1. Received: none. Take other data."
         )
     items = retrieval.chain.prepared.catalogue.item_ids
-    data = HeldOut(parts.train, found, items, parts.validation, *keys)
+    data = HeldOut(parts.train, found, items, before, *keys)
     contexts: tuple[Context, ...] = ({},) * len(data.users)
     if context == "first_event":
-        contexts = _first_contexts(prepared, data.users)
+        contexts = _first_contexts(prepared, data.users, part)
     return Requests(data, contexts, data.user_counts > 0)
 
 
-def relevant_rows(prepared: RankingPrepared, liked_from: float) -> np.ndarray:
-    """Which test events are of items that the user wanted.
+def relevant_rows(
+    prepared: RankingPrepared, liked_from: float, part: str = "test"
+) -> np.ndarray:
+    """Which held-out events are of items that the user wanted.
 
     Args:
         prepared: the ranking data.
         liked_from: the lowest rating that is liked.
+        part: "test" or "validation".
 
     Returns:
-        `[test events]` booleans; an event without a label is not relevant.
+        `[events]` booleans; an event without a label is not relevant.
     """
-    labels = prepared.split.test.labels[prepared.task.name]
+    labels = getattr(prepared.split, part).labels[prepared.task.name]
     least = 1.0 if prepared.task.kind == "binary" else liked_from
     return labels >= least
 
@@ -114,19 +122,20 @@ def _pairs(events: pd.DataFrame) -> pd.MultiIndex:
 
 
 def _first_contexts(
-    prepared: RankingPrepared, users: np.ndarray
+    prepared: RankingPrepared, users: np.ndarray, part: str
 ) -> tuple[Context, ...]:
-    """The event's columns of every user's first test event."""
-    test, events = prepared.split.test, prepared.split.parts.test
+    """The event's columns of every user's first held-out event."""
+    held_out = getattr(prepared.split, part)
+    events = getattr(prepared.split.parts, part)
     schema = prepared.split.interactions.schema
-    names = [c.name for c in test.served_columns if c.owner is Owner.EVENT]
-    order = np.arange(len(test))
+    names = [c.name for c in held_out.served_columns if c.owner is Owner.EVENT]
+    order = np.arange(len(held_out))
     if schema.time is not None:
         order = np.argsort(events[schema.time].to_numpy(), kind="stable")
-    asked = pd.Index(test.groups[order])
+    asked = pd.Index(held_out.groups[order])
     rows = order[~asked.duplicated()]
-    place = pd.Index(test.groups[rows]).get_indexer(users)
-    values = test.table.iloc[rows[place]]
+    place = pd.Index(held_out.groups[rows]).get_indexer(users)
+    values = held_out.table.iloc[rows[place]]
     columns = {name: values[name].tolist() for name in names}
     return tuple(
         {n: columns[n][i] for n in names if not pd.isna(columns[n][i])}

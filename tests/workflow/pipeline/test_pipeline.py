@@ -67,36 +67,48 @@ def slow_models(chain, retrieval, ranking):
     return slow, KerasRanker(fast.network, fast.tasks, fast.inputs, tables)
 
 
-def expected_of(chain, stage, file, context_names):
-    """Metrics of all users who ask, one after another, by id."""
+def users_one_by_one(chain, stage, file, context_names, part="test"):
+    """Who asks, one after another: what is retrieved, scores, relevant."""
     train, validation, test = cut(file)
-    past, liked = pd.concat([train, validation]), test[test["rating"] >= 4]
-    pair = PAIRS[stage]
+    past, asked = {
+        "test": (pd.concat([train, validation]), test),
+        "validation": (train, validation),
+    }[part]
+    liked, pair = asked[asked["rating"] >= 4], PAIRS[stage]
     scorer, ranker = slow_models(chain, pair.retrieval, pair.ranking)
     items = chain.retrieval.chain.prepared.catalogue.item_ids
-    found = {}
     for user in np.unique(liked["user_id"]):
         seen = set(past.loc[past["user_id"] == user, "item_id"])
         scores = scorer.score([user], items[None])[0]
-        order = [
-            item
-            for _, item in sorted(zip(-scores, items, strict=True))
+        best = sorted(
+            (-score, item)
+            for score, item in zip(scores, items, strict=True)
             if item not in seen
-        ]
-        when = test.loc[test["user_id"] == user, "timestamp"].iloc[0]
+        )[:RETRIEVED]
+        when = asked.loc[asked["user_id"] == user, "timestamp"].iloc[0]
         context = {
             "hour": when // 3600 % 24,
             "weekday": (when // 86_400 + 3) % 7,
         }
-        retrieved = order[:RETRIEVED]
-        ranked, _ = ranker.rank(
+        retrieved = [item for _, item in best]
+        ranked = ranker.rank(
             user,
             retrieved,
             RETRIEVED,
             {name: context[name] for name in context_names},
         )
         relevant = set(liked.loc[liked["user_id"] == user, "item_id"]) - seen
-        found[user] = by_definition(ranked.tolist(), retrieved, relevant)
+        yield user, [-score for score, _ in best], retrieved, ranked, relevant
+
+
+def expected_of(chain, stage, file, context_names):
+    """Metrics of all users who ask, by id."""
+    found = {
+        user: by_definition(ranked[0].tolist(), retrieved, relevant)
+        for user, _, retrieved, ranked, relevant in users_one_by_one(
+            chain, stage, file, context_names
+        )
+    }
     return pd.DataFrame(found).T
 
 
@@ -155,12 +167,66 @@ def test_metrics_by_hand():
 
 
 def test_the_exports_answer_as_the_models(world):
-    same = world.found["parity"]
-    assert same["identical_lists"] == same["same_items"] == 1
-    assert same["max_score_difference"] < 1e-5
-    assert same["users"] == world.found["stages"][0]["users"]
     rows = {row["stage"]: row["metrics"] for row in world.found["stages"]}
-    assert rows["exports"] == rows["student_student"]
+    exported = {"student_student": "exports", "student_blend": "exports_blend"}
+    assert set(world.found["parity"]) == set(exported)
+    for name, same in world.found["parity"].items():
+        assert same["identical_lists"] == same["same_items"] == 1
+        assert same["max_score_difference"] < 1e-4
+        assert same["users"] == world.found["stages"][0]["users"]
+        assert rows[exported[name]] == rows[name]
+
+
+def test_the_weight_of_a_blend_is_chosen_on_validation(world, tmp_path):
+    """NDCG@10 of all eleven weights, user by user; test is not asked."""
+    told = world.found["weighing"]["student_blend"]
+    expected = {row["retrieval_weight"]: [] for row in told["validation"]}
+    assert list(expected) == [i / 10 for i in range(11)]
+    with world.chain(tmp_path / "run") as chain:
+        users = list(
+            users_one_by_one(
+                chain, "student_student", world.file, [], "validation"
+            )
+        )
+    for _, scores, retrieved, ranked, relevant in users:
+        ranking = dict(zip(*ranked, strict=True))
+        both = np.array([scores, [ranking[i] for i in retrieved]], np.float64)
+        both -= both.mean(axis=1, keepdims=True)
+        both /= both.std(axis=1, keepdims=True)
+        for weight, values in expected.items():
+            blend = weight * both[0] + (1 - weight) * both[1]
+            order = np.array(retrieved)[np.argsort(-blend, kind="stable")]
+            found = by_definition(order.tolist(), retrieved, relevant)
+            values.append(found["ndcg@10"])
+    means = {weight: np.mean(values) for weight, values in expected.items()}
+    for row in told["validation"]:
+        mean = means[row["retrieval_weight"]]
+        assert row["ndcg@10"] == pytest.approx(mean)
+    best = max(means.values())
+    assert means[told["retrieval_weight"]] == pytest.approx(best)
+    assert best > min(means.values())
+    rows = {row["stage"]: row for row in world.found["stages"]}
+    for name in ("student_blend", "exports_blend"):
+        assert rows[name]["retrieval_weight"] == told["retrieval_weight"]
+    assert rows["student_student"]["retrieval_weight"] is None
+
+
+def test_a_weight_may_be_given(world, tmp_path):
+    """With 1 the retrieval has the last word."""
+    folder = tmp_path / "given"
+    found = run_pipeline(
+        world.config(retrieval_weight=1.0), folder, say=lambda line: None
+    )
+    rows = {row["stage"]: row["metrics"] for row in found["stages"]}
+    for one, other in (
+        ("student_blend", "student_retrieval"),
+        ("teacher_blend", "teacher_retrieval"),
+    ):
+        assert rows[one] == pytest.approx(rows[other])
+    assert found["weighing"] == {}
+    assert "--retrieval_weight=1 was given" in (
+        folder / "pipeline.md"
+    ).read_text("utf-8")
 
 
 def test_what_a_run_leaves(world):
@@ -173,7 +239,14 @@ def test_what_a_run_leaves(world):
     tested = {(t["baseline"], t["challenger"]) for t in kept["comparisons"]}
     assert ("teacher_teacher", "student_student") in tested
     text = (folder / "pipeline.md").read_text()
-    for words in ("teacher + teacher", "New users", "Holm", "p50", "impress"):
+    for words in (
+        "teacher + teacher",
+        "New users",
+        "Holm",
+        "p50",
+        "impress",
+        "taken",
+    ):
         assert words in text
     times = kept["latency"]["latency_ms"]
     assert {"teacher_teacher", "student_student", "exports"} <= set(times)
