@@ -104,8 +104,8 @@ def measure_calls(chain: PipelineStages) -> dict[str, Any]:
 
 
 def _call(chain: PipelineStages, stage: str) -> Callable[[int], object]:
-    recommender, contexts = chain.recommender(stage), chain.contexts(stage)
-    data = chain.requests.data
+    recommender, data = chain.recommender(stage), chain.requests.data
+    contexts = chain.contexts(stage, chain.requests)
     bounds, ids = data.exclusions.bounds, data.exclusions.ids
     seen = [ids[a:b] for a, b in itertools.pairwise(bounds)]
     count = len(data.users)

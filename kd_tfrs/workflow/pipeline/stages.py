@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -230,9 +231,14 @@ class PipelineStages(Chain):
         kept = self.run.read_json(path)
         if kept is None:
             requests = self.validation_requests
-            kept = choose_weight(
-                Candidates(*self._asked(stage, None, requests)), requests.data
-            )
+            recommender = self._recommender(stage, 0.0)
+
+            def ask(*request: Any) -> tuple[np.ndarray, ...]:
+                found = recommender.candidates(*request)
+                return found.ids, found.retrieval_scores, found.ranking_scores
+
+            candidates = Candidates(*self._in_blocks(stage, ask, requests))
+            kept = choose_weight(candidates, requests.data)
             self.run.write_json(path, kept)
         return kept
 
@@ -243,15 +249,12 @@ class PipelineStages(Chain):
         names = [n for n in PAIRS if PAIRS[n].weighed_as == n]
         return {n: self.weighing(n) for n in names if self.is_done(n)}
 
-    def contexts(
-        self, stage: str, requests: Requests | None = None
-    ) -> list[dict[str, Any]]:
+    def contexts(self, stage: str, requests: Requests) -> list[dict[str, Any]]:
         """What the ranker of a pair is told of the event, by user."""
         source = PAIRS[stage].ranking
         # The export looks at what the model looks at that it was made from.
         model = "student_student" if source == _EXPORT else stage
         ranker = self._recommender(model, 0.0).ranking
-        requests = requests or self.requests
         return requests.contexts_for(ranker.context_names)
 
     def _lists(self, stage: str) -> tuple[np.ndarray, ...]:
@@ -261,20 +264,21 @@ class PipelineStages(Chain):
             return self.scorer(pair.retrieval).recommend(
                 data.users, self.length, data.exclusions
             )
-        return self._asked(stage, self.length, self.requests)
+        recommender = self.recommender(stage)
 
-    def _asked(
-        self, stage: str, k: int | None, requests: Requests
+        def ask(users: Any, *request: Any) -> tuple[np.ndarray, ...]:
+            return recommender.recommend_many(users, self.length, *request)
+
+        return self._in_blocks(stage, ask, self.requests)
+
+    def _in_blocks(
+        self,
+        stage: str,
+        ask: Callable[..., tuple[np.ndarray, ...]],
+        requests: Requests,
     ) -> tuple[np.ndarray, ...]:
-        """Ids and scores `[users, k]`, or all candidates with both scores."""
+        """Asks for some users at a time, with what a pair's ranker is told."""
         data, contexts = requests.data, self.contexts(stage, requests)
-
-        def ask(users: Any, *rest: Any) -> tuple[np.ndarray, ...]:
-            if k is not None:
-                return self.recommender(stage).recommend_many(users, k, *rest)
-            found = self._recommender(stage, 0.0).candidates(users, *rest)
-            return found.ids, found.retrieval_scores, found.ranking_scores
-
         blocks = []
         starts = range(0, len(data.users), _BLOCK)
         for i in tqdm(starts, desc=stage, unit="block", leave=False):

@@ -86,10 +86,13 @@ def make_requests(
     seen = pd.concat([events[keys] for events in (parts.train, *before)])
     found = found[~_pairs(found).isin(_pairs(seen))]
     if found.empty:
+        instead = "Take other data"
+        if part == "validation":
+            instead += ", or give --retrieval_weight"
         raise UserError(
             f"The {part} events should have something relevant: a rating of at "
             f"least --liked_from = {ranking.run.config.data.liked_from:g}, or "
-            "a label of 1. Received: none. Take other data."
+            f"a label of 1. Received: none. {instead}."
         )
     items = retrieval.chain.prepared.catalogue.item_ids
     data = HeldOut(parts.train, found, items, before, *keys)

@@ -11,7 +11,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import EmbeddingScorer
 from kd_tfrs.export import KerasRanker
 from kd_tfrs.workflow.config import Config
-from kd_tfrs.workflow.pipeline import experiment
+from kd_tfrs.workflow.pipeline import experiment, truth
 from kd_tfrs.workflow.pipeline.experiment import run_pipeline, train_and_run
 from kd_tfrs.workflow.pipeline.latency import interleaved
 from kd_tfrs.workflow.pipeline.quality import accuracy
@@ -341,3 +341,14 @@ def test_both_are_trained_where_none_is_given(tmp_path, monkeypatch):
     both = asked["both"][0].pipeline
     assert both.retrieval_run == str(asked["one"][1])
     assert both.ranking_run == str(asked["two"][1])
+
+
+def test_nothing_relevant_is_told(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        truth, "relevant_rows", lambda prepared, least, part: slice(0)
+    )
+    with world.chain(tmp_path / "run") as chain:
+        with pytest.raises(UserError, match="The test events .* other data\\."):
+            chain.requests  # noqa: B018
+        with pytest.raises(UserError, match="The validation .* or give --retr"):
+            chain.validation_requests  # noqa: B018
