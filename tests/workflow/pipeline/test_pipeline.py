@@ -345,10 +345,10 @@ def test_both_are_trained_where_none_is_given(tmp_path, monkeypatch):
 
 def test_nothing_relevant_is_told(world, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        truth, "relevant_rows", lambda prepared, least, part: slice(0)
+        truth, "relevant_rows", lambda prepared, least, part: np.zeros(50, bool)
     )
     with world.chain(tmp_path / "run") as chain:
-        with pytest.raises(UserError, match="The test events .* other data\\."):
+        with pytest.raises(UserError, match=r"The test .* Take other data\."):
             chain.requests  # noqa: B018
-        with pytest.raises(UserError, match="The validation .* or give --retr"):
+        with pytest.raises(UserError, match=r"The validation .* or give --r"):
             chain.validation_requests  # noqa: B018
