@@ -40,7 +40,7 @@ def read_key(path: str | os.PathLike[str] | None = None) -> bytes:
     """
     if path is not None:
         try:
-            key = Path(path).expanduser().read_bytes().strip()
+            key = Path(os.path.expanduser(path)).read_bytes().strip()
         except OSError as error:
             raise UserError(
                 "The key file should be readable. Received: "

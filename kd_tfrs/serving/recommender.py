@@ -11,6 +11,7 @@ import numpy as np
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import SavedModelScorer
+from kd_tfrs.evaluation.ids import INTEGER_PADDING, TEXT_PADDING
 from kd_tfrs.export import SavedModelRanker
 
 Context = Mapping[str, Any]
@@ -59,12 +60,15 @@ class Candidates:
         retrieval.
 
         Args:
-            k: how many, at least 1.
+            k: how many, at least 1 and at most `num_retrieved`.
             retrieval_weight: w, in [0, 1].
 
         Returns:
-            Ids and `float32` blended scores, `[n, k]`, best first; -inf where
-            a list has ended.
+            Ids and `float32` blended scores, `[n, k]`, best first. Where a
+            list has ended the score is -inf and the id means nothing.
+
+        Raises:
+            UserError: `k` or `retrieval_weight` is out of range.
 
         Example:
         >>> found = Candidates(
@@ -77,16 +81,19 @@ class Candidates:
         >>> found.best(2, retrieval_weight=0.8)[0].tolist()
         [[7, 8]]
         """
+        _check_k(k, self.ids.shape[1])
+        _check_weight(retrieval_weight)
         known = self.ranking_scores > -np.inf
         weight = retrieval_weight
         blend = (1 - weight) * _standardised(self.ranking_scores, known)
         blend += weight * _standardised(self.retrieval_scores, known)
         blend = np.where(known, blend, -np.inf).astype(np.float32)
         order = np.argsort(-blend, axis=1, kind="stable")[:, :k]
-        return (
-            np.take_along_axis(self.ids, order, axis=1),
-            np.take_along_axis(blend, order, axis=1),
-        )
+        ids = np.take_along_axis(self.ids, order, axis=1)
+        scores = np.take_along_axis(blend, order, axis=1)
+        nothing = TEXT_PADDING if ids.dtype == object else INTEGER_PADDING
+        ids[scores == -np.inf] = nothing
+        return ids, scores
 
 
 class Recommender:
@@ -135,11 +142,7 @@ class Recommender:
                 "`num_retrieved` should be at least 1. Received: "
                 f"`num_retrieved` = {num_retrieved}."
             )
-        if not 0 <= retrieval_weight <= 1:
-            raise UserError(
-                "`retrieval_weight` should lie in [0, 1]. Received: "
-                f"`retrieval_weight` = {retrieval_weight}."
-            )
+        _check_weight(retrieval_weight)
         if isinstance(retrieval, (str, os.PathLike)):
             retrieval = SavedModelScorer(retrieval)
         if isinstance(ranking, (str, os.PathLike)):
@@ -203,12 +206,7 @@ class Recommender:
         Raises:
             UserError: `k` or a context does not fit.
         """
-        if not 1 <= k <= self.num_retrieved:
-            raise UserError(
-                "`k` should be at least 1 and at most `num_retrieved`. "
-                f"Received: `k` = {k} and `num_retrieved` = "
-                f"{self.num_retrieved}. Retrieve more."
-            )
+        _check_k(k, self.num_retrieved)
         if self.retrieval_weight:
             found = self.candidates(user_ids, exclude, contexts)
             return found.best(k, self.retrieval_weight)
@@ -281,6 +279,22 @@ def _standardised(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.divide(
         values, deviation, out=np.zeros_like(values), where=deviation > 1e-9
     )
+
+
+def _check_k(k: int, num_retrieved: int) -> None:
+    if not 1 <= k <= num_retrieved:
+        raise UserError(
+            "`k` should be at least 1 and at most `num_retrieved`. Received: "
+            f"`k` = {k} and `num_retrieved` = {num_retrieved}. Retrieve more."
+        )
+
+
+def _check_weight(retrieval_weight: float) -> None:
+    if not 0 <= retrieval_weight <= 1:
+        raise UserError(
+            "`retrieval_weight` should lie in [0, 1]. Received: "
+            f"`retrieval_weight` = {retrieval_weight}."
+        )
 
 
 def _check_kind(name: str, model: object, kind: type) -> None:

@@ -227,8 +227,18 @@ def test_a_blend_of_equal_scores_keeps_the_order():
     ids, scores = equal.best(3, 0.5)
     assert ids[0].tolist() == [3, 1, 2]
     np.testing.assert_allclose(scores[0], 0.5 * z([3, 2, 1]), atol=1e-6)
-    assert ids[1, 0] == 4
+    nothing = np.iinfo(np.int64).min
+    assert ids[1].tolist() == [4, nothing, nothing]
     assert scores[1].tolist() == [0, -np.inf, -np.inf]
+
+
+def test_a_blend_out_of_range_is_told():
+    found = Candidates(np.array([[1, 2]]), np.ones((1, 2)), np.ones((1, 2)))
+    for k in (0, 3):
+        with pytest.raises(UserError, match=r"`num_retrieved` = 2\. Retrieve"):
+            found.best(k)
+    with pytest.raises(UserError, match=r"lie in \[0, 1\]\. Received: .* 7"):
+        found.best(1, 7.0)
 
 
 def test_nothing_that_was_seen_is_recommended(world, exported):

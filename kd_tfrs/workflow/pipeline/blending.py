@@ -17,6 +17,9 @@ _K = 10
 def choose_weight(candidates: Candidates, data: HeldOut) -> dict[str, Any]:
     """Takes the weight with the best NDCG@10; of equal ones the smallest.
 
+    At 0, candidates that the ranker thinks equal stay in the order of the
+    retrieval here, where a `Recommender` with the weight 0 takes the ranker's.
+
     Args:
         candidates: of the users of `data`, with both scores.
         data: the validation events to find.

@@ -93,7 +93,12 @@ def _cell(row: dict[str, Any], name: str, with_interval: bool) -> str:
 
 def _blend_lines(found: dict[str, Any]) -> list[str]:
     """What the weights of the blended pairs are, and where from."""
-    blended = [r for r in found["stages"] if r["retrieval_weight"] is not None]
+    # A pair that was measured before there was a blend does not say.
+    blended = [
+        row
+        for row in found["stages"]
+        if row.get("retrieval_weight") is not None
+    ]
     if not blended:
         return []
     lines = ["", "## The retrieval's share in the order", ""]

@@ -232,7 +232,13 @@ def _flags(directory: Path, flag: str, task: str) -> dict[str, Any]:
             f"Received: {directory}, which has no flags.json. Give the folder "
             "of one seed."
         )
-    flat = json.loads(path.read_text("utf-8"))
+    try:
+        flat = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        raise UserError(
+            f"`{flag}` should be a run folder that can be read. Received: a "
+            f"damaged {path}. Give another folder, or make the run anew."
+        ) from None
     found = flat.get("task", "retrieval")
     if found != task:
         raise UserError(

@@ -256,6 +256,10 @@ def test_what_a_run_leaves(world):
 def test_what_is_done_is_not_done_again(world, tmp_path, monkeypatch):
     folder = world.copy(tmp_path / "again")
     (folder / "stages" / "exports.json").unlink()
+    # A row of a folder that is older than the blend.
+    row = json.loads((folder / "stages" / "popularity.json").read_text())
+    del row["retrieval_weight"]
+    (folder / "stages" / "popularity.json").write_text(json.dumps(row))
     made = []
 
     class Watched(experiment.PipelineStages):
@@ -266,7 +270,8 @@ def test_what_is_done_is_not_done_again(world, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "PipelineStages", Watched)
     found = run_pipeline(world.config(), folder, say=lambda line: None)
     assert made == ["exports"]
-    assert found["stages"] == world.found["stages"]
+    assert found["stages"][0] == row
+    assert found["stages"][1:] == world.found["stages"][1:]
     assert found["latency"] == world.found["latency"]
     with pytest.raises(UserError, match="--num_retrieved was 12, now 11"):
         run_pipeline(world.config(num_retrieved=11), folder)
@@ -279,6 +284,8 @@ def test_mistakes_are_told(world, tmp_path):
 
     refused("should be given together", ranking_run=None)
     refused("which has no flags.json", retrieval_run=str(tmp_path))
+    (tmp_path / "flags.json").write_text("{not")
+    refused("a damaged .*flags.json", retrieval_run=str(tmp_path))
     other = str(world.base / "ranking")
     refused("Received: .* with --task=ranking", retrieval_run=other)
     changes = {"split": "ratio", "dataset": str(world.file)}
