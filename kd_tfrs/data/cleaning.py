@@ -136,7 +136,10 @@ def _event_value(values: pd.Series, column: Column) -> np.ndarray | pd.Series:
 
 
 def drop_impossible(
-    events: pd.DataFrame, schema: Schema, counts: dict[str, int]
+    events: pd.DataFrame,
+    schema: Schema,
+    counts: dict[str, int],
+    keep_unlabelled: bool = False,
 ) -> pd.DataFrame:
     """Drops events whose time, label or weight is impossible."""
     values = {
@@ -153,7 +156,8 @@ def drop_impossible(
         if (whole == seconds).all():
             events = events.assign(**{schema.time: whole})
     if schema.label:
-        good = np.isfinite(events[schema.label].to_numpy())
+        label = events[schema.label].to_numpy()
+        good = np.isfinite(label) | (keep_unlabelled & np.isnan(label))
         events = _keep(events, good, "bad_label", counts)
     if schema.weight:
         weight = events[schema.weight].to_numpy()

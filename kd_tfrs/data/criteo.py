@@ -150,10 +150,11 @@ def load_criteo(
     Args:
         path: one file, or a folder of files with .txt, .tsv or no extension
             (and .gz). When files named train and test both have labels, they
-            are the parts (and one named valid, or else the last of train,
-            validates). Otherwise train, or all files in the order of their
-            names (`day_0`, `day_1`, ...), is cut by order, which in Criteo's
-            logs is the order of time.
+            are the parts (and those named valid, or else the last of train,
+            validate); a part may be several files (`train_1`, `train_2`).
+            Otherwise train, or all files in the order of their names
+            (`day_0`, `day_1`, ...), is cut by order, which in Criteo's logs
+            is the order of time.
         hash_buckets: of each category, 2 or more.
         validation: share of the lines to validate, in (0, 1).
         test: share of the lines to test, in (0, 1).
@@ -174,7 +175,7 @@ def load_criteo(
     # The test file of Kaggle's contest came without labels.
     labelled = [file for file in files if _has_label(file)]
     parts = logs.by_part(labelled)
-    whole = [parts["train"]] if "train" in parts else labelled or files
+    whole = parts.get("train") or labelled or files
     columns = criteo_columns(hash_buckets)
 
     def read(some: list[Path]) -> Examples:

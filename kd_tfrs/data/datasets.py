@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kd_tfrs.data import (
@@ -14,6 +14,7 @@ from kd_tfrs.data import (
     synthetic,
     user_files,
 )
+from kd_tfrs.data.further_columns import FurtherColumns
 from kd_tfrs.data.interactions import Interactions, clean
 from kd_tfrs.data.schema import Schema
 from kd_tfrs.data.tables import Tables
@@ -48,6 +49,9 @@ def load(
     item_id: str | None = None,
     time: str | None = None,
     label: str | None = None,
+    event_columns: Sequence[str] = (),
+    training_only_columns: Sequence[str] = (),
+    tasks: Sequence[str] = (),
     min_user_events: int = 0,
     min_item_events: int = 0,
     min_label: float | None = None,
@@ -72,6 +76,13 @@ def load(
         item_id: likewise of the item id.
         time: likewise of the event's time, which need not exist.
         label: likewise of the event's label (a rating).
+        event_columns: further columns of the events in the user's own files
+            that models look at. With `schema`, leave it out.
+        training_only_columns: likewise those, also of users and items, that
+            only teachers look at, see `Column`.
+        tasks: of a ranker on the user's own files, see `build_examples`.
+            Those that are columns of the events are read as numbers; events
+            without a label stay then, since they may have another task's.
         min_user_events: users with fewer events are dropped (k-core).
         min_item_events: items with fewer events are dropped (k-core).
         min_label: events with a lower label are dropped.
@@ -96,6 +107,7 @@ def load(
     ```python
     load("movielens-1m", min_label=4)
     load("ratings.csv", user_id="uid", item_id="movie", time="ts")
+    load("clicks.csv", event_columns=["device"], tasks=["click", "like"])
     ```
     """
     name = str(name_or_path)
@@ -105,14 +117,17 @@ def load(
         "time": time,
         "label": label,
     }
-    _check_arguments(name, schema, columns, num_events)
+    further = FurtherColumns(tasks, event_columns, training_only_columns)
+    _check_arguments(name, schema, columns, further, num_events)
     if name == "synthetic":
         tables = _synthetic(num_events or _DEFAULT_EVENTS, seed)
     elif name in DATASETS:
         tables = _known(name, _roots(data_dir), download, progress)
     else:
         path = _existing(name)
-        tables = user_files.read(path, schema, columns, progress=progress)
+        tables = user_files.read(
+            path, schema, columns, further, progress=progress
+        )
         name = path.resolve().name.split(".")[0]
     return clean(
         tables.events,
@@ -124,6 +139,7 @@ def load(
         min_item_events=min_item_events,
         min_label=min_label,
         keep_repeats=keep_repeats,
+        keep_unlabelled=bool(further.labels(tables.schema)),
     )
 
 
@@ -147,11 +163,14 @@ def _check_arguments(
     name: str,
     schema: Schema | None,
     columns: dict[str, str | None],
+    further: FurtherColumns,
     num_events: int | None,
 ) -> None:
     given = [key for key, value in columns.items() if value is not None]
+    given += [key for key in further.given() if key != "tasks"]
     if name in DATASETS:
         given += ["schema"] if schema is not None else []
+        given += ["tasks"] if further.tasks else []
         reason = f"`{name}` has a schema of its own"
     else:
         given = given if schema is not None else []

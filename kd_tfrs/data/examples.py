@@ -19,7 +19,7 @@ from kd_tfrs.data.joining import join_columns
 from kd_tfrs.data.past import Record, plain_ids
 from kd_tfrs.data.schema import Column, Encoding, Schema
 from kd_tfrs.data.splits import Split
-from kd_tfrs.data.targets import task_labels
+from kd_tfrs.data.targets import check_tasks, require_labels, task_labels
 from kd_tfrs.errors import UserError
 
 DEFAULT_HISTORY = 20
@@ -36,7 +36,7 @@ class Examples:
             item's and the event's. Text is stored as pandas categories.
         columns: the features among them, each with its owner; those with
             `training_only` are for teachers alone.
-        labels: by task, `[n]` float32.
+        labels: by task, `[n]` float32, NaN where a row has no label.
         weights: `[n]` float32, ones where the data have none.
         groups: `[n]` user ids, for metrics per user, or None.
         items: `[n]` item ids, or None.
@@ -129,10 +129,16 @@ class ExampleSplit:
     def __str__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, p)):,} {p}" for p in PARTS)
         rates = ", ".join(
-            f"{task} {labels.mean():.3f}"
+            f"{task} {_mean(labels)}"
             for task, labels in self.train.labels.items()
         )
         return f"{self.name}: {sizes} examples; mean label {rates}"
+
+
+def _mean(labels: np.ndarray) -> str:
+    known = labels[~np.isnan(labels)]
+    some = "" if len(known) == len(labels) else f" of {len(known):,}"
+    return f"{known.mean():.3f}{some}"
 
 
 def build_examples(
@@ -158,9 +164,11 @@ def build_examples(
     Args:
         interactions: where users', items' and events' columns come from.
         split: its events apart.
-        tasks: names of labels. "rating" is the schema's label and "liked"
-            whether that is at least `liked_from`; any other name is a column
-            of the events, which is then no feature.
+        tasks: names of labels. A name is a column of the events, which is
+            then no feature; unless there is one, "rating" is the schema's
+            label and "liked" whether that is at least `liked_from`. An event
+            without one of the labels has NaN there, which models and metrics
+            pass over.
         history_length: items in a history; 0 for none. 20 where there is
             time when `None`.
         liked_from: the lowest label that is liked.
@@ -179,7 +187,8 @@ def build_examples(
         The examples, rows in the order of the split's events.
 
     Raises:
-        UserError: when a task, a column or the time is not there.
+        UserError: when a task, a column or the time is not there, two tasks
+            are one, or no training event has a task's label.
 
     Example:
     ```python
@@ -191,6 +200,7 @@ def build_examples(
     length = _check_history(schema, history_length, taken)
     chosen = choose_derived(schema, derived)
     columns = _features(schema, tasks, leave_out, chosen, length)
+    check_tasks(split.train.columns, schema, tasks)
     frames = {part: getattr(split, part) for part in PARTS}
     build = _Builder(interactions, tuple(tasks), length, liked_from, taken)
     examples, seen, record = {}, [], None
@@ -200,6 +210,9 @@ def build_examples(
             seen.append(frames[part])
             record = build.record(seen)
         examples[part] = build.examples(frames[part], record, columns)
+    for task in tasks:
+        labels = {part: examples[part].labels[task] for part in PARTS}
+        require_labels(labels, task)
     return ExampleSplit(
         **examples,
         name=interactions.name,

@@ -87,7 +87,8 @@ class Interactions:
 
     Ids keep the data's own kind, the same in every table: int64 when all are
     whole numbers, otherwise strings. Time is in seconds since 1970, label and
-    weight are finite float64. Number features are float64 with NaN where
+    weight are finite float64 (the label NaN where an event was kept without
+    one). Number features are float64 with NaN where
     missing; all other features are strings with "" where missing.
 
     Args:
@@ -172,6 +173,7 @@ def clean(
     min_item_events: int = 0,
     min_label: float | None = None,
     keep_repeats: bool = False,
+    keep_unlabelled: bool = False,
 ) -> Interactions:
     """Validates raw tables and drops what cannot be used.
 
@@ -195,6 +197,8 @@ def clean(
         min_label: events with a lower label are dropped.
         keep_repeats: whether repeated pairs stay, as in a log of impressions,
             where an item is shown to a user more than once.
+        keep_unlabelled: whether events whose label is missing stay, as they
+            should where another column is a label too.
 
     Returns:
         `Interactions`, whose `report` counts each reason.
@@ -213,7 +217,7 @@ def clean(
     cleaning.require_event_columns(raw, schema, name)
     counts = {"rows_read": len(raw)}
     kept = cleaning.drop_missing_ids(raw, schema, counts)
-    kept = cleaning.drop_impossible(kept, schema, counts)
+    kept = cleaning.drop_impossible(kept, schema, counts, keep_unlabelled)
     if not keep_repeats:
         kept = cleaning.drop_duplicates(kept, schema, counts)
     if min_label is not None:

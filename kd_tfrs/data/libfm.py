@@ -64,7 +64,13 @@ def read_libfm(
     labels, table = read_libfm("frappe.train.libfm", FRAPPE)
     ```
     """
-    path = Path(path)
+    return _read(Path(path), fields)[:2]
+
+
+def _read(
+    path: Path, fields: Fields | None
+) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
+    """Labels, fields, and the number of each row's line."""
     lines, numbers = _lines(path)
     counts = pc.count_substring(lines, ":").to_numpy()
     flat = np.fromstring(
@@ -77,8 +83,10 @@ def read_libfm(
     _require(path, numbers[rows], pairs[:, 1] == 1, pairs[:, 1], "values", "1")
     indices = pairs[:, 0].astype(np.int64)
     if isinstance(fields, Mapping):
-        return labels, _by_range(path, fields, rows, indices, numbers)
-    return labels, _by_place(path, fields, counts, indices, numbers)
+        table = _by_range(path, fields, rows, indices, numbers)
+    else:
+        table = _by_place(path, fields, counts, indices, numbers)
+    return labels, table, numbers
 
 
 def _lines(path: Path) -> tuple[pa.Array, np.ndarray]:
@@ -161,7 +169,7 @@ def _by_place(
     numbers: np.ndarray,
 ) -> pd.DataFrame:
     if fields is None:
-        fields = [f"field_{place}" for place in range(counts[0])]
+        fields = _places(counts[0])
     good = counts == len(fields)
     wanted = f"{len(fields)}, one for each field"
     _require(path, numbers, good, counts, "the number of values", wanted)
@@ -185,12 +193,12 @@ def load_libfm(
 
     Args:
         path: one file, or a folder of files with .libfm or .txt, of which
-            those named train, validation and test are the parts. Without
-            such names all is cut by order.
+            those named train, validation and test are the parts, each of
+            one file or of several. Without such names all is cut by order.
         fields: see `read_libfm`.
         name: what the data are called.
-        user: the field of the user ids, or None.
-        item: the field of the item ids, or None.
+        user: the field of the user ids, which no line may lack, or None.
+        item: the field of the item ids, likewise.
         task: what the labels are called. Those of "click" become 1 where they
             are above 0 and 0 elsewhere; others stay as they are written.
         hash_buckets: into which the ids of users and items are hashed; None
@@ -221,8 +229,15 @@ def load_libfm(
             return Column(field, owners[field], Encoding.ID, **buckets)
         return Column(field, Owner.EVENT, Encoding.CATEGORY)
 
+    ids = [name for name in (user, item) if name is not None]
+    by_part = logs.by_part(files)
+    # What is learned from has the fields that all files should have.
+    first = by_part.get("train", files)[0]
+    names = fields if fields is not None else _names(first)
+    _check_ids(ids, names)
+
     def read(some: list[Path]) -> Examples:
-        parts = [read_libfm(file, fields) for file in some]
+        parts = [_with_ids(file, names, ids) for file in some]
         table = logs.concatenate([frame for _, frame in parts])
         labels = np.concatenate([values for values, _ in parts])
         return Examples(
@@ -234,6 +249,45 @@ def load_libfm(
             items=None if item is None else table[item].to_numpy(),
         )
 
-    return logs.read_parts(
-        name, logs.by_part(files), files, read, validation, test
-    )
+    return logs.read_parts(name, by_part, files, read, validation, test)
+
+
+def _names(path: Path) -> list[str]:
+    """Names for the fields of a file that has none, by its first line."""
+    try:
+        lines = (line for _, line in delimited.numbered_lines(path))
+        first = next((line for line in lines if line.strip()), b"")
+    except (OSError, EOFError) as error:
+        raise delimited.unreadable(path, error) from error
+    return _places(first.count(b":"))
+
+
+def _places(count: int) -> list[str]:
+    return [f"field_{place}" for place in range(count)]
+
+
+def _check_ids(ids: Sequence[str], fields: Fields) -> None:
+    wrong = [name for name in ids if name not in fields]
+    if wrong or len({*ids}) < len(ids):
+        raise UserError(
+            "`user` and `item` should be different fields. Received: "
+            f"{(wrong or ids)[0]!r} with the fields {', '.join(fields)}. Name "
+            "one of these."
+        )
+
+
+def _with_ids(
+    path: Path, fields: Fields, ids: Sequence[str]
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Reads a file whose lines all say who is shown what."""
+    labels, table, numbers = _read(path, fields)
+    for name in ids:
+        missing = table[name].isna().to_numpy()
+        if missing.any():
+            raise UserError(
+                f"`{path}`, line {numbers[missing.argmax()]}: a line should "
+                f"have a value of the field {name}, which is an id. Received: "
+                f"none (lines like it: {missing.sum()}). Correct the line, or "
+                "do not name the field as an id."
+            )
+    return labels, table

@@ -62,20 +62,37 @@ def _fits(path: Path, extensions: Collection[str]) -> bool:
     return Path(name.removesuffix(".gz")).suffix in extensions
 
 
-def by_part(files: list[Path]) -> dict[str, Path]:
-    """Which file is for training, validation and test, by their names.
+def by_part(files: Collection[Path]) -> dict[str, list[Path]]:
+    """Which files are for training, validation and test, by their names.
 
     Args:
-        files: paths such as `frappe.train.libfm` or `test.txt.gz`.
+        files: paths such as `frappe.train.libfm`, `train_2.libfm` or
+            `test.txt.gz`.
 
     Returns:
-        Paths by "train", "validation" and "test", as far as they are there.
+        Paths by "train", "validation" and "test", as far as they are there;
+        those of one part in natural order, `train_2` before `train_10`.
+
+    Raises:
+        UserError: a file's name has the names of two parts.
+
+    Example:
+    >>> parts = by_part([Path("train_10"), Path("test"), Path("train_2")])
+    >>> [path.name for path in parts["train"]]
+    ['train_2', 'train_10']
     """
     parts = {}
-    for path in files:
-        for word in re.split(r"[._-]", path.name.lower()):
-            if word in _NAMES:
-                parts[_NAMES[word]] = path
+    for path in sorted(files, key=_natural):
+        words = re.split(r"[._-]", path.name.lower())
+        found = sorted({_NAMES[word] for word in words if word in _NAMES})
+        if len(found) > 1 and len(files) > 1:
+            # Read as both, its rows would be trained on and tested.
+            raise UserError(
+                f"`{path}` should be of one part by its name. Received: "
+                f"{' and '.join(found)}. Rename it."
+            )
+        if len(found) == 1:
+            parts.setdefault(found[0], []).append(path)
     return parts
 
 
@@ -113,7 +130,7 @@ def split_by_order(
 
 def read_parts(
     name: str,
-    parts: Mapping[str, Path],
+    parts: Mapping[str, list[Path]],
     whole: Collection[Path],
     read: Callable[[list[Path]], Examples],
     validation: float,
@@ -123,9 +140,9 @@ def read_parts(
 
     Args:
         name: what it is called.
-        parts: files by part. When one for test is missing, all of `whole` is
-            cut by order; when only one for validation is, the last of the
-            training rows validate.
+        parts: files by part, all of which are read. When none is for test,
+            all of `whole` is cut by order; when only one for validation is
+            missing, the last of the training rows validate.
         whole: files to cut by order.
         read: reads files, one after the other, into examples.
         validation: share of rows to validate, in (0, 1).
@@ -137,7 +154,7 @@ def read_parts(
     if not {"train", "test"} <= set(parts):
         examples = split_by_order(read(list(whole)), validation, test)
     else:
-        examples = {part: read([path]) for part, path in parts.items()}
+        examples = {part: read(files) for part, files in parts.items()}
         if "validation" not in examples:
             examples |= split_by_order(examples["train"], validation, None)
     return ExampleSplit(**{part: examples[part] for part in PARTS}, name=name)

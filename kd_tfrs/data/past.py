@@ -36,15 +36,21 @@ class Window:
         """Means of what came before.
 
         Args:
-            values: `[events]` numbers by event.
+            values: `[events]` numbers by event; NaN are passed over.
 
         Returns:
-            `[n]` float64, NaN where nothing came before.
+            `[n]` float64, NaN where no number came before.
         """
-        total = np.concatenate([[0.0], np.cumsum(values[self.order])])
-        counts = self.counts()
-        sums = total[self.stop] - total[self.first]
+        ordered = values[self.order]
+        known = ~np.isnan(ordered)
+        # One NaN would be in every sum after it.
+        counts = self._sums(known.astype(np.int64))
+        sums = self._sums(np.where(known, ordered, 0.0))
         return np.where(counts, sums / np.maximum(counts, 1), np.nan)
+
+    def _sums(self, ordered: np.ndarray) -> np.ndarray:
+        total = np.concatenate([np.zeros(1, ordered.dtype), np.cumsum(ordered)])
+        return total[self.stop] - total[self.first]
 
     def newest(self, ids: np.ndarray, length: int) -> np.ndarray:
         """Ids of the last events before, newest first.
@@ -164,8 +170,8 @@ class Record:
         Args:
             interactions: see the class.
             events: see the class.
-            taken: a task; events whose label is above 0 were taken. All were
-                when `None`.
+            taken: a task; events whose label is above 0 were taken, those
+                without one were not. All were when `None`.
             liked_from: see `task_labels`.
 
         Returns:
@@ -174,6 +180,7 @@ class Record:
         mask = np.ones(len(events), bool)
         if taken is not None:
             schema = interactions.schema
+            # Nothing is above 0 where there is no label, which is NaN.
             mask = task_labels(events, schema, taken, liked_from) > 0
         return cls(interactions, events, mask)
 
@@ -189,7 +196,7 @@ class Record:
 
         Returns:
             `{owner}_events`, `[n]` int64, and `{owner}_mean_label`, `[n]`
-            float64 with NaN where nothing came before.
+            float64 with NaN where no label came before.
         """
         keys = self._indexes[owner].get_indexer(ids)
         window = self._past[owner].before(keys, times)

@@ -80,11 +80,12 @@ def balanced_class_weights(
     $$c_k = \frac{\sum_i w_i}{2 \sum_{i: y_i = k} w_i}$$
 
     Args:
-        labels: `[n]`, positive above 0.
+        labels: `[n]`, positive above 0; NaN are of no class.
         weights: `[n]` weights of the events; ones when `None`.
 
     Returns:
-        Weights of the classes 0 and 1; the mean weight of an event stays.
+        Weights of the classes 0 and 1; the mean weight of an event with a
+        label stays.
 
     Raises:
         UserError: when a class has no event.
@@ -93,9 +94,9 @@ def balanced_class_weights(
     >>> balanced_class_weights(np.array([1, 0, 0, 0]))
     {0: 0.6666666666666666, 1: 2.0}
     """
-    positive = np.asarray(labels) > 0
-    weights = np.ones(len(positive)) if weights is None else weights
-    totals = [float(np.sum(weights[positive == k])) for k in (False, True)]
+    labels = np.asarray(labels)
+    weights = np.ones(len(labels)) if weights is None else weights
+    totals = [float(np.sum(weights[c])) for c in (labels <= 0, labels > 0)]
     if min(totals) <= 0:
         raise UserError(
             "Balanced class weights need events of both classes. Received: "

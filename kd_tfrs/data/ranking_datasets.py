@@ -52,7 +52,8 @@ def load_examples(
             libFM's files (.libfm), or of events that `load` reads.
         data_dir: where named data are; of a log, also the folder of its files
             itself. See `load`.
-        tasks: names of labels, see `build_examples`. By default "click" and
+        tasks: names of labels, see `build_examples`; of your own files also
+            columns that are read for this alone. By default "click" and
             "like" of synthetic, "click" of logs, the label itself where it is
             0 or 1, and otherwise "liked".
         split: see `split_for_ranking`; logs have "auto" only, which takes
@@ -64,7 +65,8 @@ def load_examples(
             too. None: 16,384 for criteo, no hashing elsewhere.
         num_events: of synthetic, 200,000 by default.
         seed: of synthetic and of random splits.
-        read: more of `load`, such as `user_id` or `schema` of your own files.
+        read: more of `load`, such as `user_id`, `event_columns` or `schema` of
+            your own files.
         pseudonym_key: puts keyed pseudonyms in place of user and item ids,
             see `pseudonymise`; not for synthetic, logs and u1 to u5.
         **options: more of `build_examples`, such as `history_length`; not for
@@ -91,7 +93,7 @@ def load_examples(
     if name in LOGS or _is_libfm(name):
         given = {
             "split": split != "auto",
-            "read": bool(read),
+            **dict.fromkeys(read or {}, True),
             "pseudonym_key": pseudonym_key is not None,
         }
         used = [key for key, value in given.items() if value]
@@ -101,15 +103,16 @@ def load_examples(
     cut = {"method": split, "seed": seed, **shares}
     if name == "synthetic":
         if read:
-            raise _unused("read", name, "is for files")
+            raise _unused(next(iter(read)), name, "is for files")
         if pseudonym_key is not None:
             raise _unused("pseudonym_key", name, "hides the ids of real data")
         made = _invent(num_events, seed)
         return _synthetic(made, tasks, hash_buckets, cut, options)
+    own = {} if name in datasets.DATASETS else {"keep_repeats": True}
+    if own and tasks:
+        own["tasks"] = tasks
     interactions = datasets.load(
-        name,
-        data_dir=data_dir,
-        **{"keep_repeats": name not in datasets.DATASETS, **(read or {})},
+        name, data_dir=data_dir, **{**own, **(read or {})}
     )
     folder = None
     if name in datasets.DATASETS:
@@ -212,7 +215,7 @@ def _hash_ids(
 def _default_tasks(interactions: Interactions) -> list[str]:
     label = interactions.schema.label
     if label is not None:
-        values = interactions.events[label].to_numpy()
+        values = interactions.events[label].dropna().to_numpy()
         if np.isin(values, (0, 1)).all():
             return [label]
     return [LIKED]

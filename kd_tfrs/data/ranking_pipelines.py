@@ -43,8 +43,9 @@ class RankingBatches:
         batch_size: impressions a step; at most those of an epoch are taken.
         seed: of the permutations and of what is joined.
         task: whose negatives are sampled and whose classes are weighted; the
-            first of `labels` when `None`. An impression is negative when its
-            label is not above 0.
+            first of `labels` when `None`. An impression is positive when its
+            label is above 0; one without a label (NaN) is neither, is in
+            every epoch, and has no class weight.
         negative_rate: share of the negatives that an epoch has, in (0, 1];
             positives are all there. Every epoch draws other negatives, and
             always as many. Probabilities are too high afterwards: add
@@ -100,12 +101,15 @@ class RankingBatches:
         }
         tables["weight"] = np.asarray(weights, np.float32)
         _check(self.num_rows, tables, extras, batch_size)
-        positive = np.asarray(labels[self.task]) > 0
+        # Neither is true of NaN: other tasks may have the label.
+        own = tables["labels"][self.task]
+        positive, negative = own > 0, own <= 0
         if class_weights is not None:
             check_class_weights(class_weights)
-            by_class = np.where(positive, class_weights[1], class_weights[0])
+            by_class = np.where(positive, class_weights[1], 1.0)
+            by_class = np.where(negative, class_weights[0], by_class)
             tables["weight"] = np.float32(tables["weight"] * by_class)
-        self._keep(positive, negative_rate)
+        self._keep(negative, negative_rate)
         self.logit_offset = prior_logit_offset(
             self.negative_rate, class_weights
         )
@@ -114,14 +118,14 @@ class RankingBatches:
         # neither in the graph nor in memory twice.
         self._tables = tf.nest.map_structure(tf.constant, tables)
 
-    def _keep(self, positive: np.ndarray, negative_rate: float) -> None:
+    def _keep(self, negative: np.ndarray, negative_rate: float) -> None:
         """Decides how many negatives an epoch has."""
         check_rate(negative_rate)
         self._always = self._sometimes = None
         self.num_events, self.negative_rate = self.num_rows, 1.0
         if negative_rate == 1.0:
             return
-        always, sometimes = np.flatnonzero(positive), np.flatnonzero(~positive)
+        always, sometimes = np.flatnonzero(~negative), np.flatnonzero(negative)
         if not len(sometimes):
             return
         self._kept = max(1, round(negative_rate * len(sometimes)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from kd_tfrs.data import citeulike, readers
+from kd_tfrs.data.further_columns import FurtherColumns
 from kd_tfrs.data.schema import Column, Encoding, Owner, Schema
 from kd_tfrs.data.tables import Tables
 from kd_tfrs.errors import UserError
@@ -46,6 +48,7 @@ def read(
     path: str | Path,
     schema: Schema | None = None,
     names: Mapping[str, str | None] | None = None,
+    further: FurtherColumns | None = None,
     *,
     progress: bool = False,
 ) -> Tables:
@@ -59,9 +62,11 @@ def read(
         path: file or folder.
         schema: the columns; None guesses them. Without a schema, columns of
             the events other than ids, time, label, weight and title are left
-            unread.
+            unread, but for `further`.
         names: names of the columns "user_id", "item_id", "time" and "label";
             those left out are guessed from usual names.
+        further: columns that are asked for beside them; with a schema, which
+            names all others, the labels of tasks alone.
         progress: whether to show a bar over the shards.
 
     Returns:
@@ -76,27 +81,64 @@ def read(
     tables = read("ratings.csv", names={"user_id": "uid", "time": "ts"})
     ```
     """
+    further = further or FurtherColumns()
     parts, side = _find_files(Path(path))
     first = next(iter(parts.values()))[0]
-    found = readers.column_names(first)
-    if schema is None:
-        roles = resolve(first, found, names or {})
-        ids = [roles["user_id"], roles["item_id"]]
-        wanted = list(dict.fromkeys(roles.values()))
-    else:
-        ids = [schema.user_id, schema.item_id]
-        wanted = _needed(schema, side)
+    plan = _plan(first, side, schema, names or {}, further)
     events = {
-        name: readers.read_table(files, wanted, text=ids, progress=progress)
+        name: readers.read_table(
+            files, plan.wanted, text=plan.ids, progress=progress
+        )
         for name, files in parts.items()
     }
-    users = _read_side(side.get("users"), ids[0], "user_id", progress)
-    items = _read_side(side.get("items"), ids[1], "item_id", progress)
+    users, items = (
+        _read_side(side.get(kind), own, role, progress)
+        for kind, own, role in zip(
+            ("users", "items"), plan.ids, ("user_id", "item_id"), strict=True
+        )
+    )
     if schema is None:
-        events, items = _name_title(events, items, roles)
-        schema = _infer(next(iter(events.values())), users, items, roles)
+        events, items = _name_title(events, items, plan.roles)
+        some = next(iter(events.values())).drop(columns=plan.more)
+        schema = _infer(some, users, items, plan.roles)
+    schema = further.described(schema, next(iter(events.values())), plan.more)
+    further.check_labels(events.values(), schema)
     whole = events.get("")
     return Tables(events if whole is None else whole, users, items, schema)
+
+
+class _Plan(NamedTuple):
+    """Which columns of the events are read, and what they are."""
+
+    roles: Mapping[str, str]
+    ids: list[str]
+    wanted: list[str]
+    more: list[str]
+
+
+def _plan(
+    first: Path,
+    side: Mapping[str, Sequence[Path]],
+    schema: Schema | None,
+    names: Mapping[str, str | None],
+    further: FurtherColumns,
+) -> _Plan:
+    found = further.columns_of(first)
+    if schema is None:
+        roles = further.roles(resolve(first, found, names))
+        ids = [roles["user_id"], roles["item_id"]]
+        wanted = list(dict.fromkeys(roles.values()))
+        beside = [
+            name
+            for files in side.values()
+            for name in readers.column_names(files[0])
+        ]
+    else:
+        roles = {column.name: column.name for column in schema.columns}
+        ids = [schema.user_id, schema.item_id]
+        wanted, beside = _needed(schema, side), []
+    more = further.to_read(first, found, roles, beside)
+    return _Plan(roles, ids, [*wanted, *more], more)
 
 
 def _find_files(

@@ -171,6 +171,23 @@ def test_given_parts_are_kept(tmp_path):
     assert sizes == [36, 4, 8]
 
 
+def test_a_part_may_be_several_files(tmp_path):
+    lines = log(60)
+    save(tmp_path / "train_10.txt", lines[20:40])
+    save(tmp_path / "train_9.txt", lines[:20])
+    train = [text.rstrip("\n").split("\t")[14] for text in lines[:40]]
+    # Without a part for test, all that is called train is cut by order.
+    parts = load_criteo(tmp_path)
+    cut = (parts.train, parts.validation, parts.test)
+    assert pd.concat([p.table for p in cut])["C1"].tolist() == train
+    save(tmp_path / "test_1.txt", lines[40:45])
+    save(tmp_path / "test_2.txt", lines[45:])
+    parts = load_criteo(tmp_path)
+    assert len(parts.test) == 20
+    learned = pd.concat([parts.train.table, parts.validation.table])
+    assert learned["C1"].tolist() == train
+
+
 def test_a_test_file_without_labels_is_passed_over(tmp_path):
     save(tmp_path / "train.txt", log(40))
     unlabelled = [text.split("\t", 1)[1] for text in log(8)]

@@ -163,3 +163,71 @@ def test_ratings_stay_as_they_are(tmp_path):
     text = "".join(f"{n % 5 + 1} {n}:1\n" for n in range(10))
     parts = load_libfm(save(tmp_path / "a.libfm", text), task="rating")
     assert parts.train.labels["rating"].tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
+
+
+def rows_of(part):
+    """Which lines these are: `numbered` writes a line's number as a field."""
+    return part.table["field_0"].tolist()
+
+
+def numbered(first, stop):
+    return "".join(f"{n % 2} {n}:1 1000:1\n" for n in range(first, stop))
+
+
+def test_a_part_may_be_several_files(tmp_path):
+    save(tmp_path / "train_10.libfm", numbered(20, 30))
+    save(tmp_path / "train_2.libfm", numbered(10, 20))
+    save(tmp_path / "train_1.libfm.gz", numbered(0, 10))
+    save(tmp_path / "valid_1.libfm", numbered(30, 32))
+    save(tmp_path / "valid_2.libfm", numbered(32, 35))
+    save(tmp_path / "test.libfm", numbered(35, 39))
+    parts = load_libfm(tmp_path)
+    assert rows_of(parts.train) == [*range(30)]
+    assert rows_of(parts.validation) == [*range(30, 35)]
+    assert rows_of(parts.test) == [*range(35, 39)]
+
+
+def test_a_file_of_two_parts_is_refused(tmp_path):
+    path = save(tmp_path / "train_test.libfm", numbered(0, 20))
+    # Alone it is a log like any other, which is cut by order.
+    parts = load_libfm(path)
+    assert not set(rows_of(parts.train)) & set(rows_of(parts.test))
+    save(tmp_path / "test.libfm", numbered(20, 30))
+    with pytest.raises(UserError, match=r"train_test\.libfm.*test and train"):
+        load_libfm(tmp_path)
+
+
+def test_files_of_one_log_have_the_same_fields(tmp_path):
+    save(tmp_path / "train.libfm", numbered(0, 9))
+    save(tmp_path / "test.libfm", "1 3:1\n")
+    with pytest.raises(UserError, match=r"test\.libfm.*line 1.*should be 2"):
+        load_libfm(tmp_path)
+
+
+@pytest.mark.parametrize("lacking", ["user", "item"])
+def test_a_line_without_an_id_is_told(tmp_path, lacking):
+    broken = {"user": "-1 11:1", "item": "-1 1:1 20:1"}[lacking]
+    text = f"1 0:1 10:1\n\n{broken}\n1 2:1 12:1\n{broken}\n"
+    path = save(tmp_path / "a.libfm", text)
+    fields = {"user": 10, "item": 10, "hour": 5}
+    with pytest.raises(UserError) as caught:
+        load_libfm(path, fields, user="user", item="item")
+    message = str(caught.value)
+    # An empty line counts, as it does in an editor.
+    assert f"`{path}`, line 3: " in message
+    assert f"field {lacking}" in message
+    assert "lines like it: 2" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        ({"user": "uid"}, "'uid' with the fields field_0, field_1"),
+        ({"user": "field_0", "item": "field_0"}, "different fields"),
+    ],
+)
+def test_ids_are_fields(tmp_path, ids, says):
+    path = save(tmp_path / "a.libfm", numbered(0, 20))
+    with pytest.raises(UserError, match=says):
+        load_libfm(path, **ids)

@@ -48,6 +48,8 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
         "item_id": data.item_column,
         "time": data.time_column,
         "label": data.label_column,
+        "event_columns": data.event_columns or None,
+        "training_only_columns": data.training_only_columns or None,
         "min_user_events": data.min_user_events or None,
         "min_item_events": data.min_item_events or None,
     }
@@ -56,11 +58,13 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
         for options in (given, read)
     )
     if data.dataset == "synthetic" and read:
-        name = _RENAMED.get(next(iter(read)), next(iter(read)))
+        name, value = next(iter(read.items()))
+        name = _RENAMED.get(name, name)
+        value = ",".join(value) if isinstance(value, tuple) else value
         raise UserError(
             f"`--{name}` should be left out with --dataset=synthetic, which "
-            f"is invented as it is. Received: `--{name}` = "
-            f"{next(iter(read.values()))}. Choose --num_events instead."
+            f"is invented as it is. Received: `--{name}` = {value}. Choose "
+            "--num_events instead."
         )
     try:
         return load_examples(

@@ -53,6 +53,16 @@ class RankingDataConfig(Checked):
     item_column: str | None = option(None, "Likewise of the item id.")
     time_column: str | None = option(None, "Likewise of the time.")
     label_column: str | None = option(None, "Likewise of the rating.")
+    event_columns: tuple[str, ...] = option(
+        (),
+        "Further columns of the events in your own file that models look at, "
+        "comma separated.",
+    )
+    training_only_columns: tuple[str, ...] = option(
+        (),
+        "Likewise columns, also of your users and items, that only teachers "
+        "look at, since nobody knows them when serving.",
+    )
     num_events: int = option(
         60_000, "Events of the synthetic data set.", low=100, high=10_000_000
     )
@@ -151,6 +161,26 @@ class RankerOptions(Checked):
     )
     attention_layers: int | None = option(
         None, "Attention layers of autoint; 2 if unset.", low=1
+    )
+    stacked: bool = option(
+        False, "Whether dcn's deep part stands behind the cross layers."
+    )
+    attention_units: tuple[int, ...] = option(
+        (), "Hidden layers of din's activation unit; 36 if none.", low=1
+    )
+    attention_softmax: bool = option(
+        False, "Whether din's weights of a history sum to 1."
+    )
+    bottom_units: tuple[int, ...] = option(
+        (),
+        "Hidden layers of dlrm over the numbers; twice the embedding's width "
+        "if none.",
+        low=1,
+    )
+    crosses: tuple[str, ...] = option(
+        (),
+        "Pairs of columns whose combinations have a weight each in wide_deep, "
+        "as gender*genre, comma separated.",
     )
 
 
