@@ -74,6 +74,46 @@ MISTAKES = {
         ],
         ["--distillation_teacher_output", "hidden_7", "interaction"],
     ),
+    "a teacher that needs a past": (
+        ["--teacher_networks=dcn,din", "--history_length=0"],
+        ["teacher_din", "--history_length", "din"],
+    ),
+    "a student that needs a past, told before its teachers train": (
+        ["--student_network=din", "--history_length=0"],
+        ["student", "--history_length", "din"],
+    ),
+    "experts of one label": (
+        ["--tasks=click", "--student_experts=2"],
+        ["--student_experts", "2"],
+    ),
+    "towers of one label": (
+        ["--tasks=click", "--student_tower_units=8"],
+        ["--student_tower_units", "8"],
+    ),
+    "sampled negatives of two labels": (
+        ["--tasks=click,like", "--teacher_negative_rate=0.5"],
+        ["--teacher_negative_rate", "0.5", "click, like"],
+    ),
+    "crosses of another network": (
+        ["--student_crosses=gender*genres"],
+        ["--student_crosses", "wide_deep", "gender*genres"],
+    ),
+    "a cross of one column": (
+        ["--student_network=wide_deep", "--student_crosses=gender"],
+        ["--student_crosses", "pairs", "gender"],
+    ),
+    "columns of invented events": (
+        ["--event_columns=device,position"],
+        ["--event_columns", "synthetic", "device,position"],
+    ),
+    "columns of a data set that has its own": (
+        ["--dataset=movielens-100k", "--training_only_columns=age"],
+        ["--training_only_columns", "movielens-100k"],
+    ),
+    "columns of a log": (
+        ["--dataset=criteo", "--event_columns=I1"],
+        ["--event_columns", "criteo", "logs"],
+    ),
     "missing key": (["--pseudonym_key_file=no.key"], ["no.key"]),
     "pseudonyms of nobody": (
         ["--pseudonym_key_file=setup.py"],
@@ -141,6 +181,40 @@ def test_methods_of_rankers_are_listed(call):
     names = [line.split()[0] for line in out.splitlines()]
     assert {"binary_soft_targets", "auxiliary_head", "cross_task"} <= {*names}
     assert "rrd" not in names
+
+
+def test_an_own_file_has_several_labels(call, tmp_path):
+    """Of 200 rows every other is a click, and every fourth has stars."""
+    lines = [
+        f"{n % 7},{n % 5},{10**9 + n},{n % 2},{n % 5 + 1 if n % 4 else ''},"
+        f"{'tv' if n % 3 else 'web'},{n % 4}"
+        for n in range(200)
+    ]
+    path, directory = tmp_path / "clicks.csv", tmp_path / "run"
+    names = "user_id,item_id,timestamp,click,stars,device,position"
+    path.write_text("\n".join([names, *lines]) + "\n")
+    flags = [
+        f"--dataset={path}",
+        "--tasks=click,stars",
+        "--event_columns=device",
+        "--training_only_columns=position",
+        "--stages=prior",
+        "--eval_bootstrap=5",
+        f"--run_dir={directory}",
+    ]
+    status, _, err = call(*flags)
+    assert status in (0, None), err
+    found = json.loads((directory / "metrics.json").read_text())
+    assert found["tasks"] == {"click": "binary", "stars": "rating"}
+    metrics = found["baselines"][0]["metrics"]
+    assert metrics["auc"] == 0.5
+    assert metrics["stars/rmse"] > 0
+    kept = json.loads((directory / "flags.json").read_text())
+    assert kept["event_columns"] == ["device"]
+    # Another column is another model.
+    status, _, err = call(*flags, "--event_columns=device,position")
+    assert status not in (0, None)
+    assert "--event_columns was ['device']" in err
 
 
 def test_a_run_goes_from_flags_to_a_table(call, tmp_path):

@@ -32,10 +32,12 @@ def ranker_config(
         What `build_ranker` takes.
     """
     own = {
-        name: getattr(options, name)
+        name: getattr(options, name) or None
         for name, owner in OWN_OPTIONS.items()
         if owner == architecture
     }
+    if own.get("crosses"):
+        own["crosses"] = tuple(pair.split("*") for pair in own["crosses"])
     return RankerConfig(
         architecture,
         embedding_dim=options.embedding_dim,

@@ -35,8 +35,13 @@ SECTIONS = {
 OWN_OPTIONS = {
     "cross_layers": "dcn",
     "projection_dim": "dcn",
+    "stacked": "dcn",
     "heads": "autoint",
     "attention_layers": "autoint",
+    "attention_units": "din",
+    "attention_softmax": "din",
+    "bottom_units": "dlrm",
+    "crosses": "wide_deep",
 }
 TEACHER = TeacherRankers(embedding_dim=32, hidden_units=(256, 128), l2=1e-5)
 STUDENT = StudentRanker()
@@ -110,10 +115,13 @@ def _check_used(
 ) -> None:
     for name, architecture in OWN_OPTIONS.items():
         value = getattr(options, name)
-        if value is not None and architecture not in networks:
+        if value and architecture not in networks:
+            shown = (
+                ",".join(map(str, value)) if isinstance(value, tuple) else value
+            )
             raise UserError(
                 f"`--{who}_{name}` is used by {architecture} only. Received: "
-                f"`--{who}_{name}` = {value} for {', '.join(networks)}. Leave "
+                f"`--{who}_{name}` = {shown} for {', '.join(networks)}. Leave "
                 "it out."
             )
 

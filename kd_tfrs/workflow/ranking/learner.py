@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 
@@ -62,6 +63,7 @@ class RankingLearner:
         # Mistakes show before the teachers train.
         self.monitor = monitored(self.config.evaluation.monitor, prepared)
         self.hearing = Hearing(self.config.distillation, prepared)
+        self._check_shifts()
         if self.hearing.hears_layers:
             self._check_layers()
         # What the teacher speaks of; the student alone has no use for it.
@@ -100,6 +102,8 @@ class RankingLearner:
         """
         if stage == "pruned":
             return self._prune(watch)
+        if stage == next(iter(self.members)):
+            self._check_networks()
         options = self._training(stage)
         batches = self._batches(stage)
         if stage == "distilled":
@@ -199,6 +203,42 @@ class RankingLearner:
             teacher, student, terms, weights, options.student_loss_weight
         )
 
+    def _check_shifts(self) -> None:
+        """One offset puts the logits of one label right, not of another."""
+        tasks = [task.name for task in self.prepared.tasks]
+        for prefix in ("teacher", "student", "distilled"):
+            options = getattr(self.config, prefix)
+            if len(tasks) > 1 and (
+                options.negative_rate < 1 or options.class_weights != "none"
+            ):
+                raise UserError(
+                    f"`--{prefix}_negative_rate` and "
+                    f"`--{prefix}_class_weights` should be left out with "
+                    "several labels: they are drawn by the first, and what "
+                    "the others say would not be put right. Received: "
+                    f"{options.negative_rate:g} and {options.class_weights} "
+                    f"for {', '.join(tasks)}. Give one of --tasks."
+                )
+
+    def _check_networks(self) -> None:
+        """Builds all networks before the first one trains, to see if they can.
+
+        Else a student that does not fit the data would be told of when all
+        its teachers have trained.
+        """
+        names = [field.name for field in dataclasses.fields(RankerOptions)]
+        for stage in (*self.members, "student"):
+            who = "teacher" if stage in self.members else "student"
+            try:
+                self._build(stage, 1)
+            except UserError as error:
+                text = str(error).replace(
+                    "`history_length`", "`--history_length`"
+                )
+                for name in names:
+                    text = text.replace(f"`{name}`", f"`--{who}_{name}`")
+                raise UserError(f"{stage}: {text}") from None
+
     def _check_layers(self) -> None:
         """Asks networks that nobody has trained whether they have them."""
         student = self._with_heads(self._build("student", 1))
@@ -225,7 +265,8 @@ class RankingLearner:
         self, model: RankingModel, batches: RankingBatches
     ) -> RankingModel:
         """What is served: no head of the teacher's, probabilities right."""
-        if any(name.endswith("_teacher") for name in model.network.output):
+        heads = {f"{task.output}_teacher" for task in self.prepared.tasks}
+        if heads & {*model.network.output}:
             model = model.with_network(without_auxiliary_head(model.network))
         shift_head(model, self.prepared.task, batches.logit_offset)
         return model

@@ -172,10 +172,10 @@ class RankingPrepared:
         Returns:
             See `RankingBatches` and `SessionBatches`.
         """
-        train, task = self.split.train, self.task
+        task = self.task
         class_weights = None
         if options.class_weights == "balanced":
-            class_weights = balanced_class_weights(train.labels[task.name])
+            class_weights = self._balanced(options.negative_rate)
         make = RankingBatches
         if sessions is not None:
             make = functools.partial(SessionBatches, sessions)
@@ -190,6 +190,14 @@ class RankingPrepared:
             negative_rate=options.negative_rate,
             class_weights=class_weights,
         )
+
+    def _balanced(self, negative_rate: float) -> dict[int, float]:
+        """Under which both classes of an epoch weigh the same."""
+        train = self.split.train
+        labels = train.labels[self.task.name]
+        known = ~np.isnan(labels)
+        kept = np.where(labels > 0, 1.0, negative_rate) * train.weights
+        return balanced_class_weights(labels[known], kept[known])
 
     def _training_rows(self, names: tuple[str, ...]) -> _Rows:
         """Training rows, and after them those without a label."""

@@ -27,9 +27,10 @@ def for_validation(
         The protocol to tune on.
 
     Raises:
-        UserError: there is one class only.
+        UserError: there is one class only, or no label.
     """
     examples = split.validation.take(rows)
+    _require_labels(examples, task, "validation")
     if task.kind == "binary" and len(np.unique(_labels(examples, task))) < 2:
         raise UserError(
             f"The validation examples should have both classes of {task.name}. "
@@ -48,7 +49,11 @@ def for_test(split: ExampleSplit, task: RankingTask) -> RankingEvaluation:
 
     Returns:
         The protocol to report.
+
+    Raises:
+        UserError: there is no label.
     """
+    _require_labels(split.test, task, "test")
     return _evaluation(split.test, task, slices(split.train, split.test))
 
 
@@ -84,6 +89,15 @@ def slices(train: Examples, held_out: Examples) -> dict[str, np.ndarray]:
 def _labels(examples: Examples, task: RankingTask) -> np.ndarray:
     labels = examples.labels[task.name]
     return labels[~np.isnan(labels) & (examples.weights > 0)]
+
+
+def _require_labels(examples: Examples, task: RankingTask, part: str) -> None:
+    if not len(_labels(examples, task)):
+        raise UserError(
+            f"The {part} examples should have labels of {task.name}. Received: "
+            f"{len(examples)} examples without one. Take more data or another "
+            "split, or leave the task out."
+        )
 
 
 def _evaluation(

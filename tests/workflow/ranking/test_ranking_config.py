@@ -1,14 +1,18 @@
 """Options of a ranking run: flags, limits, what goes together."""
 
+import re
 import typing
+from pathlib import Path
 
 import pytest
 
 from kd_tfrs.data import ranking_splits
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import config as rankers
+from kd_tfrs.models.ranking import presets
 from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.ranking import options
+from kd_tfrs.workflow.ranking.builders import ranker_config
 from kd_tfrs.workflow.ranking.config import OWN_OPTIONS, RankingConfig
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.stages import stage_names
@@ -39,8 +43,43 @@ def test_names_are_those_of_the_rooms_below():
     assert options.SPLITS == ranking_splits.METHODS
     assert options.ARCHITECTURES == rankers.ARCHITECTURES
     assert options.ACTIVATIONS == rankers.ACTIVATIONS
-    for name, owner in OWN_OPTIONS.items():
-        assert rankers._OWN[name] == owner
+    assert OWN_OPTIONS == rankers._OWN
+
+
+def test_the_default_sizes_are_the_presets():
+    """They stand twice for the same reason; and the sample flags' for edge."""
+    config = RankingConfig()
+    for sizes, training, preset in (
+        (config.teacher_rankers, config.teacher, presets.TEACHER),
+        (config.student_ranker, config.student, presets.STUDENT),
+    ):
+        found = ranker_config(sizes, preset.architecture, training.dropout)
+        assert found == preset
+    text = Path("experiments/configs/sample/ranking-edge.flags").read_text()
+    given = dict(re.findall(r"^--(\w+)=(.*)$", text, re.M))
+    assert given.pop("task") == "ranking"
+    edge = presets.EDGE
+    assert given == {
+        "student_network": edge.architecture,
+        "student_embedding_dim": str(edge.embedding_dim),
+        "student_hidden_units": ",".join(map(str, edge.hidden_units)),
+    }
+
+
+def test_every_option_of_a_network_reaches_it():
+    """From a flag's value to what `build_ranker` is told."""
+    for name, flag, network, told in (
+        ("stacked", True, "dcn", True),
+        ("attention_units", (16, 8), "din", (16, 8)),
+        ("attention_softmax", True, "din", True),
+        ("bottom_units", (32,), "dlrm", (32,)),
+        ("crosses", ("a*b", "a*c"), "wide_deep", (("a", "b"), ("a", "c"))),
+    ):
+        sizes = options.RankerOptions(**{name: flag})
+        assert getattr(ranker_config(sizes, network, 0.0), name) == told
+        assert getattr(ranker_config(sizes, "dnn", 0.0), name) is None
+        default = ranker_config(options.RankerOptions(), network, 0.0)
+        assert getattr(default, name) is None
 
 
 def test_options_with_the_same_flag_are_of_the_same_type():

@@ -14,7 +14,11 @@ from kd_tfrs.workflow.ranking.options import (
     RankingEvaluationOptions,
 )
 from kd_tfrs.workflow.ranking.prepare import prepare, prepare_examples
-from kd_tfrs.workflow.ranking.protocols import for_validation, slices
+from kd_tfrs.workflow.ranking.protocols import (
+    for_test,
+    for_validation,
+    slices,
+)
 
 OPTIONS = RankingEvaluationOptions(validation_rows=50)
 
@@ -99,6 +103,29 @@ def test_batches_have_what_was_asked_for(prepared):
     assert (none.history_length, none.item_id) == (None, None)
 
 
+def test_balanced_classes_weigh_the_same_in_an_epoch(prepared):
+    """With weights of events, and with a third of the negatives."""
+    train = prepared.split.train
+    weights = np.where(train.labels["liked"] > 0, 5.0, 0.5)
+    weights = np.float32(weights * np.arange(1, 1 + len(train)) / len(train))
+    split = dataclasses.replace(
+        prepared.split, train=dataclasses.replace(train, weights=weights)
+    )
+    prepared = dataclasses.replace(prepared, split=split)
+    for rate in (1.0, 1 / 3):
+        options = RankerTrainOptions(
+            batch_size=1, negative_rate=rate, class_weights="balanced"
+        )
+        batches = prepared.batches(("item_id",), options, seed=1)
+        totals = np.zeros(2)
+        for batch in batches.dataset(1):
+            liked = int(batch["labels"]["liked"][0])
+            totals[liked] += float(batch["weight"][0])
+        # Which negatives are drawn is left to chance.
+        near = 1e-3 if rate == 1 else 0.1
+        assert totals[0] == pytest.approx(totals[1], rel=near)
+
+
 def test_sessions_stand_together(prepared):
     users = prepared.split.train.groups
     batches = prepared.batches(
@@ -143,6 +170,23 @@ def test_a_network_needs_something_to_see(log):
     data = prepare_examples(log)
     with pytest.raises(UserError, match=r"features.*ids.*Give all"):
         data.inputs(RankerOptions(features="ids"), served=True)
+
+
+def test_a_part_without_a_label_cannot_be_measured(prepared):
+    """Else the first task would train for nothing."""
+    split, task = prepared.split, prepared.tasks[1]
+    for part, measured in (
+        ("validation", lambda s: for_validation(s, task, np.arange(9))),
+        ("test", lambda s: for_test(s, task)),
+    ):
+        examples = getattr(split, part)
+        none = np.full(len(examples), np.nan, np.float32)
+        labels = {**examples.labels, task.name: none}
+        changed = dataclasses.replace(
+            split, **{part: dataclasses.replace(examples, labels=labels)}
+        )
+        with pytest.raises(UserError, match=f"{part} .* labels of rating"):
+            measured(changed)
 
 
 def test_one_class_cannot_be_validated(prepared):
