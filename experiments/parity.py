@@ -12,7 +12,6 @@ Ends with an error when a score differs by more than --tolerance.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import sys
@@ -84,10 +83,10 @@ def finished_run(run_dir: str | None) -> Stages:
             f"included. Received: {folder}. Run experiments/distill.py "
             f"--run_dir={folder} to the end first."
         )
-    from kd_tfrs.workflow.run import Run
+    from kd_tfrs.workflow.run import Run, read_json
     from kd_tfrs.workflow.stages import Stages
 
-    flat = json.loads((folder / "flags.json").read_text("utf-8"))
+    flat = read_json(folder / "flags.json")
     return Stages(Run(folder, Config.from_flat(flat)))
 
 

@@ -15,7 +15,6 @@ prints the user's last items, and leaves out all he has seen.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -129,7 +128,8 @@ def _print_history(user: Any, items: dict[Any, tuple[str, str]]) -> list[Any]:
     with console.quiet_imports():
         from kd_tfrs.workflow.config import Config
         from kd_tfrs.workflow.prepare import prepare
-    flat = json.loads((run_dir / "flags.json").read_text("utf-8"))
+        from kd_tfrs.workflow.run import read_json
+    flat = read_json(run_dir / "flags.json")
     config = Config.from_flat(flat)
     prepared = prepare(config.data, config.evaluation, config.seed)
     schema, train = prepared.interactions.schema, prepared.split.train

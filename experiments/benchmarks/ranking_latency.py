@@ -20,7 +20,6 @@ The exit code is 1 where the bound does not hold.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +70,7 @@ def read_config() -> Any:
         UserError: there is no such run.
     """
     from kd_tfrs.workflow.ranking.config import RankingConfig
+    from kd_tfrs.workflow.run import read_json
 
     path = Path(FLAGS.run_dir or "") / "flags.json"
     if FLAGS.run_dir is None or not path.exists():
@@ -79,7 +79,7 @@ def read_config() -> Any:
             f"Received: {FLAGS.run_dir}. Make one by distill.py "
             "--task=ranking."
         )
-    flat = json.loads(path.read_text("utf-8"))
+    flat = read_json(path)
     if flat.pop("task", None) != "ranking":
         raise UserError(
             "`--run_dir` should be a run of --task=ranking. Received: "

@@ -24,7 +24,7 @@ from kd_tfrs.workflow.comparison_training import Trainings
 from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.contenders import ALONE, Contender, contenders
 from kd_tfrs.workflow.prepare import Prepared, prepare, prepare_interactions
-from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.run import Run, read_json
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.tuning import Search
 
@@ -137,7 +137,7 @@ def compare_data_sets(
             mistakes.append(f"{name}: {error}")
             kept = Path(run_dir) / name / "comparison.json"
             if kept.exists():  # what did not fail counts
-                found[name] = json.loads(kept.read_text("utf-8"))
+                found[name] = read_json(kept)
     table = overview(found)
     text = overview_markdown(table)
     for file, content in (

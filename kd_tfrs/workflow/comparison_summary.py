@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from kd_tfrs.evaluation import (
     paired_test_over_seeds,
 )
 from kd_tfrs.workflow.contenders import ALONE
+from kd_tfrs.workflow.run import read_json
 
 TESTED = ("ndcg@20", "recall@50")
 LEVEL = 0.05
@@ -54,7 +54,7 @@ def collect(
     rows: dict[str, list[Row]] = {}
     per_user: dict[str, PerUser] = {}
     for path in (directory / "results").glob("*/seed-*.json"):
-        row = with_changes(json.loads(path.read_text("utf-8")), flat)
+        row = with_changes(read_json(path), flat)
         rows.setdefault(row["method"], []).append(row)
         with np.load(path.with_suffix(".npz")) as arrays:
             values = dict(arrays)
@@ -124,8 +124,7 @@ def screening(directory: Path, flat: Mapping[str, Any]) -> list[Row]:
     """
     found = []
     for folder in sorted((directory / "trials").glob("*")):
-        texts = [p.read_text("utf-8") for p in sorted(folder.glob("t*.json"))]
-        records = [json.loads(text) for text in texts]
+        records = [read_json(path) for path in sorted(folder.glob("t*.json"))]
         done = [r for r in records if r["state"] == "complete"]
         if not done:
             continue

@@ -111,10 +111,7 @@ class Run:
     def read_json(self, name: str) -> Any | None:
         """Reads a JSON file of the folder; `None` where there is none."""
         path = self.directory / name
-        if not path.exists():
-            return None
-        with _named_damage(path):
-            return json.loads(path.read_text("utf-8"))
+        return read_json(path) if path.exists() else None
 
     def save_weights(self, name: str, weights: list[np.ndarray]) -> None:
         """Keeps a list of arrays under `weights/<name>.npz`."""
@@ -222,6 +219,27 @@ def _named_damage(path: Path) -> Iterator[None]:
             f"{path} should be as a run has written it. Received: a damaged "
             f"file ({error}). Use another `--run_dir`, or delete this one."
         ) from None
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of a run folder that nobody has opened.
+
+    Args:
+        path: it is there.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        UserError: it is damaged.
+
+    Example:
+    ```python
+    read_json(Path("runs/mine/flags.json"))["dataset"]
+    ```
+    """
+    with _named_damage(path):
+        return json.loads(path.read_text("utf-8"))
 
 
 def environment() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.learner import Learner
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.prepare import Prepared
-from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.run import Run, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class SharedTeachers:
 
     def _take(self, run: Run, prepared: Prepared, seed: int) -> None:
         source = self._check_source(seed)
-        data = json.loads((source / "data.json").read_text("utf-8"))
+        data = read_json(source / "data.json")
         fingerprint = prepared.fingerprint()
         if data["fingerprint"] != fingerprint:
             raise UserError(
@@ -202,7 +202,7 @@ def _source(directory: Path, seed: int, name: str) -> Path:
 
 def _flags(folder: Path) -> dict[str, Any]:
     path = folder / "flags.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def _cost(folder: Path) -> dict[str, Any]:
@@ -212,9 +212,9 @@ def _cost(folder: Path) -> dict[str, Any]:
     )
     cost = {}
     if row.exists():
-        cost["train_seconds"] = json.loads(row.read_text())["train_seconds"]
+        cost["train_seconds"] = read_json(row)["train_seconds"]
     if history.exists():
-        cost["epochs"] = len(json.loads(history.read_text()))
+        cost["epochs"] = len(read_json(history))
     return cost
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.learner import Learned, Learner
+from kd_tfrs.workflow.run import read_json
 from kd_tfrs.workflow.training import ERRORS, Progress, read_progress
 
 # Random before TPE has something to learn from; the first trial is given.
@@ -106,7 +107,7 @@ class Search:
         """
         found = []
         while (path := self._path(len(found))).exists():
-            found.append(json.loads(path.read_text("utf-8")))
+            found.append(read_json(path))
         for record in found:
             self._check(record)
         return found

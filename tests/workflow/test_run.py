@@ -10,7 +10,7 @@ import pytest
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.config import Config
-from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.run import Run, read_json
 
 
 @pytest.fixture
@@ -141,3 +141,12 @@ def test_only_the_last_run_writes_the_log(run, tmp_path):
     assert "to the second" in log
     assert "first" not in log
     assert "nobody" not in log
+
+
+def test_a_file_of_a_folder_that_is_not_open_is_read_or_named(tmp_path):
+    path = tmp_path / "flags.json"
+    path.write_text('{"seed": 3}')
+    assert read_json(path) == {"seed": 3}
+    path.write_text('{"seed"')
+    with pytest.raises(UserError, match=r"flags\.json .* a damaged file"):
+        read_json(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,7 +28,7 @@ from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.exporting import serving_tables
 from kd_tfrs.workflow.ranking.prepare import Inputs
 from kd_tfrs.workflow.ranking.stages import RankingStages
-from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.run import Run, read_json
 from kd_tfrs.workflow.stages import Stages
 
 
@@ -232,13 +231,7 @@ def _flags(directory: Path, flag: str, task: str) -> dict[str, Any]:
             f"Received: {directory}, which has no flags.json. Give the folder "
             "of one seed."
         )
-    try:
-        flat = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        raise UserError(
-            f"`{flag}` should be a run folder that can be read. Received: a "
-            f"damaged {path}. Give another folder, or make the run anew."
-        ) from None
+    flat = read_json(path)
     found = flat.get("task", "retrieval")
     if found != task:
         raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from kd_tfrs.workflow.comparison_summary import (
 from kd_tfrs.workflow.contenders import ALONE
 from kd_tfrs.workflow.ranking.comparison_tests import UserDraws, over_seeds
 from kd_tfrs.workflow.ranking.comparison_training import LIGHTGBM, ROWS
+from kd_tfrs.workflow.run import read_json
 from kd_tfrs.workflow.training import ERRORS
 
 # Metrics of each kind of task that are told and tested.
@@ -55,8 +55,7 @@ class Findings:
         self.rows: dict[str, list[Row]] = {}
         self.logits: Logits = {}
         for path in (directory / "results").glob("*/seed-*.json"):
-            row = json.loads(path.read_text("utf-8"))
-            row = with_changes(row, flat, deaf)
+            row = with_changes(read_json(path), flat, deaf)
             self.rows.setdefault(row["method"], []).append(row)
             with np.load(path.with_suffix(".npz")) as arrays:
                 mine = self.logits.setdefault(row["method"], {})

@@ -285,7 +285,9 @@ def test_mistakes_are_told(world, tmp_path):
     refused("should be given together", ranking_run=None)
     refused("which has no flags.json", retrieval_run=str(tmp_path))
     (tmp_path / "flags.json").write_text("{not")
-    refused("a damaged .*flags.json", retrieval_run=str(tmp_path))
+    refused(
+        "flags.json .* Received: a damaged file", retrieval_run=str(tmp_path)
+    )
     other = str(world.base / "ranking")
     refused("Received: .* with --task=ranking", retrieval_run=other)
     changes = {"split": "ratio", "dataset": str(world.file)}
