@@ -21,6 +21,8 @@ _STYLES = {
     "worse": ("#D55E00", "v"),
     None: ("#0072B2", "o"),
 }
+# More panels beside each other could not be read on a page.
+_COLUMNS = 3
 _LINES = (("#000000", "-"), ("#CC79A7", "--"), ("#56B4E9", ":"))
 
 
@@ -63,13 +65,17 @@ def plot_comparison(
             f"{len(methods)} and {len(metrics)}. Compare a method first."
         )
     ordered = sorted(methods, key=lambda one: _mean(one, metrics[0]))
+    columns = min(_COLUMNS, len(metrics))
+    rows = -(-len(metrics) // columns)
     figure = Figure(
-        figsize=(2.2 + 3.8 * len(metrics), 1.6 + 0.3 * len(ordered)),
+        figsize=(2.2 + 3.8 * columns, 1 + rows * (0.6 + 0.3 * len(ordered))),
         layout="constrained",
     )
-    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
-    for panel, metric in zip(panels, metrics, strict=True):
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for panel, metric in zip(panels, metrics, strict=False):
         _draw(panel, ordered, references, metric)
+    for panel in panels[len(metrics) :]:
+        panel.set_visible(False)
     panels[0].set_yticks(
         range(len(ordered)), [str(one["method"]) for one in ordered]
     )

@@ -70,3 +70,14 @@ def test_the_same_plot_is_the_same_file(tmp_path):
 def test_nothing_to_draw_is_a_mistake(tmp_path):
     with pytest.raises(UserError, match="0 and 2"):
         plot_comparison([], {}, tmp_path / "plot.png", metrics=METRICS)
+
+
+def test_many_metrics_stand_three_in_a_row(figures, tmp_path):
+    names = tuple("abcde")
+    one = method("one", 0.1)
+    one = {**one, "metrics": {n: one["metrics"]["ndcg@20"] for n in names}}
+    plot_comparison([one], {}, tmp_path / "plot.png", metrics=names)
+    shown = [panel for panel in figures[0].axes if panel.get_visible()]
+    assert [panel.get_title() for panel in shown] == list(names)
+    places = [panel.get_subplotspec().colspan.start for panel in shown]
+    assert places == [0, 1, 2, 0, 1]

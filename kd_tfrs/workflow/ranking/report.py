@@ -158,7 +158,9 @@ def write(stages: RankingStages, found: dict[str, Any]) -> None:
     run.write_text("stages.md", _markdown(stages, found))
     rows = [*found["baselines"], *found["stages"]]
     first = shown_metrics(stages)[0]
-    plot_stages(rows, run.path("stages.png"), metric=first)
+    # A line far below all others would leave them no room.
+    drawn = [row for row in rows if row["stage"] != "prior"] or rows
+    plot_stages(drawn, run.path("stages.png"), metric=first)
     history = {
         row["stage"]: [_point(e, first) for e in stages.history(row["stage"])]
         for row in found["stages"]
