@@ -75,7 +75,7 @@ def test_nothing_to_draw_is_a_mistake(tmp_path):
 def test_many_metrics_stand_three_in_a_row(figures, tmp_path):
     names = tuple("abcde")
     one = method("one", 0.1)
-    one = {**one, "metrics": {n: one["metrics"]["ndcg@20"] for n in names}}
+    one = {**one, "metrics": dict.fromkeys(names, one["metrics"]["ndcg@20"])}
     plot_comparison([one], {}, tmp_path / "plot.png", metrics=names)
     shown = [panel for panel in figures[0].axes if panel.get_visible()]
     assert [panel.get_title() for panel in shown] == list(names)
