@@ -58,6 +58,14 @@ class FurtherColumns:
         names = [field.name for field in dataclasses.fields(self)]
         return [name for name in names if getattr(self, name)]
 
+    @property
+    def _asked(self) -> set[str]:
+        return {
+            *self.tasks,
+            *self.event_columns,
+            *self.training_only_columns,
+        }
+
     def columns_of(self, path: Path) -> list[str]:
         """What columns a file has.
 
@@ -72,8 +80,8 @@ class FurtherColumns:
             UserError: when the file cannot be read.
         """
         found = readers.column_names(path)
-        asked = {*self.tasks, *self.event_columns, *self.training_only_columns}
-        if readers.format_of(path) == "JSON lines" and asked - {*found}:
+        lacks = self._asked - {*found}
+        if readers.format_of(path) == "JSON lines" and lacks:
             return json_lines.read(path, None).column_names
         return found
 
@@ -86,11 +94,10 @@ class FurtherColumns:
         Returns:
             The roles that remain: "weight" may go, an id may not.
         """
-        asked = {*self.tasks, *self.event_columns, *self.training_only_columns}
         return {
             role: name
             for role, name in guessed.items()
-            if role not in _ONLY_GUESSED or name not in asked
+            if role not in _ONLY_GUESSED or name not in self._asked
         }
 
     def to_read(

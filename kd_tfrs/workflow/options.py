@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kd_tfrs.errors import UserError
@@ -120,7 +120,24 @@ def _named_errors(options: Any, changes: dict[str, Any], prefix: str) -> Any:
     try:
         return dataclasses.replace(options, **changes)
     except UserError as error:
-        message = str(error)
-        for name in changes:
-            message = message.replace(f"`{name}`", f"`--{prefix}{name}`")
-        raise UserError(message) from None
+        raise UserError(as_flags(str(error), changes, prefix)) from None
+
+
+def as_flags(message: str, names: Iterable[str], prefix: str = "") -> str:
+    """A message about arguments, told to whom has given flags.
+
+    Args:
+        message: names arguments in backticks.
+        names: of arguments.
+        prefix: of their flags, such as "student_".
+
+    Returns:
+        The message with flags in their place.
+
+    Example:
+    >>> as_flags("`heads` should be positive.", ["heads"], "student_")
+    '`--student_heads` should be positive.'
+    """
+    for name in names:
+        message = message.replace(f"`{name}`", f"`--{prefix}{name}`")
+    return message

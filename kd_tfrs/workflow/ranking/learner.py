@@ -19,6 +19,7 @@ from kd_tfrs.distillation.ranking import (
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.builders import build_optimizer
+from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
 from kd_tfrs.workflow.ranking.hearing import Hearing
@@ -232,11 +233,8 @@ class RankingLearner:
             try:
                 self._build(stage, 1)
             except UserError as error:
-                text = str(error).replace(
-                    "`history_length`", "`--history_length`"
-                )
-                for name in names:
-                    text = text.replace(f"`{name}`", f"`--{who}_{name}`")
+                text = as_flags(str(error), names, f"{who}_")
+                text = as_flags(text, ["history_length"])
                 raise UserError(f"{stage}: {text}") from None
 
     def _check_layers(self) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 
 from kd_tfrs.data import ExampleSplit, load_examples, read_key
 from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking.options import RankingDataConfig
 
 # Options by the names that `load_examples` has for them.
@@ -33,6 +34,7 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
     Raises:
         UserError: the data cannot be used; options are named as flags.
     """
+    key_file = data.pseudonym_key_file
     given = {
         "history_length": data.history_length,
         "liked_from": None if data.liked_from == 4.0 else data.liked_from,
@@ -41,7 +43,7 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
         "validation": data.validation_share,
         "test": data.test_share,
         "hash_buckets": data.hash_buckets,
-        "pseudonym_key": _key(data.pseudonym_key_file),
+        "pseudonym_key": None if key_file is None else read_key(key_file),
     }
     read = {
         "user_id": data.user_column,
@@ -77,13 +79,8 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
             **given,
         )
     except UserError as error:
-        message = str(error)
-        for field in dataclasses.fields(data):
-            message = message.replace(f"`{field.name}`", f"`--{field.name}`")
+        names = [field.name for field in dataclasses.fields(data)]
+        message = as_flags(str(error), names)
         for name, flag in _RENAMED.items():
             message = message.replace(f"`{name}`", f"`--{flag}`")
         raise UserError(message) from None
-
-
-def _key(path: str | None) -> bytes | None:
-    return None if path is None else read_key(path)

@@ -195,9 +195,8 @@ class RankingPrepared:
         """Under which both classes of an epoch weigh the same."""
         train = self.split.train
         labels = train.labels[self.task.name]
-        known = ~np.isnan(labels)
-        kept = np.where(labels > 0, 1.0, negative_rate) * train.weights
-        return balanced_class_weights(labels[known], kept[known])
+        kept = np.where(labels > 0, 1.0, negative_rate)
+        return balanced_class_weights(labels, kept * train.weights)
 
     def _training_rows(self, names: tuple[str, ...]) -> _Rows:
         """Training rows, and after them those without a label."""
