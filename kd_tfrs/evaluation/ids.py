@@ -16,6 +16,22 @@ INTEGER_PADDING = int(np.iinfo(np.int64).min)
 TEXT_PADDING = ""
 
 
+def padding_id(*, is_text: bool) -> int | str:
+    """The id that nothing has, by the kind of the others.
+
+    Args:
+        is_text: whether ids are strings.
+
+    Returns:
+        `TEXT_PADDING` or `INTEGER_PADDING`.
+
+    Example:
+    >>> padding_id(is_text=True)
+    ''
+    """
+    return TEXT_PADDING if is_text else INTEGER_PADDING
+
+
 def as_ids(values: Any, name: str = "ids") -> np.ndarray:
     """Turns ids of any container into `int64` or into Python strings.
 
@@ -251,8 +267,7 @@ class Exclusions:
             [n, longest row], at least one column wide.
         """
         if padding is None:
-            is_text = id_kind(self.ids) == "text"
-            padding = TEXT_PADDING if is_text else INTEGER_PADDING
+            padding = padding_id(is_text=id_kind(self.ids) == "text")
         lengths = np.diff(self.bounds)
         width = max(1, int(lengths.max(initial=0)))
         kind = object if isinstance(padding, str) else np.int64

@@ -13,11 +13,10 @@ import tensorflow as tf
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.catalogue import check_k
 from kd_tfrs.evaluation.ids import (
-    INTEGER_PADDING,
-    TEXT_PADDING,
     Exclusions,
     as_ids,
     id_kind,
+    padding_id,
     shown,
 )
 
@@ -126,7 +125,7 @@ class SavedModelScorer:
         """
         embed = self._model.signatures["embed_query"]
         is_text = _dtype(embed, "user_id") == tf.string
-        nobody = TEXT_PADDING if is_text else INTEGER_PADDING
+        nobody = padding_id(is_text=is_text)
         both = _constant(embed, "user_id", np.array([user_id, nobody], object))
         mine, fallback = embed(user_id=both)["embedding"].numpy()
         return not np.array_equal(mine, fallback)
@@ -135,7 +134,7 @@ class SavedModelScorer:
         self, queries: np.ndarray, k: int, exclude: Exclusions
     ) -> tuple[np.ndarray, np.ndarray]:
         is_text = _dtype(self._recommend, "exclude") == tf.string
-        padded = exclude.padded(TEXT_PADDING if is_text else INTEGER_PADDING)
+        padded = exclude.padded(padding_id(is_text=is_text))
         found = self._recommend(
             user_id=_constant(self._recommend, "user_id", queries),
             k=tf.constant(k, tf.int32),

@@ -12,7 +12,12 @@ import tensorflow as tf
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.catalogue import check_k
-from kd_tfrs.evaluation.ids import INTEGER_PADDING, TEXT_PADDING, as_ids
+from kd_tfrs.evaluation.ids import (
+    INTEGER_PADDING,
+    TEXT_PADDING,
+    as_ids,
+    padding_id,
+)
 from kd_tfrs.export.ranking_export import check_offsets, choose_task
 from kd_tfrs.export.ranking_inputs import HISTORY, RankingInputs
 from kd_tfrs.export.ranking_lookup import encode_items
@@ -140,8 +145,7 @@ class KerasRanker:
         if len(rows):
             scores = self._scores(encoded, len(rows))[self._task.name]
         best = np.lexsort((rows, -scores))[:k]
-        is_text = self._ids.dtype == object
-        nothing = TEXT_PADDING if is_text else INTEGER_PADDING
+        nothing = padding_id(is_text=self._ids.dtype == object)
         found = np.full(k, nothing, self._ids.dtype)
         found[: len(best)] = self._ids[rows[best]]
         found_scores = np.full(k, -np.inf, np.float32)

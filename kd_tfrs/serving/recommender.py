@@ -11,7 +11,7 @@ import numpy as np
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import SavedModelScorer
-from kd_tfrs.evaluation.ids import INTEGER_PADDING, TEXT_PADDING
+from kd_tfrs.evaluation.ids import padding_id
 from kd_tfrs.export import SavedModelRanker
 
 Context = Mapping[str, Any]
@@ -91,8 +91,8 @@ class Candidates:
         order = np.argsort(-blend, axis=1, kind="stable")[:, :k]
         ids = np.take_along_axis(self.ids, order, axis=1)
         scores = np.take_along_axis(blend, order, axis=1)
-        nothing = TEXT_PADDING if ids.dtype == object else INTEGER_PADDING
-        ids[scores == -np.inf] = nothing
+        is_text = ids.dtype == object
+        ids[scores == -np.inf] = padding_id(is_text=is_text)
         return ids, scores
 
 
