@@ -13,6 +13,7 @@ from kd_tfrs.evaluation.latency import (
     size_bytes,
     size_bytes_gzip,
 )
+from kd_tfrs.evaluation.lead import format_p_value, lead_kept, quality_kept
 from kd_tfrs.evaluation.plots import plot_curves, plot_stages
 from kd_tfrs.evaluation.protocol import FullRanking, Result
 from kd_tfrs.evaluation.ranking_plots import (
@@ -50,7 +51,9 @@ __all__ = [
     "SampledRanking",
     "SavedModelScorer",
     "Scorer",
+    "format_p_value",
     "holm",
+    "lead_kept",
     "measure_latency",
     "paired_test",
     "paired_test_over_seeds",
@@ -61,6 +64,7 @@ __all__ = [
     "plot_roc",
     "plot_scores",
     "plot_stages",
+    "quality_kept",
     "size_bytes",
     "size_bytes_gzip",
     "stages_markdown",

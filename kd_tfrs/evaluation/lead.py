@@ -1,0 +1,93 @@
+"""How much of a teacher a student keeps: of its quality, and of its lead."""
+
+from __future__ import annotations
+
+import math
+
+_LEVEL = 0.05
+
+
+def quality_kept(value: float | None, teacher: float | None) -> float | None:
+    r"""Share of the teacher's metric that a model reaches.
+
+    $$m / m_\text{teacher}$$
+
+    Args:
+        value: $m$, a metric of which more is better.
+        teacher: the same metric of the teacher.
+
+    Returns:
+        The share; above 1 where the model is ahead of the teacher. `None`
+        where one of the two is missing or the teacher's is not positive.
+
+    Example:
+    >>> quality_kept(0.24, 0.25)
+    0.96
+    """
+    if value is None or teacher is None or not teacher > 0:
+        return None
+    return value / teacher
+
+
+def lead_kept(
+    value: float | None,
+    alone: float | None,
+    teacher: float | None,
+    p_value: float | None,
+    *,
+    is_error: bool = False,
+    level: float = _LEVEL,
+) -> float | None:
+    r"""Share of the teacher's lead over the student alone that a model keeps.
+
+    $$\frac{m - m_\text{alone}}{m_\text{teacher} - m_\text{alone}}$$
+
+    A teacher that is not significantly ahead of the student alone has no
+    lead to keep, and a quotient of two differences that are noise says
+    nothing: then there is no share.
+
+    Args:
+        value: $m$, the metric of the model.
+        alone: the metric of the student trained without a teacher.
+        teacher: the metric of the teacher.
+        p_value: of a paired test of the teacher against the student alone,
+            in [0, 1]; `None` where there was no test.
+        is_error: whether less is better, as of a log loss.
+        level: the p-value below which the teacher's lead counts, in (0, 1].
+
+    Returns:
+        The share: 0 for the student alone, 1 for the teacher. `None` where
+        a value is missing, or the teacher has no significant lead.
+
+    Example:
+    >>> lead_kept(0.5, alone=0.0, teacher=1.0, p_value=0.001)
+    0.5
+    >>> lead_kept(0.5, alone=1.0, teacher=0.0, p_value=0.001) is None
+    True
+    """
+    if value is None or alone is None or teacher is None or p_value is None:
+        return None
+    lead = alone - teacher if is_error else teacher - alone
+    if not lead > 0 or not p_value < level:
+        return None
+    gain = alone - value if is_error else value - alone
+    return gain / lead
+
+
+def format_p_value(p_value: float) -> str:
+    """Writes a p-value, very small ones as a power of ten that is not reached.
+
+    Args:
+        p_value: in [0, 1].
+
+    Returns:
+        Such as "p = 0.034" or "p < 1e-6".
+
+    Example:
+    >>> format_p_value(0.034), format_p_value(3e-9)
+    ('p = 0.034', 'p < 1e-8')
+    """
+    if p_value >= 0.001:
+        return f"p = {p_value:.2g}"
+    exponent = math.floor(-math.log10(max(p_value, 1e-300)))
+    return f"p < 1e-{exponent}"

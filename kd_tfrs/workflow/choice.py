@@ -1,0 +1,109 @@
+"""Which form of the student ships: the smallest that loses little enough."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from kd_tfrs.errors import UserError
+
+AUTO = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A form of the distilled student that may ship.
+
+    Args:
+        name: such as "int8".
+        value: its validation metric.
+        model_bytes: bytes of its weights as they are stored, positive.
+    """
+
+    name: str
+    value: float
+    model_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The form that ships, and why.
+
+    Args:
+        name: of the candidate that ships.
+        reason: one sentence.
+        max_loss: the relative loss that was allowed.
+        losses: relative loss of every candidate on validation, by name;
+            negative where it is better than the reference.
+    """
+
+    name: str
+    reason: str
+    max_loss: float
+    losses: dict[str, float]
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    *,
+    max_loss: float,
+    metric: str,
+    is_error: bool = False,
+    asked: str = AUTO,
+) -> Choice:
+    r"""Chooses what ships, on validation events alone.
+
+    $$\ell_c = (m_\text{reference} - m_c) / |m_\text{reference}|$$
+
+    Of the candidates with $\ell_c \le$ `max_loss` the one with the fewest
+    model bytes ships; of equal ones, the one that loses least. The reference
+    is within its own limit, so there is always one.
+
+    Args:
+        candidates: the first is the reference, the distilled student.
+        max_loss: the largest relative loss, at least 0.
+        metric: name of the metric, for the sentence.
+        is_error: whether less is better, as of a log loss.
+        asked: name of a candidate that ships whatever it loses, or "auto".
+
+    Returns:
+        The choice.
+
+    Raises:
+        UserError: `asked` is no candidate.
+
+    Example:
+    >>> forms = [Candidate("distilled", 0.2, 800), Candidate("int8", 0.2, 240)]
+    >>> choose(forms, max_loss=0.01, metric="ndcg@10").name
+    'int8'
+    """
+    reference, names = candidates[0], [c.name for c in candidates]
+    scale = abs(reference.value) or 1.0
+    sign = -1.0 if is_error else 1.0
+    losses = {
+        c.name: sign * (reference.value - c.value) / scale for c in candidates
+    }
+    if asked != AUTO:
+        if asked not in names:
+            raise UserError(
+                f"`--ship` should be auto or one of {', '.join(names)}. "
+                f"Received: {asked!r}."
+            )
+        lost = f"{losses[asked]:+.1%} of validation {metric}"
+        return Choice(
+            asked, f"{asked} was asked for; it loses {lost}", max_loss, losses
+        )
+    within = [c for c in candidates if losses[c.name] <= max_loss]
+    best = min(within, key=lambda c: (c.model_bytes, losses[c.name]))
+    if len(within) == 1:
+        reason = (
+            f"{best.name} ships: every smaller form loses more than "
+            f"{max_loss:.1%} of its validation {metric}"
+        )
+    else:
+        reason = (
+            f"{best.name} ships: the smallest form within {max_loss:.1%} of "
+            f"{reference.name}'s validation {metric} "
+            f"({losses[best.name]:+.1%} lost)"
+        )
+    return Choice(best.name, reason, max_loss, losses)
