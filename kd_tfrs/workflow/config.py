@@ -19,6 +19,7 @@ SECTIONS = {
     "distilled": "distilled_",
     "distillation": "distillation_",
     "pruning": "pruning_",
+    "shipping": "",
     "evaluation": "eval_",
 }
 
@@ -215,17 +216,53 @@ class DistillationOptions(Checked):
 class PruningOptions(Checked):
     """How the distilled student is pruned."""
 
-    final_sparsity: float = option(
-        0.5, "Share of zeros in the towers.", low=0.01, high=0.99
+    sparsities: tuple[float, ...] = option(
+        (0.25, 0.5, 0.75),
+        "Shares of zeros, ascending and comma separated. The student is "
+        "pruned to the first and then on to the next ones, as long as it "
+        "stays within --max_loss on validation events.",
+        low=0.01,
+        high=0.99,
     )
     schedule: str = option(
         "polynomial",
         "How the share grows.",
         choices=("polynomial", "constant"),
     )
-    epochs: int = option(10, "Epochs of pruning while distilling.", low=1)
+    epochs: int = option(
+        10, "Epochs of pruning to each sparsity, while distilling.", low=1
+    )
     learning_rate: float | None = option(
         None, "Step size; half the distilled student's if unset.", low=1e-8
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ascending = tuple(sorted(set(self.sparsities)))
+        if not self.sparsities or self.sparsities != ascending:
+            shown = ",".join(map(str, self.sparsities)) or "none"
+            raise UserError(
+                "`sparsities` should be one or more ascending shares. "
+                f"Received: {shown}. Write them as 0.25,0.5."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ShippingOptions(Checked):
+    """Which form of the distilled student is exported."""
+
+    max_loss: float = option(
+        0.01,
+        "Largest relative loss of the validation metric, against the "
+        "distilled student, that a smaller form may have.",
+        low=0.0,
+        high=1.0,
+    )
+    ship: str = option(
+        "auto",
+        "auto: the smallest form within --max_loss; else the form that is "
+        "exported whatever it loses.",
+        choices=("auto", "distilled", "int8", "pruned", "pruned_int8"),
     )
 
 
@@ -278,6 +315,7 @@ class Config(FlatConfig):
         distilled: training of the distilled student.
         distillation: what it hears.
         pruning: see `PruningOptions`.
+        shipping: see `ShippingOptions`.
         evaluation: see `EvaluationOptions`.
 
     Example:
@@ -298,4 +336,5 @@ class Config(FlatConfig):
     distilled: TrainOptions = TrainOptions()
     distillation: DistillationOptions = DistillationOptions()
     pruning: PruningOptions = PruningOptions()
+    shipping: ShippingOptions = ShippingOptions()
     evaluation: EvaluationOptions = EvaluationOptions()

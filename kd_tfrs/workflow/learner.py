@@ -225,7 +225,7 @@ class Learner:
         )
         schedule = pruning_schedule(
             pruning.schedule,
-            pruning.final_sparsity,
+            pruning.sparsities[0],
             pruning.epochs * batches.steps_per_epoch,
         )
         student = dense.with_towers(
@@ -252,8 +252,8 @@ class Learner:
             callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
         )
         sparse = student.with_towers(
-            strip(student.query_tower, pruning.final_sparsity),
-            strip(student.candidate_tower, pruning.final_sparsity),
+            strip(student.query_tower, pruning.sparsities[0]),
+            strip(student.candidate_tower, pruning.sparsities[0]),
         )
         return sparse, progress
 

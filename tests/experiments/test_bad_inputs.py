@@ -80,8 +80,8 @@ FLAGS = {
     "unknown choice": (["--split=weekly"], ["split", "weekly", "ratio"]),
     "unknown monitor": (["--eval_monitor=auc"], ["auc", "ndcg@20"]),
     "share above 1": (
-        ["--pruning_final_sparsity=1.5"],
-        ["pruning_final_sparsity", "1.5", "0.99"],
+        ["--pruning_sparsities=1.5"],
+        ["pruning_sparsities", "1.5", "0.99"],
     ),
     "widths in words": (
         ["--teacher_hidden_units=256,wide"],

@@ -60,7 +60,7 @@ def test_absent_values_keep_their_defaults():
         ({"num_events": 10**8}, ["at most 1e+07", "100000000"]),
         ({"teacher_dropout": 0.96}, ["`--teacher_dropout`", "0.95", "0.96"]),
         ({"student_epochs": 0}, ["`--student_epochs`", "at least 1"]),
-        ({"pruning_final_sparsity": 1.0}, ["0.01", "0.99"]),
+        ({"pruning_sparsities": [1.0]}, ["0.01", "0.99"]),
         ({"split": "weekly"}, ["`--split`", "leave_one_out", "'weekly'"]),
         ({"teacher_hidden_units": [64, 0]}, ["`--teacher_hidden_units`"]),
         ({"distillation_losses": []}, ["`--distillation_losses`"]),

@@ -91,7 +91,7 @@ def test_the_student_is_smaller_than_the_teacher(finished):
 
 
 def test_pruning_reaches_its_share(finished):
-    wanted = finished.config.pruning.final_sparsity
+    wanted = finished.config.pruning.sparsities[0]
     pruned, dense = finished.row("pruned"), finished.row("distilled")
     assert pruned["parameters"] == dense["parameters"]
     zeros = 1 - pruned["nonzero_parameters"] / pruned["parameters"]

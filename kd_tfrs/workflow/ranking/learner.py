@@ -279,7 +279,7 @@ class RankingLearner:
         self._set_seed("pruned")
         shift_head(dense, self.prepared.task, -batches.logit_offset)
         schedule = pruning_schedule(
-            pruning.schedule, pruning.final_sparsity, steps
+            pruning.schedule, pruning.sparsities[0], steps
         )
         network = prunable(self._with_heads(dense).network, schedule)
         student = dense.with_network(network)
@@ -301,7 +301,7 @@ class RankingLearner:
             patience=pruning.epochs,
             callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
         )
-        sparse = strip(student.network, pruning.final_sparsity)
+        sparse = strip(student.network, pruning.sparsities[0])
         return self._finished(dense.with_network(sparse), batches), progress
 
     def _validate(
