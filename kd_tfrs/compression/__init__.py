@@ -10,6 +10,7 @@ from kd_tfrs.compression.quantization import (
     Int8Embedding,
     quantization_aware,
     quantize_tables,
+    quantized_rows,
 )
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "pruning_schedule",
     "quantization_aware",
     "quantize_tables",
+    "quantized_rows",
     "sparsity",
     "strip",
 ]

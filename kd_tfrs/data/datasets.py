@@ -31,7 +31,7 @@ DATASETS = (
     "citeulike-loo",
     "amazon-book",
 )
-_DEFAULT_EVENTS = 60_000
+_DEFAULT_EVENTS = 150_000
 # Those that are not published at an address of their own.
 _FOLDERS: dict[str, Callable[[Path], Tables]] = {
     "citeulike-full": citeulike.read,
@@ -87,7 +87,7 @@ def load(
         min_item_events: items with fewer events are dropped (k-core).
         min_label: events with a lower label are dropped.
         seed: of `synthetic`; other data does not depend on it.
-        num_events: how many events of `synthetic`, 60,000 by default.
+        num_events: how many events of `synthetic`, 150,000 by default.
         keep_repeats: whether events of a (user, item) pair beyond the last
             stay, as they should in a log of impressions.
         download: whether a known data set may be downloaded.

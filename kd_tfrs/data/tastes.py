@@ -16,7 +16,7 @@ _SPAN = 3 * _YEAR_SECONDS
 # The spread of a user's affinity over the items, in logits; log popularity
 # spreads by less than 1, so taste outweighs it.
 _AFFINITY = 3.0
-_ZIPF_EXPONENT = 1.0
+_ZIPF_EXPONENT = 1.1
 
 
 class World:

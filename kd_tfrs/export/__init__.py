@@ -21,9 +21,11 @@ from kd_tfrs.export.ranking_verify import (
 )
 from kd_tfrs.export.saved_model import export_saved_model, versions
 from kd_tfrs.export.signatures import RetrievalModule
+from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
 from kd_tfrs.export.verify import Parity, compare_scorers, verify_export
 
 __all__ = [
+    "FLOAT32",
     "CSavedModel",
     "KerasRanker",
     "LiteRtParity",
@@ -36,6 +38,8 @@ __all__ = [
     "RetrievalModule",
     "SavedModelRanker",
     "ServingTables",
+    "Storage",
+    "StoredTable",
     "compare_litert",
     "compare_rankers",
     "compare_scorers",

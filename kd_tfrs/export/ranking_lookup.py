@@ -18,7 +18,8 @@ from kd_tfrs.export.ranking_inputs import (
     missing_value,
 )
 from kd_tfrs.export.ranking_tables import ServingTables
-from kd_tfrs.export.signatures import id_tensor, row_lookup
+from kd_tfrs.export.row_lookup import RowLookup
+from kd_tfrs.export.signatures import id_tensor
 
 Outputs = dict[str, tf.Tensor]
 
@@ -41,7 +42,7 @@ class GraphTables(tf.Module):
         items = tables.items
         ids = id_tensor(items[tables.item_id].to_numpy())
         self.item_ids = tf.Variable(ids, trainable=False, name="item_ids")
-        self.item_rows = row_lookup(ids, 0, missing=-1)
+        self.item_rows = RowLookup(self.item_ids, 0, missing=-1)
         self._no_item = missing_value(self.item_ids.dtype)
         self.users: dict[str, tf.Variable] = {}
         self.user_rows, self._user_dtype = None, None
@@ -53,7 +54,8 @@ class GraphTables(tf.Module):
     def _add_users(self, tables: ServingTables) -> None:
         ids = id_tensor(tables.users[tables.user_id].to_numpy())
         self._user_dtype = ids.dtype
-        self.user_rows = row_lookup(ids, 1, missing=0)
+        self.user_ids = tf.Variable(ids, trainable=False, name="user_ids")
+        self.user_rows = RowLookup(self.user_ids, 1, missing=0)
         for column in self._inputs.owned(Owner.USER):
             if column.name in tables.users:
                 encoded = column.feature.encode(tables.users[column.name])

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.catalogue import UNKNOWN_USER_ROW, Catalogue
-from kd_tfrs.data.pipelines import gather_features
+from kd_tfrs.evaluation.ids import padding_id
+from kd_tfrs.export.row_lookup import RowLookup
+from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
 
 Outputs = dict[str, tf.Tensor]
 
 
 class RetrievalModule(tf.Module):
-    """A query tower and an index of candidates behind four signatures.
+    """Tables of queries and candidates behind four signatures.
 
     * `serving_default`: `user_id [b]` -> `item_id`, `score` `[b, top_k]`;
     * `recommend`: `user_id [b]`, `k []`, `exclude [b, e]` -> the same, `[b,
@@ -23,66 +23,62 @@ class RetrievalModule(tf.Module):
     * `embed_query`: `user_id [b]` -> `embedding [b, dim]`.
 
     Ids are raw, `int64` or strings as in the data. An unknown user gets the
-    fallback query, an unknown item the score -inf. Where fewer than `k` items
+    query in row 0, an unknown item the score -inf. Where fewer than `k` items
     are left, places at the end have the score -inf and an empty id (the
     smallest int64 for integers). Ties go to the smaller id.
 
+    Both towers have run: a query tower that reads nothing but the columns of
+    a known user gives the same embedding at every request. The graph holds
+    neither towers nor ids.
+
     Args:
-        query_tower: Functional Keras model with an `embedding` output.
-        query_tables: its inputs by user row, `[num_users + 1, ...]`.
+        query_embeddings: `[num_users + 1, dim]` by user row; row 0 is the
+            query of an unknown user.
         candidate_embeddings: `[num_items, dim]` by item row.
-        fallback: `[dim]`, the query of an unknown user.
         catalogue: raw ids by row.
         top_k: answers of `serving_default`, at least 1.
+        storage: how the tables are stored, see `Storage`.
 
     Example:
     ```python
-    module = RetrievalModule(
-        model.query_tower, tables, embeddings, fallback, catalogue
-    )
+    module = RetrievalModule(queries, candidates, catalogue)
     tf.saved_model.save(module, path, signatures=module.signatures())
     ```
     """
 
     def __init__(
         self,
-        query_tower: tf.keras.Model,
-        query_tables: Mapping[str, np.ndarray],
+        query_embeddings: np.ndarray,
         candidate_embeddings: np.ndarray,
-        fallback: np.ndarray,
         catalogue: Catalogue,
         top_k: int = 10,
+        storage: Storage = FLOAT32,
     ) -> None:
         super().__init__(name="retrieval")
-        self.query_tower = query_tower
-        self.query_tables = {
-            name: tf.Variable(table, trainable=False, name=f"query_{name}")
-            for name, table in query_tables.items()
-        }
-        self.candidates = tf.Variable(
-            candidate_embeddings, trainable=False, name="candidates"
+        self.queries = StoredTable(query_embeddings, storage)
+        self.candidates = StoredTable(candidate_embeddings, storage)
+        self.user_ids, self.item_ids = (
+            tf.Variable(id_tensor(ids), trainable=False, name=name)
+            for name, ids in (
+                ("user_ids", catalogue.user_ids),
+                ("item_ids", catalogue.item_ids),
+            )
         )
-        self.fallback = tf.Variable(
-            fallback, trainable=False, name="fallback", dtype=tf.float32
+        self.user_rows = RowLookup(
+            self.user_ids, first=1, missing=UNKNOWN_USER_ROW
         )
-        user_ids, item_ids = map(
-            id_tensor, (catalogue.user_ids, catalogue.item_ids)
-        )
-        self.item_ids = tf.Variable(item_ids, trainable=False, name="item_ids")
-        self.user_rows = row_lookup(user_ids, first=1, missing=UNKNOWN_USER_ROW)
-        self.item_rows = row_lookup(item_ids, first=0, missing=-1)
+        self.item_rows = RowLookup(self.item_ids, first=0, missing=-1)
         self.top_k = top_k
-        self._no_item = tf.constant(
-            "" if item_ids.dtype == tf.string else item_ids.dtype.min,
-            item_ids.dtype,
-        )
-        self._user_dtype, self._item_dtype = user_ids.dtype, item_ids.dtype
+        dtype = self.item_ids.dtype
+        nothing = padding_id(is_text=dtype == tf.string)
+        self._no_item = tf.constant(nothing, dtype)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """The four signatures, ready for `tf.saved_model.save`."""
-        users = tf.TensorSpec([None], self._user_dtype, "user_id")
-        exclude = tf.TensorSpec([None, None], self._item_dtype, "exclude")
-        items = tf.TensorSpec([None, None], self._item_dtype, "item_id")
+        user_dtype, item_dtype = self.user_ids.dtype, self.item_ids.dtype
+        users = tf.TensorSpec([None], user_dtype, "user_id")
+        exclude = tf.TensorSpec([None, None], item_dtype, "exclude")
+        items = tf.TensorSpec([None, None], item_dtype, "item_id")
         k = tf.TensorSpec([], tf.int32, "k")
         return {
             "serving_default": self.default.get_concrete_function(users),
@@ -127,7 +123,7 @@ class RetrievalModule(tf.Module):
     def score(self, user_id: tf.Tensor, item_id: tf.Tensor) -> Outputs:
         """Scores of given candidates."""
         rows = self.item_rows.lookup(item_id)
-        candidates = tf.gather(self.candidates, tf.maximum(rows, 0))
+        candidates = self.candidates.gather(tf.maximum(rows, 0))
         scores = tf.einsum("bd,bmd->bm", self._embed(user_id), candidates)
         return {"score": tf.where(rows >= 0, scores, -np.inf)}
 
@@ -137,15 +133,11 @@ class RetrievalModule(tf.Module):
         return {"embedding": self._embed(user_id)}
 
     def _embed(self, user_id: tf.Tensor) -> tf.Tensor:
-        rows = self.user_rows.lookup(user_id)
-        features = gather_features(self.query_tables, rows)
-        embedded = self.query_tower(features, training=False)["embedding"]
-        unknown = (rows == UNKNOWN_USER_ROW)[:, None]
-        return tf.where(unknown, self.fallback, embedded)
+        return self.queries.gather(self.user_rows.lookup(user_id))
 
     def _all_scores(self, user_id: tf.Tensor) -> tf.Tensor:
         return tf.matmul(
-            self._embed(user_id), self.candidates, transpose_b=True
+            self._embed(user_id), self.candidates.read(), transpose_b=True
         )
 
     def _best(self, scores: tf.Tensor, k: tf.Tensor) -> Outputs:
@@ -175,21 +167,3 @@ def id_tensor(ids: np.ndarray) -> tf.Tensor:
     if np.issubdtype(ids.dtype, np.integer):
         return tf.constant(ids, tf.int64)
     return tf.constant(ids.astype(object))
-
-
-def row_lookup(
-    ids: tf.Tensor, first: int, missing: int
-) -> tf.lookup.StaticHashTable:
-    """A table in the graph from raw ids to rows.
-
-    Args:
-        ids: `[n]` distinct.
-        first: row of the first id.
-        missing: row of any other id.
-
-    Returns:
-        The table, whose values are int32.
-    """
-    rows = tf.range(first, first + tf.shape(ids)[0])
-    initializer = tf.lookup.KeyValueTensorInitializer(ids, rows)
-    return tf.lookup.StaticHashTable(initializer, missing)

@@ -78,10 +78,9 @@ def choose(
     'int8'
     """
     reference, names = candidates[0], [c.name for c in candidates]
-    scale = abs(reference.value) or 1.0
-    sign = -1.0 if is_error else 1.0
     losses = {
-        c.name: sign * (reference.value - c.value) / scale for c in candidates
+        c.name: relative_loss(c.value, reference.value, is_error=is_error)
+        for c in candidates
     }
     if asked != AUTO:
         if asked not in names:
@@ -107,3 +106,26 @@ def choose(
             f"({losses[best.name]:+.1%} lost)"
         )
     return Choice(best.name, reason, max_loss, losses)
+
+
+def relative_loss(
+    value: float, reference: float, *, is_error: bool = False
+) -> float:
+    r"""What is lost of a metric, as a share of the reference.
+
+    $$(m_\text{reference} - m) / |m_\text{reference}|$$
+
+    Args:
+        value: $m$.
+        reference: of the distilled student.
+        is_error: whether less is better; the sign changes then.
+
+    Returns:
+        The share; negative where the value is better.
+
+    Example:
+    >>> relative_loss(0.75, 1.0), relative_loss(1.5, 1.0, is_error=True)
+    (0.25, 0.5)
+    """
+    lost = value - reference if is_error else reference - value
+    return lost / (abs(reference) or 1.0)

@@ -46,7 +46,7 @@ class DataConfig(Checked):
     time_column: str | None = option(None, "Likewise of the time.")
     label_column: str | None = option(None, "Likewise of the rating.")
     num_events: int = option(
-        60_000, "Events of the synthetic data set.", low=100, high=10_000_000
+        150_000, "Events of the synthetic data set.", low=100, high=10_000_000
     )
     min_user_events: int = option(
         0, "Drop users with fewer events (k-core).", low=0

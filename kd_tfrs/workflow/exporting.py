@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kd_tfrs.export import Parity, export_saved_model, verify_export
+from kd_tfrs.export import (
+    FLOAT32,
+    Parity,
+    Storage,
+    export_saved_model,
+    verify_export,
+)
 from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
 from kd_tfrs.workflow.prepare import Encoded, Prepared
@@ -20,6 +26,7 @@ def export_model(
     prepared: Prepared,
     base_dir: str | os.PathLike,
     *,
+    storage: Storage = FLOAT32,
     top_k: int = 10,
 ) -> tuple[Path, Parity]:
     """Exports the next version, loaded back and compared before it counts.
@@ -29,6 +36,8 @@ def export_model(
         encoded: its features.
         prepared: for the catalogue and the users to compare on.
         base_dir: folder of versions, see `export_saved_model`.
+        storage: how the tables are stored; with 8-bit integers the export is
+            compared with the rounded tables.
         top_k: answers of the `serving_default` signature.
 
     Returns:
@@ -45,20 +54,21 @@ def export_model(
     ```
     """
     embedded = measure.embed(model, encoded, prepared)
+    expected = embedded.stored(storage).scorer(prepared)
     found: list[Parity] = []
 
     def verify(path: Path) -> None:
         found.append(
             verify_export(
                 path,
-                embedded.scorer(prepared),
+                expected,
                 prepared.test.users[:_VERIFIED_USERS],
                 k=min(_VERIFIED_ITEMS, prepared.catalogue.num_items),
             )
         )
 
     version = export_saved_model(
-        measure.serving_module(model, encoded, embedded, prepared, top_k),
+        measure.serving_module(embedded, prepared, top_k, storage),
         base_dir,
         verify=verify,
         items=prepared.catalogue.items,

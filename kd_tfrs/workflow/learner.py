@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from functools import cached_property
 
@@ -20,7 +21,9 @@ from kd_tfrs.workflow.builders import (
     build_optimizer,
     build_teacher,
 )
+from kd_tfrs.workflow.choice import relative_loss
 from kd_tfrs.workflow.config import TowerOptions, TrainOptions
+from kd_tfrs.workflow.levels import largest_within
 from kd_tfrs.workflow.methods import (
     METHODS,
     Setting,
@@ -29,14 +32,21 @@ from kd_tfrs.workflow.methods import (
 )
 from kd_tfrs.workflow.prepare import Encoded, Prepared
 from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.table_student import (
+    build_table_student,
+    encode_rows,
+    set_tables,
+)
 from kd_tfrs.workflow.teaching import Teaching
 from kd_tfrs.workflow.training import (
     Progress,
     get_weights,
+    joined,
     open_training,
     set_weights,
 )
 
+logger = logging.getLogger(__name__)
 MODELS = ("teacher", "student", "distilled", "pruned")
 Watch = Callable[[dict[str, float]], None]
 Learned = tuple[RetrievalModel, Progress]
@@ -108,12 +118,15 @@ class Learner:
                 f"The stage {stage} should be done first. Received: no "
                 f"weights of it in {self.run.directory}."
             )
-        model = build_model(
-            self.encoded(stage),
-            self._towers(stage),
-            self._options(stage),
-            steps_per_epoch=1,  # it is not trained any more
-        )
+        if stage == "pruned" and self._prunes_tables:
+            model = self._table_student()
+        else:
+            model = build_model(
+                self.encoded(stage),
+                self._towers(stage),
+                self._options(stage),
+                steps_per_epoch=1,  # it is not trained any more
+            )
         set_weights(model, weights)
         return model
 
@@ -121,6 +134,8 @@ class Learner:
         """The features of a stage's model."""
         if stage == "teacher":
             return self._teacher_encoded
+        if stage == "pruned" and self._prunes_tables:
+            return self._row_encoded
         return self._student_encoded
 
     def teacher(self) -> Teacher:
@@ -212,22 +227,76 @@ class Learner:
             return self._teacher_encoded
         return self.prepared.encode(mine)
 
+    @cached_property
+    def _row_encoded(self) -> Encoded:
+        return encode_rows(self.prepared)
+
+    @property
+    def _prunes_tables(self) -> bool:
+        """Whether what is pruned are the tables that are served.
+
+        The towers of a known user and item give the same embedding at every
+        request, so that zeros in their layers would save nothing. A method
+        that compares other outputs of the towers needs the towers.
+        """
+        return self.config.distillation.student_output == "embedding"
+
+    def _table_student(self) -> RetrievalModel:
+        return build_table_student(
+            self._row_encoded,
+            self.config.student_towers,
+            self.config.distilled,
+        )
+
     def _prune(self, watch: Watch | None) -> Learned:
+        """To the largest sparsity that stays within the limit."""
         dense = self.load("distilled")
+        # Before the seed is set: some of them train.
         for name in self._teacher_names():
             self.teaching.get(name)
+        encoded = self.encoded("distilled")
+        reference = measure.validate(dense, encoded, self.prepared)
+        if self._prunes_tables:
+            embedded = measure.embed(dense, encoded, self.prepared)
+            dense = self._table_student()
+            set_tables(dense, embedded)
+        best, tried = largest_within(
+            self.config.pruning.sparsities,
+            lambda sparsity, before: self._prune_to(
+                sparsity, dense if before is None else before[0], watch
+            ),
+            lambda made: self._loss(made[0], reference[self.monitor]),
+            self.config.shipping.max_loss,
+        )
+        for level in tried:
+            logger.info(
+                "sparsity %g: %.2f %% of validation %s lost",
+                level.level,
+                100 * level.loss,
+                self.monitor,
+            )
+        progress = joined([level.made[1] for level in tried])
+        return best.made[0], progress
+
+    def _loss(self, model: RetrievalModel, reference: float) -> float:
+        found = measure.validate(model, self.encoded("pruned"), self.prepared)
+        return relative_loss(found[self.monitor], reference)
+
+    def _prune_to(
+        self, sparsity: float, dense: RetrievalModel, watch: Watch | None
+    ) -> Learned:
+        """One level; a level that a stopped run has finished is read."""
         options, pruning = self.config.distilled, self.config.pruning
+        stage = f"pruned_{sparsity:g}"
         encoded = self.encoded("pruned")
-        self._set_seed("pruned")
+        position = pruning.sparsities.index(sparsity)
+        tf.keras.utils.set_random_seed(self._seed_of("pruned") + 200 * position)
         # Other batches than those that the distilled student has seen.
         batches = self.prepared.batches(
-            encoded, options, self.config.seed + 10_000
+            encoded, options, self.config.seed + 10_000 * (1 + position)
         )
-        schedule = pruning_schedule(
-            pruning.schedule,
-            pruning.sparsities[0],
-            pruning.epochs * batches.steps_per_epoch,
-        )
+        num_steps = pruning.epochs * batches.steps_per_epoch
+        schedule = pruning_schedule(pruning.schedule, sparsity, num_steps)
         student = dense.with_towers(
             prunable(dense.query_tower, schedule),
             prunable(dense.candidate_tower, schedule),
@@ -237,13 +306,11 @@ class Learner:
             optimizer=build_optimizer(
                 pruning.learning_rate or options.learning_rate / 2,
                 options.decay,
-                pruning.epochs * batches.steps_per_epoch,
+                num_steps,
             )
         )
         # The last epoch is kept: the best one may not be sparse yet.
-        progress = open_training(
-            self.run, "pruned", distiller, student, None
-        ).fit(
+        progress = open_training(self.run, stage, distiller, student, None).fit(
             batches,
             self._validate(student, encoded, watch),
             epochs=pruning.epochs,
@@ -252,8 +319,8 @@ class Learner:
             callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
         )
         sparse = student.with_towers(
-            strip(student.query_tower, pruning.sparsities[0]),
-            strip(student.candidate_tower, pruning.sparsities[0]),
+            strip(student.query_tower, sparsity),
+            strip(student.candidate_tower, sparsity),
         )
         return sparse, progress
 
@@ -296,12 +363,15 @@ class Learner:
         return validate
 
     def _set_seed(self, stage: str) -> None:
+        tf.keras.utils.set_random_seed(self._seed_of(stage))
+
+    def _seed_of(self, stage: str) -> int:
         # The same numbers whether the stages before were read or done.
         kind, _, position = stage.partition("_")
         number = (
             100 + int(position) if kind == "assistant" else MODELS.index(stage)
         )
-        tf.keras.utils.set_random_seed(1000 * self.config.seed + number)
+        return 1000 * self.config.seed + number
 
     def _options(self, stage: str) -> TrainOptions:
         alone = {"teacher": self.config.teacher, "student": self.config.student}

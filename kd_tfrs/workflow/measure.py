@@ -1,4 +1,4 @@
-"""Every stage measured the same way: quality, size, speed."""
+"""Every stage measured the same way: quality and size."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from kd_tfrs.evaluation import (
     EmbeddingScorer,
     SavedModelScorer,
     Scorer,
-    measure_latency,
     size_bytes,
     size_bytes_gzip,
 )
-from kd_tfrs.export import RetrievalModule, export_saved_model
+from kd_tfrs.export import (
+    FLOAT32,
+    RetrievalModule,
+    Storage,
+    export_saved_model,
+)
 from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow.prepare import Encoded, Prepared
 
@@ -40,6 +44,29 @@ class Embedded:
     queries: np.ndarray
     candidates: np.ndarray
     fallback: np.ndarray
+
+    @property
+    def tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is served: queries with the fallback in row 0, candidates."""
+        queries = self.queries.copy()
+        queries[0] = self.fallback
+        return queries, self.candidates
+
+    def stored(self, storage: Storage) -> Embedded:
+        """The embeddings as they come back from the disk.
+
+        Args:
+            storage: how they are stored.
+
+        Returns:
+            Embeddings that are rounded where the storage rounds.
+        """
+        queries, candidates = map(storage.stored, self.tables)
+        return Embedded(queries, candidates, queries[0])
+
+    def model_bytes(self, storage: Storage = FLOAT32) -> int:
+        """Bytes of the tables that are served, as they are stored."""
+        return sum(map(storage.model_bytes, self.tables))
 
     def scorer(self, prepared: Prepared) -> EmbeddingScorer:
         """The Keras model as a scorer on raw ids."""
@@ -112,74 +139,76 @@ def measure_model(
     encoded: Encoded,
     prepared: Prepared,
     *,
+    storage: Storage = FLOAT32,
     top_k: int = 10,
-    latency_repeats: int = 200,
 ) -> Measured:
-    """The row of a model: quality, parameters, size and speed.
+    """The row of a model: quality, parameters and size.
 
     Args:
         stage: name of the row.
         model: trained.
         encoded: its features.
         prepared: for the protocols.
-        top_k: answers of a request that is timed.
-        latency_repeats: requests that are timed.
+        storage: how its tables are stored; what is measured is what comes
+            back from the disk.
+        top_k: answers of the `serving_default` signature.
 
     Returns:
-        As `measure_scorer`, with what the model would ship.
+        As `measure_scorer`, with what the model would ship, and `validation`:
+        its metrics on validation events by name.
     """
     embedded = embed(model, encoded, prepared)
-    module = serving_module(model, encoded, embedded, prepared, top_k)
-    row, per_user = measure_scorer(stage, embedded.scorer(prepared), prepared)
-    serve = module.signatures()["serving_default"]
+    stored = embedded.stored(storage)
+    module = serving_module(embedded, prepared, top_k, storage)
+    row, per_user = measure_scorer(stage, stored.scorer(prepared), prepared)
     row.update(
+        validation=validation_metrics(stored, prepared),
         **parameters(model),
+        model_bytes=embedded.model_bytes(storage),
         **module_size(module),
-        latency_ms=latency(serve, prepared.test.users, latency_repeats),
     )
     return row, per_user
 
 
-def measure_export(
-    stage: str, version: Path, prepared: Prepared, *, latency_repeats: int = 200
-) -> Measured:
+def measure_export(stage: str, version: Path, prepared: Prepared) -> Measured:
     """The row of an export, asked through its own signatures.
 
     Args:
         stage: name of the row.
         version: the folder that was exported.
         prepared: for the protocols.
-        latency_repeats: requests that are timed.
 
     Returns:
-        As `measure_model`, but for the parameters, which it does not tell.
+        As `measure_model`, but for what a folder does not tell: parameters,
+        model bytes and validation metrics.
     """
     row, per_user = measure_scorer(stage, SavedModelScorer(version), prepared)
-    # The loaded object owns the variables that the signature reads.
-    loaded = tf.saved_model.load(str(version))
-    serve = loaded.signatures["serving_default"]
-    row.update(
-        **folder_size(version),
-        latency_ms=latency(serve, prepared.test.users, latency_repeats),
-    )
+    row.update(folder_size(version))
     return row, per_user
 
 
 def serving_module(
-    model: RetrievalModel,
-    encoded: Encoded,
     embedded: Embedded,
     prepared: Prepared,
     top_k: int,
+    storage: Storage = FLOAT32,
 ) -> RetrievalModule:
-    """What is exported of a model."""
+    """What is exported of a model.
+
+    Args:
+        embedded: all users and items.
+        prepared: for the catalogue.
+        top_k: answers of the `serving_default` signature.
+        storage: how the tables are stored.
+
+    Returns:
+        A module with signatures.
+    """
     return RetrievalModule(
-        model.query_tower,
-        encoded.query_tables,
-        embedded.candidates,
-        embedded.fallback,
+        *embedded.tables,
         prepared.catalogue,
         top_k=min(top_k, prepared.catalogue.num_items),
+        storage=storage,
     )
 
 
@@ -196,7 +225,22 @@ def validate(
     Returns:
         Accuracy metrics by name.
     """
-    scorer = embed(model, encoded, prepared).scorer(prepared)
+    return validation_metrics(embed(model, encoded, prepared), prepared)
+
+
+def validation_metrics(
+    embedded: Embedded, prepared: Prepared
+) -> dict[str, float]:
+    """Validation metrics of embeddings.
+
+    Args:
+        embedded: all users and items.
+        prepared: for the protocol.
+
+    Returns:
+        Accuracy metrics by name.
+    """
+    scorer = embedded.scorer(prepared)
     return prepared.validation.evaluate(scorer, fast=True).metrics
 
 
@@ -252,26 +296,3 @@ def folder_size(version: Path) -> dict[str, int]:
         "size_bytes": size_bytes(version),
         "size_bytes_gzip": size_bytes_gzip(version),
     }
-
-
-def latency(serve: Any, user_ids: np.ndarray, repeats: int) -> dict[str, float]:
-    """Milliseconds for one user's recommendations, one user after another.
-
-    Args:
-        serve: the `serving_default` signature.
-        user_ids: `[n]` raw ids to ask for.
-        repeats: calls that are timed.
-
-    Returns:
-        `p50`, `p95` and `p99`.
-    """
-    # Slices of the array, since a list of ints would become int32.
-    asked = range(min(repeats, len(user_ids)))
-    requests = [tf.constant(user_ids[i : i + 1]) for i in asked]
-    turn = iter(range(10**9))
-
-    def call() -> np.ndarray:
-        request = requests[next(turn) % len(requests)]
-        return serve(user_id=request)["score"].numpy()
-
-    return measure_latency(call, repeats=repeats)

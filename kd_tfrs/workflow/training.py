@@ -44,6 +44,26 @@ class Progress:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
+def joined(parts: Sequence[Progress]) -> Progress:
+    """Trainings that followed one another, as one.
+
+    Args:
+        parts: at least one.
+
+    Returns:
+        Their epochs in a row, and what they took in all; the best epoch is
+        that of the last one.
+    """
+    history = [row for part in parts for row in part.history]
+    return Progress(
+        epoch=len(history),
+        best_epoch=len(history) - parts[-1].epoch + parts[-1].best_epoch,
+        best=parts[-1].best,
+        seconds=sum(part.seconds for part in parts),
+        history=[{**row, "epoch": i + 1} for i, row in enumerate(history)],
+    )
+
+
 class _SavedProgress(tf.train.experimental.PythonState):
     """Lets the checkpoint hold the progress, so that both are of one epoch."""
 

@@ -126,10 +126,8 @@ def make_served(kind, base_dir):
     queries = query_tower(query_tables)["embedding"].numpy()
     fallback = queries.mean(axis=0)
     module = RetrievalModule(
-        query_tower,
-        query_tables,
+        np.concatenate([[fallback], queries[1:]]),
         candidates.numpy(),
-        fallback,
         catalogue,
         top_k=TOP_K,
     )

@@ -178,14 +178,9 @@ def test_exclude_needs_a_row_for_every_user(served, ask, rows):
 def test_ties_go_to_the_smaller_id(kind, catalogue_of):
     # Whole numbers, so that equal scores are equal bit by bit.
     catalogue = catalogue_of(kind, num_users=2, num_items=6)
-    row = tf.keras.Input((), dtype=tf.float32, name="sign")
-    vector = tf.stack([row, 0.0 * row], axis=1)
-    tower = tf.keras.Model({"sign": row}, {"embedding": vector})
     module = RetrievalModule(
-        tower,
-        {"sign": np.float32([0, 1, -1])},
+        np.float32([[0, 0], [1, 0], [-1, 0]]),
         np.float32([[1, 0], [2, 0], [1, 0], [2, 0], [1, 0], [2, 0]]),
-        np.float32([0, 0]),
         catalogue,
     )
     nobody = np.iinfo(np.int64).min if kind is int else ""
@@ -201,15 +196,8 @@ def test_ties_go_to_the_smaller_id(kind, catalogue_of):
 
 def test_top_k_may_exceed_the_catalogue(catalogue_of):
     catalogue = catalogue_of(int, num_users=1, num_items=2)
-    row = tf.keras.Input((), dtype=tf.float32, name="sign")
-    tower = tf.keras.Model({"sign": row}, {"embedding": row[:, None]})
     module = RetrievalModule(
-        tower,
-        {"sign": np.float32([0, 1])},
-        np.float32([[1], [2]]),
-        np.float32([0]),
-        catalogue,
-        top_k=4,
+        np.float32([[0], [1]]), np.float32([[1], [2]]), catalogue, top_k=4
     )
     found = module.signatures()["serving_default"](
         tf.constant(catalogue.user_ids)

@@ -64,7 +64,9 @@ def make_retrieval(data, folder):
     rng = np.random.default_rng(0)
     candidates = rng.normal(size=(catalogue.num_items, 4)).astype(np.float32)
     fallback = queries.mean(axis=0)
-    module = RetrievalModule(tower, tables, candidates, fallback, catalogue)
+    module = RetrievalModule(
+        np.concatenate([[fallback], queries[1:]]), candidates, catalogue
+    )
     export_saved_model(module, folder)
     assert item.features[0].vocabulary_size
     return EmbeddingScorer(

@@ -1,0 +1,224 @@
+"""Tables that are small on disk and float32 in memory."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.compression import quantized_rows
+
+_BITS_PER_BYTE = 8
+_made: collections.Counter[str] = collections.Counter()
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """How the weights of a table are stored.
+
+    Args:
+        int8: 8-bit integers with a float32 scale a row, see
+            `quantized_rows`; float32 otherwise.
+        sparse: one bit a weight says whether it is zero, and the others
+            alone are stored.
+
+    Example:
+    >>> Storage(int8=True).model_bytes(np.ones((10, 20), np.float32))
+    240
+    """
+
+    int8: bool = False
+    sparse: bool = False
+
+    def pack(self, table: np.ndarray) -> dict[str, np.ndarray]:
+        """The arrays that are stored.
+
+        Args:
+            table: `[rows, dim]` finite numbers.
+
+        Returns:
+            `values` (`[rows, dim]`, or `[non-zero]` where sparse); `scale`
+            (`[rows]`) where int8; `present` (packed bits of the flattened
+            table, `[ceil(rows * dim / 8)]` uint8) where sparse.
+        """
+        table = np.asarray(table, np.float32)
+        packed = {"values": table}
+        if self.int8:
+            packed["values"], packed["scale"] = quantized_rows(table)
+        if self.sparse:
+            present = packed["values"].ravel() != 0
+            packed["values"] = packed["values"].ravel()[present]
+            packed["present"] = np.packbits(present)
+        return packed
+
+    def model_bytes(self, table: np.ndarray) -> int:
+        """Bytes of a table as it is stored.
+
+        Args:
+            table: `[rows, dim]` finite numbers.
+
+        Returns:
+            Bytes of all arrays of `pack`.
+        """
+        return sum(array.nbytes for array in self.pack(table).values())
+
+    def stored(self, table: np.ndarray) -> np.ndarray:
+        """The table as it comes back from the disk.
+
+        Args:
+            table: `[rows, dim]` finite numbers.
+
+        Returns:
+            `[rows, dim]` float32; rounded where int8.
+        """
+        if not self.int8:
+            return np.asarray(table, np.float32)
+        rows, scale = quantized_rows(np.asarray(table, np.float32))
+        return rows.astype(np.float32) * scale[:, np.newaxis]
+
+
+FLOAT32 = Storage()
+
+
+class SharedResource(tf.saved_model.experimental.TrackableResource):
+    """A resource that is made when a SavedModel is loaded.
+
+    Args:
+        create: makes the resource.
+        fill: gives it its content, from a handle of it.
+    """
+
+    def __init__(
+        self,
+        create: Callable[[], tf.Tensor],
+        fill: Callable[[tf.Tensor], None],
+    ) -> None:
+        super().__init__()
+        self._create, self._fill = create, fill
+        self._initialize()
+
+    def _create_resource(self) -> tf.Tensor:
+        return self._create()
+
+    def _initialize(self) -> None:
+        self._fill(self.resource_handle)
+
+    def _destroy_resource(self) -> None:
+        # TensorFlow is no longer there when Python itself ends.
+        if not sys.is_finalizing():
+            tf.raw_ops.DestroyResourceOp(
+                resource=self.resource_handle, ignore_lookup_error=True
+            )
+
+
+class StoredTable(tf.Module):
+    """A float32 table in memory, of which a SavedModel stores less.
+
+    The packed arrays are variables of the SavedModel. The float table is
+    made from them once, when the model is loaded, so that a request costs
+    what it costs with a float table.
+
+    Args:
+        table: `[rows, dim]` finite numbers.
+        storage: how they are stored.
+
+    Example:
+    ```python
+    table = StoredTable(embeddings, Storage(int8=True))
+    table.gather(tf.constant([0, 2]))  # [2, dim]
+    ```
+    """
+
+    def __init__(self, table: np.ndarray, storage: Storage) -> None:
+        super().__init__(name="table")
+        packed = storage.pack(table)
+        self._shape = table.shape
+        name = shared_name("table", packed.values())
+        if not packed["values"].size:
+            # All weights are zero; a gather needs one to point at.
+            packed["values"] = np.zeros(1, packed["values"].dtype)
+        self._packed = {
+            key: tf.Variable(array, trainable=False, name=key)
+            for key, array in packed.items()
+        }
+        self._resource = SharedResource(
+            lambda: tf.raw_ops.VarHandleOp(
+                dtype=tf.float32, shape=self._shape, shared_name=name
+            ),
+            lambda handle: tf.raw_ops.AssignVariableOp(
+                resource=handle, value=self._unpacked()
+            ),
+        )
+
+    def read(self) -> tf.Tensor:
+        """The whole table, `[rows, dim]` float32."""
+        table = tf.raw_ops.ReadVariableOp(
+            resource=self._resource.resource_handle, dtype=tf.float32
+        )
+        return tf.ensure_shape(table, self._shape)
+
+    def gather(self, rows: tf.Tensor) -> tf.Tensor:
+        """Some rows.
+
+        Args:
+            rows: `[...]` int32 or int64.
+
+        Returns:
+            `[..., dim]` float32.
+        """
+        found = tf.raw_ops.ResourceGather(
+            resource=self._resource.resource_handle,
+            indices=rows,
+            dtype=tf.float32,
+        )
+        return tf.ensure_shape(found, [*rows.shape, self._shape[1]])
+
+    def _unpacked(self) -> tf.Tensor:
+        values = tf.cast(self._packed["values"], tf.float32)
+        if "present" in self._packed:
+            values = self._spread(values)
+        table = tf.reshape(values, self._shape)
+        if "scale" in self._packed:
+            table *= self._packed["scale"][:, tf.newaxis]
+        return table
+
+    def _spread(self, values: tf.Tensor) -> tf.Tensor:
+        """Puts the values where the bits are set, zeros elsewhere."""
+        shifts = tf.range(_BITS_PER_BYTE - 1, -1, -1)
+        bits = tf.bitwise.right_shift(
+            tf.cast(self._packed["present"], tf.int32)[:, tf.newaxis], shifts
+        )
+        size = int(np.prod(self._shape))
+        present = tf.reshape(tf.bitwise.bitwise_and(bits, 1), [-1])[:size]
+        places = tf.maximum(tf.cumsum(present) - 1, 0)
+        return tf.gather(values, places) * tf.cast(present, tf.float32)
+
+
+def shared_name(kind: str, arrays: Iterable[np.ndarray]) -> str:
+    """A name that no other resource of the process has.
+
+    It depends on the content, and not on what the process has made before, so
+    that the same model gives the same bytes.
+
+    Args:
+        kind: what the name starts with.
+        arrays: the content; text as an array of objects.
+
+    Returns:
+        The name.
+    """
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(str((array.shape, array.dtype)).encode())
+        plain = array.dtype != object
+        digest.update(
+            np.ascontiguousarray(array) if plain else b"\0".join(array.flat)
+        )
+    name = f"{kind}_{digest.hexdigest()[:16]}"
+    _made[name] += 1
+    return name if _made[name] == 1 else f"{name}_{_made[name]}"
