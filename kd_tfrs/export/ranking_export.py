@@ -16,6 +16,8 @@ from kd_tfrs.export.ranking_inputs import (
 from kd_tfrs.export.ranking_lookup import GraphTables, encode_items
 from kd_tfrs.export.ranking_tables import ServingTables
 from kd_tfrs.export.signature_functions import concrete, shared
+from kd_tfrs.export.stored_layers import stored_network
+from kd_tfrs.export.stored_table import FLOAT32, Storage
 from kd_tfrs.models.ranking import (
     OneUserNetwork,
     RankingModel,
@@ -74,6 +76,7 @@ class RankingModule(tf.Module):
         rank_by: name of the task that ranks; the first when `None`.
         logit_offsets: added to the logits, by task: what undoes a sampling of
             negatives, see `RankingBatches.logit_offset`.
+        storage: how kernels and embeddings are stored, see `Storage`.
 
     Raises:
         UserError: a table lacks a column, an unknown task is named, or two
@@ -95,12 +98,14 @@ class RankingModule(tf.Module):
         *,
         rank_by: str | None = None,
         logit_offsets: Mapping[str, float] | None = None,
+        storage: Storage = FLOAT32,
     ) -> None:
         super().__init__(name="ranking")
+        network, self.stored = stored_network(model.network, storage)
         # Variables and tables are attributes, so that they are saved. Layers
         # are not: Keras would write a function of each of them, which nobody
         # calls, and the graph would be several times as large.
-        self.weights = list(model.network.variables)
+        self.weights = list(network.variables)
         self.lookups = _lookups(inputs)
         self.tasks = model.tasks
         self.rank_task = choose_task(model.tasks, rank_by)
@@ -108,10 +113,10 @@ class RankingModule(tf.Module):
         self._inputs = inputs
         self._specs = _row_specs(inputs)
         self._logits = shared(
-            functools.partial(self._network_logits, model.network),
+            functools.partial(self._network_logits, network),
             {
                 name: tf.TensorSpec(x.shape, x.dtype)
-                for name, x in model.network.input.items()
+                for name, x in network.input.items()
             },
         )
         self._predict = shared(self._predictions, self._specs)
@@ -120,8 +125,8 @@ class RankingModule(tf.Module):
             self.tables = GraphTables(inputs, tables)
             items = encode_items(inputs, tables.items)
             self.candidates = OneUserNetwork(
-                model.network,
-                set(model.network.input) - set(items),
+                network,
+                set(network.input) - set(items),
                 [self.rank_task.output],
             ).of_catalogue(items)
 

@@ -1,0 +1,205 @@
+"""Networks whose kernels and embeddings are smaller on disk than in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.compression.pruning import PRUNABLE, copy
+from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
+
+Layer = tf.keras.layers.Layer
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class StoredDense(tf.keras.layers.Dense):
+    """A Dense layer whose kernel is a `StoredTable`. It does not train.
+
+    Args:
+        table: the kernel, `[inputs, units]`.
+        **kwargs: see `tf.keras.layers.Dense`.
+
+    Example:
+    ```python
+    layer = StoredDense(StoredTable(kernel, Storage(int8=True)), units=8)
+    ```
+    """
+
+    def __init__(self, table: StoredTable, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        # Keras would count a table's packed arrays as weights of the layer.
+        self._read = table.read
+
+    def build(self, input_shape: object) -> None:
+        """See Keras; the bias alone is a weight."""
+        del input_shape
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight("bias", [self.units], trainable=False)
+        self.built = True
+
+    @property
+    def kernel(self) -> tf.Tensor:
+        """`[inputs, units]` float32."""
+        return self._read()
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class StoredEmbedding(tf.keras.layers.Embedding):
+    """An embedding out of a `StoredTable`. It does not train.
+
+    Args:
+        table: `[input_dim, output_dim]`.
+        **kwargs: see `tf.keras.layers.Embedding`.
+
+    Example:
+    ```python
+    table = StoredTable(embeddings, Storage(int8=True))
+    layer = StoredEmbedding(table, input_dim=100, output_dim=8)
+    ```
+    """
+
+    def __init__(self, table: StoredTable, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self._read, self._gather = table.read, table.gather
+
+    def build(self, input_shape: object = None) -> None:
+        """See Keras; there are no weights."""
+        del input_shape
+        self.built = True
+
+    @property
+    def embeddings(self) -> tf.Tensor:
+        """`[input_dim, output_dim]` float32."""
+        return self._read()
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """See Keras; `[...]` integers to `[..., output_dim]`."""
+        return tf.cast(self._gather(inputs), self.compute_dtype)
+
+
+_STORED = {
+    tf.keras.layers.Dense: StoredDense,
+    tf.keras.layers.Embedding: StoredEmbedding,
+}
+
+
+def storage_of(weights: np.ndarray, asked: Storage) -> Storage:
+    """What of a storage makes a tensor smaller.
+
+    A scale a row costs more than 8 bits a weight save where rows have one
+    weight, and a bit a weight more than zeros save where there are few.
+
+    Args:
+        weights: a kernel, or a table.
+        asked: what may be done.
+
+    Returns:
+        A storage with no more than that.
+
+    Example:
+    >>> storage_of(np.ones((100, 1)), Storage(int8=True))
+    Storage(int8=False, sparse=False)
+    """
+    if weights.ndim != 2 or not weights.size:
+        return FLOAT32
+    best = FLOAT32
+    if asked.int8 and _bytes(weights, Storage(int8=True)) < weights.size * 4:
+        best = Storage(int8=True)
+    if asked.sparse:
+        sparse = Storage(int8=best.int8, sparse=True)
+        if _bytes(weights, sparse) < _bytes(weights, best):
+            best = sparse
+    return best
+
+
+def model_bytes(network: tf.keras.Model, storage: Storage = FLOAT32) -> int:
+    """Bytes of the weights of a network as they are stored.
+
+    Args:
+        network: built, without pruning wrappers.
+        storage: of kernels and embeddings; all other weights are float32.
+
+    Returns:
+        Bytes of tables, scales, kernels, biases and all else.
+    """
+    total = 0
+    for layer in network.layers:
+        weights = layer.get_weights()
+        total += sum(4 * w.size for w in weights)
+        if isinstance(layer, PRUNABLE):
+            table = weights[0]
+            total += _bytes(table, storage_of(table, storage)) - 4 * table.size
+    return total
+
+
+def rounded_network(
+    network: tf.keras.Model, storage: Storage
+) -> tf.keras.Model:
+    """A copy of a network with the values that come back from the disk.
+
+    Args:
+        network: built, without pruning wrappers; it stays as it is.
+        storage: of kernels and embeddings.
+
+    Returns:
+        A network of the same layers.
+    """
+    twin = copy(network)
+    for layer in twin.layers:
+        if isinstance(layer, PRUNABLE):
+            table, *others = layer.get_weights()
+            kept = storage_of(table, storage).stored(table)
+            layer.set_weights([kept, *others])
+    return twin
+
+
+def stored_network(
+    network: tf.keras.Model, storage: Storage
+) -> tuple[tf.keras.Model, list[StoredTable]]:
+    """A copy of a network for a SavedModel.
+
+    Args:
+        network: built, without pruning wrappers; it stays as it is.
+        storage: of kernels and embeddings.
+
+    Returns:
+        A network with the same inputs and outputs, which is not to be
+        trained, and its tables, which the exported module has to hold.
+
+    Example:
+    ```python
+    small, tables = stored_network(model.network, Storage(int8=True))
+    ```
+    """
+    tables: list[StoredTable] = []
+    if storage == FLOAT32:
+        return network, tables
+
+    def replace(layer: Layer) -> Layer:
+        config = layer.get_config()
+        if not isinstance(layer, PRUNABLE):
+            return layer.__class__.from_config(config)
+        weights = layer.get_weights()[0]
+        kept = storage_of(weights, storage)
+        if kept == FLOAT32:
+            return layer.__class__.from_config(config)
+        tables.append(StoredTable(weights, kept))
+        return _STORED[_kind(layer)](tables[-1], **config)
+
+    twin = tf.keras.models.clone_model(network, clone_function=replace)
+    for layer in network.layers:
+        mine = twin.get_layer(layer.name)
+        is_stored = isinstance(mine, (StoredDense, StoredEmbedding))
+        mine.set_weights(layer.get_weights()[1 if is_stored else 0 :])
+    return twin, tables
+
+
+def _kind(layer: Layer) -> type:
+    return next(kind for kind in _STORED if isinstance(layer, kind))
+
+
+def _bytes(weights: np.ndarray, storage: Storage) -> int:
+    return (
+        weights.size * 4 if storage == FLOAT32 else storage.model_bytes(weights)
+    )
