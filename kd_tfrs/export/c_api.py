@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,19 +36,31 @@ class CSavedModel:
 
     Args:
         path: a version folder.
+        threads: for one operation, and for operations side by side;
+            TensorFlow decides when `None`. TensorFlow has these threads once
+            a process: the first model counts, or Python TensorFlow where it
+            was used before.
 
     Raises:
-        UserError: there is no C library, or it cannot load the folder.
+        UserError: there is no C library, it cannot load the folder, or
+            `threads` is not positive.
 
     Example:
     ```python
-    model = CSavedModel("models/retrieval/1")
+    model = CSavedModel("models/retrieval/1", threads=1)
     found = model.run("serving_default", {"user_id": np.array([196])})
     found["item_id"]  # [1, 10]
     ```
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(
+        self, path: str | os.PathLike, threads: int | None = None
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise UserError(
+                "`threads` should be at least 1. Received: `threads` = "
+                f"{threads}."
+            )
         path = Path(path)
         file = path / "saved_model.pb"
         if not file.is_file():
@@ -59,7 +71,7 @@ class CSavedModel:
             )
         self._graph = library().TF_NewGraph()
         weakref.finalize(self, library().TF_DeleteGraph, self._graph)
-        self._session = _load(path, self._graph)
+        self._session = _load(path, self._graph, threads)
         weakref.finalize(self, call, "TF_DeleteSession", self._session)
         self._signatures = _signatures(file.read_bytes())
 
@@ -80,6 +92,29 @@ class CSavedModel:
             UserError: there is no such signature, it takes other inputs, or
                 it fails on these.
         """
+        return self.prepare(signature, inputs).run()
+
+    def prepare(
+        self, signature: str, inputs: Mapping[str, np.ndarray]
+    ) -> PreparedCall:
+        """Makes the tensors of a request once, to ask it many times.
+
+        Args:
+            signature: see `run`.
+            inputs: see `run`.
+
+        Returns:
+            A call without arguments.
+
+        Raises:
+            UserError: there is no such signature, or it takes other inputs.
+
+        Example:
+        ```python
+        call = model.prepare("serving_default", {"user_id": np.array([196])})
+        measure_latency(call)
+        ```
+        """
         takes, gives = self._signatures.get(signature, ({}, {}))
         if not gives or set(takes) != set(inputs):
             known = {name: list(t) for name, (t, _) in self._signatures.items()}
@@ -87,22 +122,11 @@ class CSavedModel:
                 f"A request should name one of the signatures {known} and "
                 f"its inputs. Received: {signature!r} with {list(inputs)}."
             )
-        tensors, results = (Handle * len(takes))(), (Handle * len(gives))()
-        try:
-            for i, (name, (_, number)) in enumerate(takes.items()):
-                tensors[i] = to_tensor(inputs[name], number)
-            call(
-                *("TF_SessionRun", self._session, None),
-                *(self._outputs(takes), tensors, len(takes)),
-                *(self._outputs(gives), results, len(gives)),
-                *(None, 0, None),
-            )
-            return dict(zip(gives, map(to_array, results), strict=True))
-        finally:
-            for tensor in tensors:
-                delete_tensor(tensor, own=True)
-            for tensor in results:
-                delete_tensor(tensor, own=False)
+        values = [(inputs[name], number) for name, (_, number) in takes.items()]
+        return PreparedCall(
+            *(self, self._session, self._outputs(takes), values),
+            *(self._outputs(gives), gives),
+        )
 
     def _outputs(self, tensors: _Tensors) -> ctypes.Array[Output]:
         outputs = (Output * len(tensors))()
@@ -115,16 +139,101 @@ class CSavedModel:
         return outputs
 
 
-def _load(path: Path, graph: Handle) -> Handle:
+class PreparedCall:
+    """A request whose input tensors are made; see `CSavedModel.prepare`.
+
+    A call runs the graph and frees what it answers, without reading it: no
+    array is converted in the time that it takes.
+    """
+
+    def __init__(
+        self,
+        model: CSavedModel,
+        session: Handle,
+        takes: ctypes.Array[Output],
+        values: Sequence[tuple[np.ndarray, int]],
+        gives: ctypes.Array[Output],
+        names: Iterable[str],
+    ) -> None:
+        self._model = model  # which deletes the session when it goes
+        self._session, self._takes, self._gives = session, takes, gives
+        self._names = tuple(names)
+        self._tensors = (Handle * len(values))()
+        weakref.finalize(self, _delete_tensors, self._tensors, own=True)
+        for i, (array, number) in enumerate(values):
+            self._tensors[i] = to_tensor(array, number)
+
+    def __call__(self) -> None:
+        """Runs the graph.
+
+        Raises:
+            UserError: it fails on these inputs.
+        """
+        _delete_tensors(self._session_run(), own=False)
+
+    def run(self) -> dict[str, np.ndarray]:
+        """Runs the graph and reads what it answers.
+
+        Returns:
+            Outputs by name, see `CSavedModel.run`.
+
+        Raises:
+            UserError: it fails on these inputs.
+        """
+        results = self._session_run()
+        try:
+            return dict(zip(self._names, map(to_array, results), strict=True))
+        finally:
+            _delete_tensors(results, own=False)
+
+    def _session_run(self) -> ctypes.Array[Handle]:
+        results = (Handle * len(self._gives))()
+        call(
+            *("TF_SessionRun", self._session, None),
+            *(self._takes, self._tensors, len(self._tensors)),
+            *(self._gives, results, len(results)),
+            *(None, 0, None),
+        )
+        return results
+
+
+def _delete_tensors(tensors: ctypes.Array[Handle], own: bool) -> None:
+    for tensor in tensors:
+        delete_tensor(tensor, own=own)
+
+
+def _load(path: Path, graph: Handle, threads: int | None) -> Handle:
     options = library().TF_NewSessionOptions()
     tags = (ctypes.c_char_p * 1)(b"serve")
+    config = b"" if threads is None else _config(threads)
     try:
+        call("TF_SetConfig", options, config, ctypes.c_size_t(len(config)))
         return call(
             *("TF_LoadSessionFromSavedModel", options, None),
             *(os.fsencode(path), tags, 1, graph, None),
         )
     finally:
         library().TF_DeleteSessionOptions(options)
+
+
+def _config(threads: int) -> bytes:
+    """A ConfigProto with this many threads.
+
+    The fields, from config.proto: intra_op_parallelism_threads = 2 and
+    inter_op_parallelism_threads = 5, both of wire type 0.
+    """
+    return b"".join(
+        bytes([field << 3]) + _to_varint(threads) for field in (2, 5)
+    )
+
+
+def _to_varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; all but the last have bit 8."""
+    raw = bytearray()
+    while value > 127:
+        raw.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*raw, value])
 
 
 def _signatures(saved_model: bytes) -> dict[str, tuple[_Tensors, _Tensors]]:

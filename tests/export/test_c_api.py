@@ -1,5 +1,6 @@
 """TensorFlow's C library says what Python TensorFlow says."""
 
+import gc
 import importlib.util
 import json
 import subprocess
@@ -80,6 +81,114 @@ def test_every_signature_equals_python(served, loaded, c_model):
                 assert found[name].tolist() == values.tolist()
             else:
                 np.testing.assert_allclose(found[name], values, rtol=1e-5)
+
+
+def test_a_prepared_call_answers_each_time(served, c_model):
+    for signature, inputs in requests(served):
+        expected = c_model.run(signature, inputs)
+        prepared = c_model.prepare(signature, inputs)
+        for _ in range(2):
+            assert prepared() is None
+            found = prepared.run()
+            assert set(found) == set(expected)
+            for name, values in expected.items():
+                np.testing.assert_array_equal(found[name], values)
+
+
+def test_a_prepared_call_keeps_its_model(served):
+    request = {"user_id": np.array(served.users)}
+    # Nothing else refers to the model.
+    prepared = CSavedModel(served.path).prepare("embed_query", request)
+    gc.collect()
+    expected = [served.queries[user] for user in served.users]
+    np.testing.assert_allclose(
+        prepared.run()["embedding"], expected, rtol=1e-5, atol=1e-7
+    )
+
+
+def test_every_tensor_is_freed_once(served, c_model, monkeypatch):
+    """Inputs with the prepared call, outputs with each time it is called."""
+    made, freed = [], []
+    to_tensor, delete_tensor = c_api.to_tensor, c_api.delete_tensor
+
+    def make(*arguments):
+        made.append(to_tensor(*arguments))
+        return made[-1]
+
+    def free(tensor, own):
+        freed.append((tensor.value, own))
+        delete_tensor(tensor, own=own)
+
+    monkeypatch.setattr(c_api, "to_tensor", make)
+    monkeypatch.setattr(c_api, "delete_tensor", free)
+    users = np.array(served.users)
+    prepared = c_model.prepare("serving_default", {"user_id": users})
+    for _ in range(3):
+        prepared()
+    prepared.run()
+    # Two outputs, four times; the input lives as long as the call.
+    assert [own for _, own in freed] == [False] * 8
+    del prepared
+    gc.collect()
+    assert freed[8:] == [(tensor.value, True) for tensor in made]
+
+
+def test_inputs_of_a_refused_request_are_freed(served, c_model, monkeypatch):
+    made, freed = [], []
+    to_tensor, delete_tensor = c_api.to_tensor, c_api.delete_tensor
+
+    def make(*arguments):
+        if made:
+            raise UserError("The second input is refused.")
+        made.append(to_tensor(*arguments))
+        return made[-1]
+
+    def free(tensor, own):
+        freed.append(tensor.value)
+        delete_tensor(tensor, own=own)
+
+    monkeypatch.setattr(c_api, "to_tensor", make)
+    monkeypatch.setattr(c_api, "delete_tensor", free)
+    users, items = np.array(served.users[:1]), np.array([served.items[:1]])
+    with pytest.raises(UserError, match="The second input is refused"):
+        c_model.prepare("score", {"user_id": users, "item_id": items})
+    gc.collect()
+    assert sorted(freed, key=bool) == [None, made[0].value]
+
+
+@pytest.mark.parametrize("threads", [1, 3, 127, 128, 300])
+def test_threads_are_written_as_protobuf_writes_them(threads):
+    expected = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads,
+        inter_op_parallelism_threads=threads,
+    )
+    assert c_api._config(threads) == expected.SerializeToString()
+
+
+def test_one_thread_answers_the_same(served, c_model, monkeypatch):
+    configs = []
+
+    def keep(function, *arguments):
+        if function == "TF_SetConfig":
+            configs.append(arguments[1])
+        return c_library.call(function, *arguments)
+
+    monkeypatch.setattr(c_api, "call", keep)
+    one = CSavedModel(served.path, threads=1)
+    CSavedModel(served.path)
+    # Fields 2 and 5 of ConfigProto, of wire type 0; or none at all.
+    assert configs == [b"\x10\x01\x28\x01", b""]
+    request = {"user_id": np.array(served.users)}
+    np.testing.assert_allclose(
+        one.run("serving_default", request)["score"],
+        c_model.run("serving_default", request)["score"],
+        rtol=1e-5,
+    )
+
+
+def test_threads_are_positive(served):
+    with pytest.raises(UserError, match="`threads` = 0"):
+        CSavedModel(served.path, threads=0)
 
 
 def test_bytes_are_text_too(served_by_kind, c_models):
@@ -179,10 +288,11 @@ def test_no_model_and_a_broken_one_are_refused(served, tmp_path):
 def test_variables_that_are_not_there_are_noticed(served, tmp_path):
     raw = (served.path / "saved_model.pb").read_bytes()
     (tmp_path / "saved_model.pb").write_bytes(raw)
-    # TensorFlow's loader takes this for a model without variables.
-    model = CSavedModel(tmp_path)
+    request = {"user_id": np.array(served.users)}
+    # TensorFlow's loader takes this for a model without variables: what
+    # notices is an initializer that reads one, or else the request.
     with pytest.raises(UserError, match="C library refused"):
-        model.run("embed_query", {"user_id": np.array(served.users)})
+        CSavedModel(tmp_path).run("embed_query", request)
 
 
 def test_no_tensorflow_is_one_clear_error(monkeypatch):
