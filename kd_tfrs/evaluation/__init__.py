@@ -8,10 +8,11 @@ from kd_tfrs.evaluation.bootstrap import (
 from kd_tfrs.evaluation.comparison_plot import plot_comparison
 from kd_tfrs.evaluation.ids import Exclusions
 from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
-from kd_tfrs.evaluation.latency import (
-    measure_latency,
-    size_bytes,
-    size_bytes_gzip,
+from kd_tfrs.evaluation.latency import measure_in_turns, measure_latency
+from kd_tfrs.evaluation.latency_ratio import (
+    format_latency,
+    times_faster,
+    within_noise,
 )
 from kd_tfrs.evaluation.lead import format_p_value, lead_kept, quality_kept
 from kd_tfrs.evaluation.plots import plot_curves, plot_stages
@@ -35,6 +36,7 @@ from kd_tfrs.evaluation.significance import (
     paired_test,
     paired_test_over_seeds,
 )
+from kd_tfrs.evaluation.size import size_bytes, size_bytes_gzip
 
 __all__ = [
     "AlsScorer",
@@ -51,9 +53,11 @@ __all__ = [
     "SampledRanking",
     "SavedModelScorer",
     "Scorer",
+    "format_latency",
     "format_p_value",
     "holm",
     "lead_kept",
+    "measure_in_turns",
     "measure_latency",
     "paired_test",
     "paired_test_over_seeds",
@@ -69,5 +73,7 @@ __all__ = [
     "size_bytes_gzip",
     "stages_markdown",
     "stages_text",
+    "times_faster",
     "user_bootstrap",
+    "within_noise",
 ]

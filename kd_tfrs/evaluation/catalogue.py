@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import Exclusions, IdIndex, as_ids
 
 # 64 MB of float32 scores at a time, whatever the size of the catalogue.
@@ -159,23 +160,3 @@ def _top_k_above_bound(
     first = np.searchsorted(lines, np.arange(rows))
     best = order[first[:, None] + np.arange(k)]
     return values[best], flat[best] % width
-
-
-def check_k(k: int, name: str = "k") -> None:
-    """Raises `UserError` unless a number is a positive integer.
-
-    Args:
-        k: the value that a caller gave.
-        name: what the caller calls it.
-
-    Raises:
-        UserError: it is something else.
-
-    Example:
-    >>> check_k(1)
-    """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise UserError(
-            f"`{name}` should be a positive integer. Received: `{name}` = "
-            f"{k!r}. Give {name} >= 1."
-        )
