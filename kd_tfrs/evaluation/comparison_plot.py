@@ -11,19 +11,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.plots import (
+    error_bar,
+    interval_of,
+    save_png,
+    start_at_zero,
+)
+from kd_tfrs.evaluation.stage_style import stage_style, stage_styles
 
-# Okabe and Ito's colours can be told apart by the colour-blind as well; the
-# markers say the same without colour.
-_STYLES = {
-    "gain": ("#009E73", "o"),
-    "unclear": ("#E69F00", "s"),
-    "no gain": ("#777777", "D"),
-    "worse": ("#D55E00", "v"),
-    None: ("#0072B2", "o"),
+# All methods are distilled students, with the colour and marker of that stage
+# in all plots; the verdict is in what is filled, grey or turned.
+_DISTILLED = stage_style("distilled")
+_GREY = "#777777"
+_VERDICTS = {
+    None: (_DISTILLED.colour, _DISTILLED.marker, True),
+    "gain": (_DISTILLED.colour, _DISTILLED.marker, True),
+    "unclear": (_DISTILLED.colour, _DISTILLED.marker, False),
+    "no gain": (_GREY, _DISTILLED.marker, False),
+    "worse": (_GREY, "v", True),
 }
 # More panels beside each other could not be read on a page.
 _COLUMNS = 3
-_LINES = (("#000000", "-"), ("#CC79A7", "--"), ("#56B4E9", ":"))
+_LINES = ("-", "--", ":")
 
 
 def plot_comparison(
@@ -33,17 +42,24 @@ def plot_comparison(
     *,
     metrics: Sequence[str],
     note: str = "",
+    reference_intervals: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Draws the methods from the best to the worst, a panel a metric.
 
+    An axis starts at 0; where all methods have an interval it may start
+    anywhere.
+
     Args:
-        methods: one dict each: "method", "metrics" with "mean" and
-            "deviation" by name, and "verdict" by name, or none.
+        methods: one dict each: "method", "metrics" with "mean" by name, and,
+            or none, "intervals" with `[low, high]` by name, 95 %, and
+            "verdict" by name.
         references: metrics by name of what is drawn as a line, such as the
             teacher and the student alone.
         path: the PNG to write.
         metrics: names; the first one gives the order.
         note: stands below, such as what the bars are.
+        reference_intervals: `[low, high]` by metric of references, drawn as
+            bands.
 
     Raises:
         UserError: no methods or no metrics.
@@ -52,7 +68,8 @@ def plot_comparison(
     ```python
     plot_comparison(
         [{"method": "rrd",
-          "metrics": {"mrr": {"mean": 0.3, "deviation": 0.01}}}],
+          "metrics": {"mrr": {"mean": 0.3}},
+          "intervals": {"mrr": [0.28, 0.32]}}],
         {"student alone": {"mrr": 0.2}},
         "comparison.png",
         metrics=["mrr"],
@@ -73,7 +90,8 @@ def plot_comparison(
     )
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for panel, metric in zip(panels, metrics, strict=False):
-        _draw(panel, ordered, references, metric)
+        _draw_references(panel, references, reference_intervals or {}, metric)
+        _draw_methods(panel, ordered, metric)
     for panel in panels[len(metrics) :]:
         panel.set_visible(False)
     panels[0].set_yticks(
@@ -94,32 +112,51 @@ def plot_comparison(
         title_fontsize="small",
         fontsize="small",
     )
-    figure.savefig(path, format="png", dpi=144, metadata={"Software": None})
+    save_png(figure, path)
 
 
-def _draw(
+def _draw_references(
     axes: Axes,
-    methods: Sequence[Mapping[str, Any]],
     references: Mapping[str, Mapping[str, float]],
+    intervals: Mapping[str, Mapping[str, Any]],
     metric: str,
 ) -> None:
-    """One panel: a line a reference, and a point with a bar a method."""
-    lines = zip(references.items(), _LINES, strict=False)
-    for (name, values), (colour, style) in lines:
-        axes.axvline(values[metric], color=colour, linestyle=style, label=name)
+    """A line a reference, with its interval as a band."""
+    styles = stage_styles(references)
+    for place, (name, values) in enumerate(references.items()):
+        colour = styles[name].colour
+        axes.axvline(
+            values[metric],
+            color=colour,
+            linestyle=_LINES[place % len(_LINES)],
+            label=name,
+        )
+        ends = interval_of({"intervals": intervals.get(name)}, metric)
+        if ends:
+            axes.axvspan(*ends, color=colour, alpha=0.12, linewidth=0)
+
+
+def _draw_methods(
+    axes: Axes, methods: Sequence[Mapping[str, Any]], metric: str
+) -> None:
+    """One panel: a point with a bar a method."""
     for place, method in enumerate(methods):
         verdict = (method.get("verdict") or {}).get(metric)
-        colour, marker = _STYLES[verdict]
+        colour, marker, filled = _VERDICTS[verdict]
+        mean = _mean(method, metric)
         axes.errorbar(
-            _mean(method, metric),
+            mean,
             place,
-            xerr=method["metrics"][metric]["deviation"] or None,
+            xerr=error_bar(mean, interval_of(method, metric)),
             color=colour,
             marker=marker,
+            markerfacecolor=colour if filled else "white",
             linestyle="",
             capsize=3,
             label=verdict or "method",
         )
+    if any(interval_of(method, metric) is None for method in methods):
+        start_at_zero(axes, "x")
     axes.set_title(metric, fontsize=10)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylim(-0.7, len(methods) - 0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,37 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.report import Stage, format_bytes, stage_value
+from kd_tfrs.evaluation.stage_style import StageStyle, stage_styles
 
-# Okabe and Ito's colours can be told apart by the colour-blind as well.
-COLOURS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#000000",
-)
-_MARKERS = "osD^vP*"
-# Distance of two labels, as a part of the height of the axes.
-_LABEL_GAP = 0.075
+# Height of a label, in inches.
+_LABEL_HEIGHT = 0.29
+# Distance of two markers, as a part of the width of the axes.
+_MARKER_GAP = 0.02
+_SIZES = {
+    "model_bytes": "model bytes",
+    "size_bytes": "size",
+    "size_bytes_gzip": "size, gzip",
+}
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Where a stage is drawn, and how.
+
+    Args:
+        name: of the stage.
+        size: to the right; None of a line.
+        value: up.
+        interval: of the value, where it has one.
+        style: of the stage.
+    """
+
+    name: str
+    size: float | None
+    value: float
+    interval: Interval | None
+    style: StageStyle
 
 
 def plot_stages(
@@ -34,18 +52,24 @@ def plot_stages(
     path: str | Path,
     *,
     metric: str = "ndcg@10",
-    size: str = "size_bytes_gzip",
+    size: str | None = None,
 ) -> None:
     """Draws quality against size, one labelled point a stage.
 
-    A stage that has no size, such as a baseline, is a dotted line.
+    The axis of the metric starts at 0; where every stage has an interval it
+    may start anywhere. A stage that has no size, such as a baseline, is a
+    dotted line. Of stages whose sizes are the same or nearly so, the points
+    stand beside each other.
 
     Args:
-        stages: one dict a stage; see `kd_tfrs.evaluation.report`.
+        stages: one dict a stage; see `kd_tfrs.evaluation.report`. Intervals
+            are under "intervals": 95 %, `[low, high]` by metric.
         path: the PNG to write.
         metric: what is up.
-        size: what is to the right, on a logarithmic axis: "size_bytes_gzip",
-            "size_bytes", "parameters" or "nonzero_parameters".
+        size: what is to the right, on a logarithmic axis: "model_bytes",
+            "size_bytes_gzip", "size_bytes", "parameters" or
+            "nonzero_parameters". By default model bytes where all stages
+            with a size have them, else the bytes after gzip.
 
     Raises:
         UserError: no stage has the metric.
@@ -61,15 +85,20 @@ def plot_stages(
             f"`metric` should be one that a stage has. Received: {metric!r}. "
             "Plot one of the metrics in the table."
         )
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    size = size or _common_size(shown)
+    points = _points(shown, metric, size)
+    height = max(4.5, 0.7 + _LABEL_HEIGHT * len(points))
+    figure = Figure(figsize=(8, height), layout="constrained")
     axes = figure.subplots()
-    points = [
-        _draw_stage(axes, i, s, metric, size) for i, s in enumerate(shown)
-    ]
-    _frame_sizes(axes, [x for x, _ in points if x is not None], size)
-    axes.set_ylabel(metric)
-    axes.margins(y=0.15)
-    _label_beside(axes, shown, points)
+    _frame_sizes(axes, [p.size for p in points if p.size is not None], size)
+    for point, x in zip(points, _places(axes, points), strict=True):
+        _draw_stage(axes, point, x)
+    axes.margins(y=0.08)
+    if any(point.interval is None for point in points):
+        start_at_zero(axes, "y")
+    some = any(point.interval for point in points)
+    axes.set_ylabel(f"{metric}, 95 % interval" if some else metric)
+    _label_beside(axes, points, _LABEL_HEIGHT / (height - 0.7))
     save_png(figure, path)
 
 
@@ -78,9 +107,13 @@ def plot_curves(
 ) -> None:
     """Draws learning curves: a panel a quantity, a line a stage.
 
+    The axis of a metric starts at 0. That of a loss does not: the smallest
+    loss that can be reached is not 0, and not the same of two losses.
+
     Args:
         history: for each stage its epochs, as dicts with "epoch" and values
-            by name; an epoch may lack a value.
+            by name; an epoch may lack a value. What has "loss" in its name
+            is a loss.
         path: the PNG to write.
 
     Raises:
@@ -114,30 +147,136 @@ def plot_curves(
         lines.values(),
         lines.keys(),
         loc="outside lower center",
-        ncols=min(6, len(lines)),
+        ncols=min(2 * columns, len(lines)),
         frameon=False,
     )
     save_png(figure, path)
 
 
-def _draw_stage(
-    axes: Axes, place: int, stage: Stage, metric: str, size: str
-) -> tuple[float | None, float]:
-    """Draws a point, or a line without a size; returns where."""
-    x, y = stage_value(stage, size), stage_value(stage, metric)
-    colour = COLOURS[place % len(COLOURS)]
-    if x:
-        marker = _MARKERS[place % len(_MARKERS)]
-        axes.plot(x, y, marker, color=colour, markersize=8, zorder=3)
-    else:
-        axes.axhline(y, color=colour, linestyle=":", linewidth=1.2)
-    return (x or None), y
+def start_at_zero(axes: Axes, which: str) -> None:
+    """Lets an axis start at 0, where nothing that is drawn is below.
+
+    Args:
+        axes: after all is drawn.
+        which: "x" or "y".
+
+    Example:
+    ```python
+    start_at_zero(axes, "y")
+    ```
+    """
+    data = axes.dataLim
+    if which == "x" and data.x0 >= 0:
+        axes.set_xlim(0, 1.05 * data.x1 or 1)
+    if which == "y" and data.y0 >= 0:
+        axes.set_ylim(0, 1.05 * data.y1 or 1)
+
+
+def _common_size(stages: Sequence[Stage]) -> str:
+    """What every stage that has some size has."""
+    sized = [s for s in stages if any(stage_value(s, key) for key in _SIZES)]
+    everywhere = all(stage_value(stage, "model_bytes") for stage in sized)
+    return "model_bytes" if sized and everywhere else "size_bytes_gzip"
+
+
+def _points(stages: Sequence[Stage], metric: str, size: str) -> list[_Point]:
+    """Stages with a metric, as points."""
+    names = [str(stage.get("stage", "")) for stage in stages]
+    styles = stage_styles(names)
+    return [
+        _Point(
+            name,
+            stage_value(stage, size) or None,
+            stage_value(stage, metric),
+            interval_of(stage, metric),
+            styles[name],
+        )
+        for name, stage in zip(names, stages, strict=True)
+    ]
+
+
+def interval_of(row: Mapping, metric: str) -> Interval | None:
+    """The 95 % interval of a metric.
+
+    Args:
+        row: holds `[low, high]` by metric under "intervals", or nothing.
+        metric: its name.
+
+    Returns:
+        Both ends; None where the row does not have them.
+
+    Example:
+    >>> interval_of({"intervals": {"mrr": [0.1, 0.2]}}, "mrr")
+    (0.1, 0.2)
+    """
+    ends = (row.get("intervals") or {}).get(metric)
+    return None if ends is None or None in ends else tuple(ends)
+
+
+def _places(axes: Axes, points: Sequence[_Point]) -> list[float | None]:
+    """Sizes to draw at: no two of them so close that markers overlap."""
+    low, high = np.log10(axes.get_xlim()) if _has_size(points) else (0, 1)
+    sized = [i for i, point in enumerate(points) if point.size is not None]
+    wanted = [(math.log10(points[i].size) - low) / (high - low) for i in sized]
+    places: list[float | None] = [None] * len(points)
+    ends = _MARKER_GAP, 1 - _MARKER_GAP
+    moved = spread(np.array(wanted), _MARKER_GAP, *ends)
+    for i, place in zip(sized, moved, strict=True):
+        places[i] = float(10 ** (low + place * (high - low)))
+    return places
+
+
+def _has_size(points: Sequence[_Point]) -> bool:
+    return any(point.size is not None for point in points)
+
+
+def _draw_stage(axes: Axes, point: _Point, x: float | None) -> None:
+    """A point, or a line without a size, with its interval."""
+    style, ends = point.style, point.interval
+    if x is None:
+        axes.axhline(
+            point.value, color=style.colour, linestyle=":", linewidth=1.2
+        )
+        if ends:
+            axes.axhspan(*ends, color=style.colour, alpha=0.1, linewidth=0)
+        return
+    axes.errorbar(
+        x,
+        point.value,
+        yerr=error_bar(point.value, ends),
+        color=style.colour,
+        marker=style.marker,
+        markersize=8,
+        linestyle="",
+        elinewidth=1.2,
+        capsize=3,
+        zorder=3,
+    )
+
+
+def error_bar(value: float, ends: Interval | None) -> list[list[float]] | None:
+    """Distances from a value to its interval, as matplotlib draws them.
+
+    Args:
+        value: may be outside of the interval, of which a percentile bootstrap
+            does not keep it.
+        ends: of the interval.
+
+    Returns:
+        `[[below], [above]]`, none negative; None without an interval.
+
+    Example:
+    >>> error_bar(2.0, (1.5, 3.0))
+    [[0.5], [1.0]]
+    """
+    if ends is None:
+        return None
+    return [[max(0.0, value - ends[0])], [max(0.0, ends[1] - value)]]
 
 
 def _frame_sizes(axes: Axes, sizes: list[float], size: str) -> None:
     """Sets up the logarithmic axis of sizes, with room at both ends."""
-    titles = {"size_bytes": "size", "size_bytes_gzip": "size, gzip"}
-    axes.set_xlabel(titles.get(size, size.replace("_", " ")))
+    axes.set_xlabel(_SIZES.get(size, size.replace("_", " ")))
     axes.grid(visible=True, which="both", color="0.92", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
     if not sizes:
@@ -145,13 +284,13 @@ def _frame_sizes(axes: Axes, sizes: list[float], size: str) -> None:
         return
     axes.set_xscale("log")
     axes.set_xlim(min(sizes) / 2, max(sizes) * 2)
-    write = format_bytes if size in titles else "{:,.0f}".format
-    # Less than a decade has few major ticks: name 1, 2 and 5 of each.
+    write = format_bytes if size in _SIZES else "{:,.0f}".format
+    # A decade has one major tick: name more of them where there is room.
     low, high = np.log10(axes.get_xlim())
     ticks = [
         m * 10.0**e
         for e in range(math.floor(low), math.ceil(high) + 1)
-        for m in ((1, 2, 5) if high - low < 2.5 else (1,))
+        for m in ((1, 2, 5) if high - low < 2 else (1, 3))
     ]
     axes.set_xticks([t for t in ticks if low <= math.log10(t) <= high])
     axes.xaxis.set_major_formatter(
@@ -160,27 +299,24 @@ def _frame_sizes(axes: Axes, sizes: list[float], size: str) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _label_beside(
-    axes: Axes,
-    stages: Sequence[Stage],
-    points: list[tuple[float | None, float]],
-) -> None:
+def _label_beside(axes: Axes, points: Sequence[_Point], gap: float) -> None:
     """Names the points to the right of the axes, where names never overlap."""
     low, high = axes.get_ylim()
-    heights = np.array([(y - low) / (high - low) for _, y in points])
-    for i, height in enumerate(spread(heights, _LABEL_GAP)):
-        x, y = points[i]
+    wanted = np.array([(p.value - low) / (high - low) for p in points])
+    heights = spread(wanted, gap, 0.0, 1.0)
+    places = _places(axes, points)
+    for point, x, height in zip(points, places, heights, strict=True):
         axes.annotate(
-            f"{stages[i].get('stage', '')} {y:.4f}",
-            xy=(1.0, y) if x is None else (x, y),
+            f"{point.name} {point.value:.4f}",
+            xy=(1.0 if x is None else x, point.value),
             xycoords=axes.get_yaxis_transform() if x is None else "data",
             xytext=(1.04, height),
             textcoords="axes fraction",
             va="center",
-            color=COLOURS[i % len(COLOURS)],
+            color=point.style.colour,
             arrowprops={
                 "arrowstyle": "-",
-                "color": COLOURS[i % len(COLOURS)],
+                "color": point.style.colour,
                 "linewidth": 0.6,
                 "alpha": 0.6,
                 "relpos": (0, 0.5),
@@ -188,12 +324,19 @@ def _label_beside(
         )
 
 
-def spread(heights: np.ndarray, gap: float) -> np.ndarray:
+def spread(
+    heights: np.ndarray,
+    gap: float,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> np.ndarray:
     """Moves heights apart as little as needed to keep a gap.
 
     Args:
         heights: [n], as parts of the axes.
         gap: smallest distance of two.
+        low: smallest height; the gap is kept where there is no room for both.
+        high: largest height.
 
     Returns:
         [n], in the same order as `heights`.
@@ -212,10 +355,10 @@ def spread(heights: np.ndarray, gap: float) -> np.ndarray:
         while len(blocks) > 1 and np.mean(blocks[-2]) >= np.mean(blocks[-1]):
             blocks[-2].extend(blocks.pop())
     moved = np.empty(len(heights))
-    moved[order] = np.concatenate(
-        [np.full(len(block), np.mean(block)) for block in blocks]
-    )
-    moved[order] += steps
+    kept = [np.full(len(block), np.mean(block)) for block in blocks]
+    # What is ascending stays so when it is clipped.
+    room = max(low, high - gap * (len(heights) - 1))
+    moved[order] = np.clip(np.concatenate([[], *kept]), low, room) + steps
     return moved
 
 
@@ -225,16 +368,23 @@ def _draw_curves(
     name: str,
 ) -> None:
     """One panel: the values of one name over the epochs."""
-    for i, (stage, epochs) in enumerate(history.items()):
+    styles = stage_styles(history)
+    for stage, epochs in history.items():
         pairs = [(e["epoch"], e[name]) for e in epochs if name in e]
         if pairs:
+            style = styles[stage]
             axes.plot(
                 *zip(*pairs, strict=True),
-                color=COLOURS[i % len(COLOURS)],
-                marker="." if len(pairs) < 40 else "",
+                color=style.colour,
+                linestyle=style.line,
+                marker=style.marker,
+                markersize=4,
+                markevery=max(1, len(pairs) // 12),
                 linewidth=1.5,
                 label=stage,
             )
+    if "loss" not in name:
+        start_at_zero(axes, "y")
     axes.set_title(name, fontsize=10)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

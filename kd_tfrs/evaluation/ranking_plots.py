@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.calibration import calibration_curve
-from kd_tfrs.evaluation.plots import COLOURS, save_png
+from kd_tfrs.evaluation.plots import save_png
 from kd_tfrs.evaluation.ranking_metrics import auc, roc_curve
 from kd_tfrs.evaluation.scored_rows import (
     ScoredRows,
     check_binary,
     scored_rows,
 )
+from kd_tfrs.evaluation.stage_style import StageStyle, stage_styles
 
-_MARKERS = "osD^vP*"
+_NEGATIVE, _POSITIVE = "0.75", "0.25"
 # A curve has at most twice as many points: more than the picture can show.
 _STEPS = 1000
 
@@ -50,6 +53,7 @@ def plot_roc(
     ```
     """
     figure, axes = _square(scores, "false positive rate", "true positive rate")
+    styles = stage_styles(scores)
     for place, (name, values) in enumerate(scores.items()):
         curve = roc_curve(labels, values, weights)
         if curve is None:
@@ -59,7 +63,13 @@ def plot_roc(
             )
         axes.plot(
             *_thinned(*curve),
-            color=COLOURS[place % len(COLOURS)],
+            color=styles[name].colour,
+            linestyle=styles[name].line,
+            marker=styles[name].marker,
+            markersize=5,
+            # Markers of curves that are nearly the same are not on top of
+            # each other.
+            markevery=(0.1 + 0.2 * place / len(scores), 0.2),
             linewidth=1.5,
             label=f"{name} {auc(labels, values, weights):.4f}",
         )
@@ -96,8 +106,8 @@ def plot_calibration(
     ```
     """
     figure, axes = _square(logits, "mean probability", "share of positives")
-    highest = 0.0
-    for place, (name, values) in enumerate(logits.items()):
+    highest, styles = 0.0, stage_styles(logits)
+    for name, values in logits.items():
         curve = calibration_curve(
             labels, values, weights, bins=bins, equal_mass=equal_mass
         )
@@ -105,8 +115,9 @@ def plot_calibration(
         axes.plot(
             curve.predicted,
             curve.observed,
-            color=COLOURS[place % len(COLOURS)],
-            marker=_MARKERS[place % len(_MARKERS)],
+            color=styles[name].colour,
+            linestyle=styles[name].line,
+            marker=styles[name].marker,
             markersize=4,
             linewidth=1.5,
             label=name,
@@ -163,8 +174,9 @@ def plot_scores(
     panels = figure.subplots(
         height, columns, squeeze=False, sharex=True, sharey=True
     ).ravel()
+    styles = stage_styles(rows)
     for panel, (name, one) in zip(panels, rows.items(), strict=False):
-        _draw_scores(panel, one, edges, classes=labels is not None)
+        _draw_scores(panel, one, edges, styles[name], labels is not None)
         panel.set_title(name, fontsize=10)
         panel.set_xlabel(xlabel)
     for panel in panels[::columns]:
@@ -173,7 +185,8 @@ def plot_scores(
         panel.set_axis_off()
     if labels is not None:
         figure.legend(
-            *panels[0].get_legend_handles_labels(),
+            [Patch(color=_NEGATIVE), Line2D([], [], color=_POSITIVE)],
+            ["negative", "positive"],
             loc="outside lower center",
             ncols=2,
             frameon=False,
@@ -191,23 +204,27 @@ def _rows(labels: Any, scores: Any, weights: Any) -> ScoredRows:
 
 
 def _draw_scores(
-    axes: Axes, rows: ScoredRows, edges: np.ndarray, *, classes: bool
+    axes: Axes,
+    rows: ScoredRows,
+    edges: np.ndarray,
+    style: StageStyle,
+    classes: bool,
 ) -> None:
     """One panel: the density of each class, or of all."""
-    names = ("negative", "positive") if classes else ("all",)
-    for place, name in enumerate(names):
-        part = rows.take(rows.labels == place)
+    # Of two classes the positive one has the model's colour.
+    drawn = [(_NEGATIVE, True)] if classes else [(style.colour, True)]
+    drawn += [(style.colour, False)] if classes else []
+    for label, (colour, fill) in enumerate(drawn):
+        part = rows.take(rows.labels == label)
         heights, _ = np.histogram(part.scores, edges, weights=part.weights)
         # Density: the area of each class is 1, however rare it is.
         total = max(heights.sum(), np.finfo(float).tiny)
         axes.stairs(
             heights / total / np.diff(edges),
             edges,
-            color=COLOURS[place],
-            fill=place == 0,
-            alpha=0.4 if place == 0 else 1.0,
+            color=colour,
+            fill=fill,
             linewidth=1.5,
-            label=name,
         )
     axes.grid(visible=True, color="0.92")
     # Bars hide the grid, and not the grid the bars.

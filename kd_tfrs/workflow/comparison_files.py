@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import scipy.stats
+
 from kd_tfrs.evaluation import plot_comparison
 from kd_tfrs.workflow.comparison_summary import TEACHER, TESTED
 from kd_tfrs.workflow.contenders import ALONE
@@ -63,20 +66,74 @@ def plot(
         path: the PNG.
         tested: metrics, a panel each.
     """
-    test = found["test"]
+    test, intervals = found["test"], {}
     if test and test["methods"]:
-        references = {
-            title: {m: test[name]["metrics"][m]["mean"] for m in tested}
+        rows = {
+            title: with_intervals(test[name], tested)
             for name, title in ((TEACHER, TEACHER), (ALONE, "student alone"))
             if test[name]
         }
-        note = f"test, mean and deviation over {len(found['seeds'])} seeds"
-        methods = test["methods"]
+        references = {
+            title: {m: row["metrics"][m]["mean"] for m in tested}
+            for title, row in rows.items()
+        }
+        intervals = {t: row.get("intervals", {}) for t, row in rows.items()}
+        count = len(found["seeds"])
+        note = f"test, mean and 95 % interval over {count} seeds"
+        note = note if count > 1 else f"test, seed {found['seed']}"
+        methods = [with_intervals(one, tested) for one in test["methods"]]
     else:
         references, methods = _validated(found, tested)
         note = f"validation, seed {found['seed']}"
     if methods:
-        plot_comparison(methods, references, path, metrics=tested, note=note)
+        plot_comparison(
+            methods,
+            references,
+            path,
+            metrics=tested,
+            note=note,
+            reference_intervals=intervals,
+        )
+
+
+def with_intervals(
+    row: Mapping[str, Any], metrics: Sequence[str]
+) -> dict[str, Any]:
+    r"""Adds the 95 % interval of the mean over seeds.
+
+    $$m \pm t_{0.975, n - 1} \frac{s}{\sqrt{n}}$$
+
+    Args:
+        row: "seeds" ($n$ of them), and "metrics" with "mean" ($m$) and
+            "deviation" ($s$) by name.
+        metrics: names.
+
+    Returns:
+        The row with "intervals", `[low, high]` by name; of fewer than two
+        seeds, without.
+
+    Example:
+    >>> spread = {"mean": 0.5, "deviation": 0.1}
+    >>> row = {"seeds": [0, 1, 2, 3], "metrics": {"mrr": spread}}
+    >>> low, high = with_intervals(row, ["mrr"])["intervals"]["mrr"]
+    >>> round(low, 3), round(high, 3)
+    (0.341, 0.659)
+    """
+    count = len(row["seeds"])
+    if count < 2:
+        return {**row}
+    factor = scipy.stats.t.ppf(0.975, count - 1) / np.sqrt(count)
+    spreads = {metric: row["metrics"][metric] for metric in metrics}
+    return {
+        **row,
+        "intervals": {
+            metric: [
+                float(one["mean"] + sign * factor * one["deviation"])
+                for sign in (-1, 1)
+            ]
+            for metric, one in spreads.items()
+        },
+    }
 
 
 def _validated(

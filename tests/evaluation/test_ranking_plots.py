@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import (
@@ -11,8 +12,8 @@ from kd_tfrs.evaluation import (
     ranking_plots,
 )
 from kd_tfrs.evaluation.calibration import calibration_curve
-from kd_tfrs.evaluation.plots import COLOURS
 from kd_tfrs.evaluation.ranking_metrics import auc, roc_curve
+from kd_tfrs.evaluation.stage_style import stage_style
 
 
 @pytest.fixture
@@ -59,10 +60,11 @@ def test_roc_curves(figures, tmp_path):
     assert is_png(path)
     (axes,) = figures[0].axes
     lines = lines_of(axes)
-    for place, (name, values) in enumerate(scores.items()):
+    for name, values in scores.items():
         line = lines[f"{name} {auc(labels, values, weights):.4f}"]
         x, y = roc_curve(labels, values, weights)
-        assert line.get_color() == COLOURS[place]
+        assert line.get_color() == stage_style(name).colour
+        assert line.get_marker() == stage_style(name).marker
         # Points that cannot be told apart may be left out, no area is lost.
         np.testing.assert_allclose(
             np.interp(x, *line.get_data()), np.interp(x, x, y), atol=2e-3
@@ -99,6 +101,8 @@ def test_calibration_curves(figures, tmp_path, equal_mass):
         )
         np.testing.assert_array_equal(line.get_xdata(), curve.predicted)
         np.testing.assert_array_equal(line.get_ydata(), curve.observed)
+        assert line.get_color() == stage_style(name).colour
+        assert line.get_marker() == stage_style(name).marker
     assert list(lines_of(axes)) == list(logits)
 
 
@@ -118,7 +122,10 @@ def test_score_distributions_of_each_class(figures, tmp_path):
     assert is_png(path)
     panels = figures[0].axes
     assert [panel.get_title() for panel in panels] == list(scores)
-    for panel, values in zip(panels, scores.values(), strict=True):
+    for panel, (name, values) in zip(panels, scores.items(), strict=True):
+        colours = [patch.get_edgecolor() for patch in panel.patches]
+        assert colours[1] == to_rgba(stage_style(name).colour)
+        assert colours[0] != colours[1]
         for label, stairs in enumerate(panel.patches):
             heights, edges, _ = stairs.get_data()
             assert len(heights) == 20

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from kd_tfrs.evaluation.plots import COLOURS, save_png
+from kd_tfrs.evaluation.plots import save_png
+from kd_tfrs.evaluation.stage_style import stage_style
 
 _PLOTTED = ("ndcg@10", "recall@50", "recall@10")
 _SLICES = {"known_users": "users with a past", "new_users": "new users"}
@@ -199,8 +200,9 @@ def plot(rows: list[dict[str, Any]], path: str | Path) -> None:
                 np.maximum(0, values - ends[:, 0]),
                 np.maximum(0, ends[:, 1] - values),
             ],
-            color=[COLOURS[_colour(row)] for row in rows],
-            error_kw={"capsize": 3, "lw": 1},
+            color=[_colour(row) for row in rows],
+            # Not black: some bars are.
+            error_kw={"capsize": 3, "lw": 1, "ecolor": "0.5"},
         )
         axes.set_title(f"{metric}, 95 % interval over users", fontsize=10)
         axes.grid(visible=True, axis="x", color="0.92")
@@ -211,8 +213,6 @@ def plot(rows: list[dict[str, Any]], path: str | Path) -> None:
     save_png(figure, path)
 
 
-def _colour(row: dict[str, Any]) -> int:
-    """By what ranks: nothing, a teacher, or a student."""
-    if row["ranking"] is None:
-        return 5
-    return 0 if row["ranking"] == "teacher" else 1
+def _colour(row: dict[str, Any]) -> str:
+    """That of the stage which decides the order."""
+    return stage_style(row["ranking"] or row["retrieval"]).colour
