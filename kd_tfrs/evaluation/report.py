@@ -1,21 +1,26 @@
 """The stage table: what each step cost in quality and won in size and time.
 
 A stage is a dict as in `metrics.json`: "stage", "metrics" (name to value),
-"parameters", "nonzero_parameters", "size_bytes", "size_bytes_gzip",
-"latency_ms" ("p50", "p95", "p99") and "train_seconds". Whatever is missing or
-None is left open in the table.
+"kept" ("quality" and "lead": shares of the teacher's metric and of its lead
+over the student alone), "parameters", "nonzero_parameters", "model_bytes",
+"size_bytes", "size_bytes_gzip", "times_smaller" (than the teacher),
+"times_smaller_int8" (than the teacher in 8 bits), "latency_ms" and
+"latency_ms_100k" ("p50", "p95", "p99"), "times_faster" ("ratio", "low",
+"high", "within_noise") and "train_seconds". Whatever is missing or None is
+left open in the table.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kd_tfrs.errors import UserError
 
 Stage = Mapping[str, Any]
-# Title, key for `stage_value`, and how to write a value.
-Column = tuple[str, str, Callable[[float], str]]
+# Title, and what a stage has there.
+Column = tuple[str, Callable[[Stage], str]]
 
 METRICS = (
     "recall@10",
@@ -26,7 +31,9 @@ METRICS = (
     "coverage@10",
     "diversity@10",
 )
-CONSOLE_METRICS = ("recall@10", "ndcg@10", "coverage@10")
+CONSOLE_METRICS = ("recall@10", "ndcg@10")
+_CONSOLE_WIDTH = 100
+_NAME_WIDTH = 30
 _MISSING = "-"
 
 
@@ -37,12 +44,15 @@ def stages_markdown(
     reference: str = "teacher",
     percentiles: Sequence[str] = ("p50",),
 ) -> str:
-    """Writes the stage table in Markdown, with each value as a part of 100 %.
+    """Writes the stage table in Markdown, with all that is known.
+
+    What a stage keeps of the teacher is in columns of its own; where no stage
+    says what it keeps, each value is also a percentage of the reference.
 
     Args:
         stages: one dict a stage, in the order of the rows.
         metrics: names of the metrics to show.
-        reference: the stage that is 100 %.
+        reference: the stage that is 100 % where no stage has "kept".
         percentiles: of the latency.
 
     Returns:
@@ -56,24 +66,31 @@ def stages_markdown(
     ...                       metrics=["mrr"]).splitlines()[-1])
     | teacher | 0.5000 |
     """
-    columns = _full_columns(metrics, percentiles)
-    header, *rows = _cells(stages, columns, reference)
+    base = next((s for s in stages if s.get("stage") == reference), None)
+    if any(stage.get("kept") for stage in stages):
+        base = None
+    columns = _full_columns(stages, metrics, percentiles, base)
+    header, *rows = _cells(stages, columns)
     rule = [":--"] + ["--:"] * (len(header) - 1)
     return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
 
 
 def stages_text(
-    stages: Sequence[Stage],
-    *,
-    metrics: Sequence[str] = CONSOLE_METRICS,
-    reference: str = "teacher",
+    stages: Sequence[Stage], *, metrics: Sequence[str] = CONSOLE_METRICS
 ) -> str:
-    """Writes the stage table for a console, in aligned columns.
+    """Writes the stage table for a console, at most 100 characters wide.
+
+    Columns that nobody fills are left out. A table that would be too wide
+    gets titles of two lines, and then loses, one after the other until it
+    fits: "x int8", "gzip", "p50 ms", "model bytes", the metrics from the last
+    to the second, "lead kept", "x faster", "x smaller", "kept". Of long names
+    of stages the middle is left out. "n.s." says that the teacher has no
+    significant lead, "~1 (noise)" that two latencies differ by less than the
+    noise.
 
     Args:
         stages: one dict a stage, in the order of the rows.
         metrics: names of the metrics to show.
-        reference: the stage that is 100 %.
 
     Returns:
         The table, with a line break at the end.
@@ -82,20 +99,25 @@ def stages_text(
         UserError: no stages.
 
     Example:
-    >>> stages_text([{"stage": "teacher", "metrics": {}}]).split()[0]
-    'stage'
+    >>> print(stages_text([{"stage": "student", "metrics": {"ndcg@10": 0.1},
+    ...                     "kept": {"quality": 0.8, "lead": 0.0}}]), end="")
+    stage    ndcg@10  kept  lead kept
+    -------  -------  ----  ---------
+    student   0.1000  80 %        0 %
     """
-    rows = _cells(stages, _short_columns(metrics), reference)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    return "".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        + "\n"
-        for row in rows
-    )
+    rows = _cells(stages, _console_columns(stages, metrics))
+    columns = {cells[0]: list(cells) for cells in zip(*rows, strict=True)}
+    columns["stage"] = [_shortened(name) for name in columns["stage"]]
+    dropped = ["x int8", "gzip", "p50 ms", "model bytes", *metrics[:0:-1]]
+    dropped += ["lead kept", "x faster", "x smaller", "kept"]
+    lines = _aligned(columns)
+    # Titles of two lines come before any column is left out.
+    for title in ("", *dropped):
+        if max(map(len, lines)) <= _CONSOLE_WIDTH:
+            break
+        columns.pop(title, None)
+        lines = _aligned(columns, two_lines=True)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def format_bytes(count: float) -> str:
@@ -118,7 +140,7 @@ def format_bytes(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def stage_value(stage: Stage, key: str) -> float | None:
+def stage_value(stage: Stage, key: str) -> Any:
     """Looks a value up in a stage: a metric, a key, or "latency_ms.p50".
 
     Args:
@@ -140,64 +162,151 @@ def stage_value(stage: Stage, key: str) -> float | None:
     return (value or {}).get(inner) if inner else value
 
 
+def _column(
+    title: str,
+    key: str,
+    write: Callable[[Any], str],
+    base: Stage | None = None,
+) -> Column:
+    """A column of values, with what part of the base each of them is."""
+    whole = None if base is None else stage_value(base, key)
+
+    def cell(stage: Stage) -> str:
+        value = stage_value(stage, key)
+        if value is None:
+            return _MISSING
+        if not whole or stage is base:
+            return write(value)
+        return f"{write(value)} ({100 * value / whole:.1f} %)"
+
+    return title, cell
+
+
 def _full_columns(
-    metrics: Sequence[str], percentiles: Sequence[str] = ("p50",)
+    stages: Sequence[Stage],
+    metrics: Sequence[str],
+    percentiles: Sequence[str],
+    base: Stage | None,
 ) -> list[Column]:
     """Everything that is known of a stage."""
+    exact = functools.partial(_percent, decimals=1)
+    latencies = {"latency_ms": "", "latency_ms_100k": ", 100k"}
     return [
-        *((name, name, "{:.4f}".format) for name in metrics),
-        ("parameters", "parameters", "{:,.0f}".format),
-        ("non-zero", "nonzero_parameters", "{:,.0f}".format),
-        ("size", "size_bytes", format_bytes),
-        ("gzip", "size_bytes_gzip", format_bytes),
-        *((f"{p} ms", f"latency_ms.{p}", "{:.2f}".format) for p in percentiles),
-        ("train s", "train_seconds", "{:.1f}".format),
+        *(_column(name, name, "{:.4f}".format, base) for name in metrics),
+        _column("kept", "kept.quality", exact),
+        ("lead kept", _lead_cell(stages, exact)),
+        _column("parameters", "parameters", "{:,.0f}".format, base),
+        _column("non-zero", "nonzero_parameters", "{:,.0f}".format, base),
+        _column("model bytes", "model_bytes", format_bytes, base),
+        _column("size", "size_bytes", format_bytes, base),
+        _column("gzip", "size_bytes_gzip", format_bytes, base),
+        _column("x smaller", "times_smaller", "{:.1f}".format),
+        _column("x int8", "times_smaller_int8", "{:.1f}".format),
+        *(
+            _column(f"{p} ms{title}", f"{key}.{p}", _milliseconds, base)
+            for key, title in latencies.items()
+            for p in percentiles
+        ),
+        _column("x faster", "times_faster", _faster),
+        _column("x faster, interval", "times_faster", _faster_interval),
+        _column("train s", "train_seconds", "{:.1f}".format, base),
     ]
 
 
-def _short_columns(metrics: Sequence[str]) -> list[Column]:
+def _console_columns(
+    stages: Sequence[Stage], metrics: Sequence[str]
+) -> list[Column]:
     """What fits into the width of a console."""
-    full = _full_columns(metrics)
+    has_bytes = any(stage_value(s, "model_bytes") is not None for s in stages)
     return [
-        column
-        for column in full
-        if column[0] not in ("parameters", "size", "train s")
+        *(_column(name, name, "{:.4f}".format) for name in metrics),
+        _column("kept", "kept.quality", _percent),
+        ("lead kept", _lead_cell(stages, _percent)),
+        _column("model bytes", "model_bytes", format_bytes)
+        if has_bytes
+        else _column("gzip", "size_bytes_gzip", format_bytes),
+        _column("x smaller", "times_smaller", "{:.1f}".format),
+        _column("x int8", "times_smaller_int8", "{:.1f}".format),
+        _column("p50 ms", "latency_ms.p50", _milliseconds),
+        _column("x faster", "times_faster", _faster),
     ]
+
+
+def _lead_cell(
+    stages: Sequence[Stage], write: Callable[[float], str]
+) -> Callable[[Stage], str]:
+    """The share of the teacher's lead; "n.s." where there is none."""
+    # Without the student alone nobody has asked whether there is a lead.
+    asked = any(stage.get("stage") == "student" for stage in stages)
+
+    def cell(stage: Stage) -> str:
+        kept = stage.get("kept") or {}
+        if kept.get("lead") is not None:
+            return write(kept["lead"])
+        measured = kept.get("quality") is not None and "lead" in kept
+        return "n.s." if asked and measured else _MISSING
+
+    return cell
+
+
+def _percent(share: float, decimals: int = 0) -> str:
+    # Adding 0 makes a 0 of -0.
+    return f"{round(100 * share, decimals) + 0.0:.{decimals}f} %"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def _faster(found: Mapping[str, Any]) -> str:
+    if found.get("within_noise"):
+        return "~1 (noise)"
+    return f"{found['ratio']:.1f}"
+
+
+def _faster_interval(found: Mapping[str, Any]) -> str:
+    if found.get("low") is None or found.get("high") is None:
+        return _MISSING
+    return f"{found['low']:.1f} to {found['high']:.1f}"
 
 
 def _cells(
-    stages: Sequence[Stage], columns: Sequence[Column], reference: str
+    stages: Sequence[Stage], columns: Sequence[Column]
 ) -> list[list[str]]:
-    """The header and one row of texts a stage."""
+    """The header and one row of texts a stage, without empty columns."""
     if not stages:
         raise UserError(
             "`stages` should hold at least one stage. Received: none. Measure "
             "one first."
         )
-    columns = [
-        column
-        for column in columns
-        if any(stage_value(stage, column[1]) is not None for stage in stages)
-    ]
-    base = next((s for s in stages if s.get("stage") == reference), None)
-    rows = [["stage", *(title for title, _, _ in columns)]]
-    for stage in stages:
-        row = [_cell(stage, base, key, write) for _, key, write in columns]
-        rows.append([str(stage.get("stage", _MISSING)), *row])
-    return rows
+    names = [str(stage.get("stage", _MISSING)) for stage in stages]
+    filled = [["stage", *names]]
+    for title, cell in columns:
+        texts = [cell(stage) for stage in stages]
+        if any(text != _MISSING for text in texts):
+            filled.append([title, *texts])
+    return [list(row) for row in zip(*filled, strict=True)]
 
 
-def _cell(
-    stage: Stage,
-    base: Stage | None,
-    key: str,
-    write: Callable[[float], str],
-) -> str:
-    """One value, and in brackets what part of the reference it is."""
-    value = stage_value(stage, key)
-    if value is None:
-        return _MISSING
-    whole = None if base is None else stage_value(base, key)
-    if not whole or stage is base:
-        return write(value)
-    return f"{write(value)} ({100 * value / whole:.1f} %)"
+def _shortened(name: str) -> str:
+    """A name without its middle, where it is long."""
+    if len(name) <= _NAME_WIDTH:
+        return name
+    end = (_NAME_WIDTH - 3) // 2
+    return f"{name[: _NAME_WIDTH - 3 - end]}...{name[-end:]}"
+
+
+def _aligned(
+    columns: Mapping[str, list[str]], *, two_lines: bool = False
+) -> list[str]:
+    """Lines of a table, numbers to the right."""
+    blocks = []
+    for i, (title, *cells) in enumerate(columns.values()):
+        above, _, below = title.rpartition(" " if two_lines else "\n")
+        width = max(map(len, (above, below, *cells)))
+        rows = [above, below, "-" * width, *cells]
+        blocks.append(
+            [row.rjust(width) if i else row.ljust(width) for row in rows]
+        )
+    lines = ["  ".join(row).rstrip() for row in zip(*blocks, strict=True)]
+    return lines if two_lines else lines[1:]
