@@ -5,9 +5,9 @@ A stage is a dict as in `metrics.json`: "stage", "metrics" (name to value),
 over the student alone), "parameters", "nonzero_parameters", "model_bytes",
 "size_bytes", "size_bytes_gzip", "times_smaller" (than the teacher),
 "times_smaller_int8" (than the teacher in 8 bits), "latency_ms" and
-"latency_ms_100k" ("p50", "p95", "p99"), "times_faster" ("ratio", "low",
-"high", "within_noise") and "train_seconds". Whatever is missing or None is
-left open in the table.
+"latency_ms_100k" ("p50", "p95", "p99"), "times_faster" (see
+`kd_tfrs.evaluation.times_faster`) and "train_seconds". Whatever is missing or
+None is left open in the table.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.latency_ratio import within_noise
 
 Stage = Mapping[str, Any]
 # Title, and what a stage has there.
@@ -259,7 +260,9 @@ def _milliseconds(value: float) -> str:
 
 
 def _faster(found: Mapping[str, Any]) -> str:
-    if found.get("within_noise"):
+    # Whoever measured may say so; otherwise the interval does.
+    is_noise = found.get("within_noise")
+    if within_noise(found) if is_noise is None else is_noise:
         return "~1 (noise)"
     return f"{found['ratio']:.1f}"
 

@@ -140,7 +140,7 @@ def test_a_loss_that_rounds_to_nothing_has_no_sign():
 
 
 def test_a_difference_within_the_noise_is_not_a_figure():
-    noise = {"ratio": 1.07, "low": 0.9, "high": 1.2, "within_noise": True}
+    noise = {"ratio": 1.07, "low": 0.9, "high": 1.2}
     stages = [kept_stage("int8", 0.9, 0.5, times_faster=noise)]
     assert "~1 (noise)" in stages_text(stages)
     assert "1.1" not in stages_text(stages)
