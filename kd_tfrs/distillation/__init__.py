@@ -22,6 +22,9 @@ from kd_tfrs.distillation.distiller import (
 from kd_tfrs.distillation.ensemble import (
     EnsembleTeacher,
 )
+from kd_tfrs.distillation.initial import (
+    project_embeddings,
+)
 from kd_tfrs.distillation.list_teacher import (
     ListTeacher,
 )
@@ -160,4 +163,5 @@ __all__ = [
     "build_cache",
     "load_cache",
     "popularity_groups",
+    "project_embeddings",
 ]

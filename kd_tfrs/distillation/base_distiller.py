@@ -74,9 +74,11 @@ class BaseDistiller(tf.keras.Model):
         self.balance = balance
         self.learned = _learned(terms, balance)
         self._weights = _Untracked(self._check_weights(weights))
+        names = (*OWN_NAMES, *term_names(terms, OWN_NAMES))
         self._means = {
             name: tf.keras.metrics.Mean(name=name)
-            for name in (*OWN_NAMES, *term_names(terms, OWN_NAMES))
+            for name in names
+            if self._reads_labels or name != "student_loss"
         }
 
     @property
@@ -88,6 +90,16 @@ class BaseDistiller(tf.keras.Model):
     def metrics(self) -> list[tf.keras.metrics.Metric]:
         """Epoch means of the total and of every part of it."""
         return list(self._means.values())
+
+    @property
+    def _reads_labels(self) -> bool:
+        """Whether the labels count; without them their loss is not computed.
+
+        A balance measures the gradients of all losses against theirs.
+        """
+        weight = self.student_loss_weight
+        scheduled = isinstance(weight, schedules.Schedule)
+        return scheduled or weight > 0 or self.balance is not None
 
     @abc.abstractmethod
     def hear(self, batch: Batch, outputs: dict) -> Hears:
@@ -157,7 +169,9 @@ class BaseDistiller(tf.keras.Model):
         outputs = self.student(batch, training=training)
         hearing = self.hear(batch, outputs)
         terms = self._terms.value
-        parts = {"student_loss": self.student.task_loss(batch, outputs)}
+        parts = {}
+        if self._reads_labels:
+            parts["student_loss"] = self.student.task_loss(batch, outputs)
         for name, term in zip(term_names(terms, OWN_NAMES), terms, strict=True):
             parts[name] = hearing.loss(term)
         return outputs, hearing, parts
@@ -166,7 +180,9 @@ class BaseDistiller(tf.keras.Model):
         self, parts: dict[str, tf.Tensor], factors: Sequence[tf.Tensor | float]
     ) -> tf.Tensor:
         step = self._step()
-        weights = [schedules.value_at(self.student_loss_weight, step)]
+        weights = []
+        if self._reads_labels:
+            weights.append(schedules.value_at(self.student_loss_weight, step))
         for weight, factor in zip(self._weights.value, factors, strict=True):
             weights.append(schedules.value_at(weight, step) * factor)
         total = tf.add_n(

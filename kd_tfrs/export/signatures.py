@@ -80,22 +80,24 @@ class RetrievalModule(tf.Module):
         exclude = tf.TensorSpec([None, None], item_dtype, "exclude")
         items = tf.TensorSpec([None, None], item_dtype, "item_id")
         k = tf.TensorSpec([], tf.int32, "k")
+        # Functions of their own: methods that are `tf.function`s would be
+        # saved twice, as signatures and as attributes of the module.
+        specs = {
+            "serving_default": (self.default, [users]),
+            "recommend": (self.recommend, [users, k, exclude]),
+            "score": (self.score, [users, items]),
+            "embed_query": (self.embed_query, [users]),
+        }
         return {
-            "serving_default": self.default.get_concrete_function(users),
-            "recommend": self.recommend.get_concrete_function(
-                users, k, exclude
-            ),
-            "score": self.score.get_concrete_function(users, items),
-            "embed_query": self.embed_query.get_concrete_function(users),
+            name: tf.function(function).get_concrete_function(*inputs)
+            for name, (function, inputs) in specs.items()
         }
 
-    @tf.function
     def default(self, user_id: tf.Tensor) -> Outputs:
         """`top_k` recommendations, nothing excluded."""
         scores = self._all_scores(user_id)
         return self._best(scores, tf.constant(self.top_k))
 
-    @tf.function
     def recommend(
         self, user_id: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor
     ) -> Outputs:
@@ -119,7 +121,6 @@ class RetrievalModule(tf.Module):
         )
         return self._best(scores, k)
 
-    @tf.function
     def score(self, user_id: tf.Tensor, item_id: tf.Tensor) -> Outputs:
         """Scores of given candidates."""
         rows = self.item_rows.lookup(item_id)
@@ -127,7 +128,6 @@ class RetrievalModule(tf.Module):
         scores = tf.einsum("bd,bmd->bm", self._embed(user_id), candidates)
         return {"score": tf.where(rows >= 0, scores, -np.inf)}
 
-    @tf.function
     def embed_query(self, user_id: tf.Tensor) -> Outputs:
         """Query embeddings, for an index of one's own."""
         return {"embedding": self._embed(user_id)}

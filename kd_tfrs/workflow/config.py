@@ -197,6 +197,19 @@ class DistillationOptions(Checked):
         "every step.",
         choices=("cached", "live"),
     )
+    tables: bool | None = option(
+        None,
+        "Distil into an embedding for each user and each item, which is what "
+        "is exported of the towers in any case, instead of into towers that "
+        "read columns. If unset, where the student has no hidden layers and "
+        "no method compares other outputs of its towers.",
+    )
+    initialization: str = option(
+        "teacher",
+        "First values of the tables: the teacher's embeddings, projected to "
+        "the student's width, or random ones.",
+        choices=("teacher", "random"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -209,6 +222,12 @@ class DistillationOptions(Checked):
             raise UserError(
                 "`num_random` should be at least 2 where `over` is sampled. "
                 f"Received: `num_random` = {self.num_random}."
+            )
+        if self.tables and self.student_output != "embedding":
+            raise UserError(
+                "`tables` has no other output than embedding. Received: "
+                f"`student_output` = {self.student_output!r}. Give "
+                "--nodistillation_tables."
             )
 
 

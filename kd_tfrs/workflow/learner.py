@@ -12,7 +12,12 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression import prunable, pruning_schedule, strip
-from kd_tfrs.distillation import Distiller, GradientNormBalance, Teacher
+from kd_tfrs.distillation import (
+    Distiller,
+    GradientNormBalance,
+    Teacher,
+    project_embeddings,
+)
 from kd_tfrs.errors import UserError
 from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
@@ -48,6 +53,7 @@ from kd_tfrs.workflow.training import (
 
 logger = logging.getLogger(__name__)
 MODELS = ("teacher", "student", "distilled", "pruned")
+DISTILLED = ("distilled", "pruned")
 Watch = Callable[[dict[str, float]], None]
 Learned = tuple[RetrievalModel, Progress]
 
@@ -93,8 +99,15 @@ class Learner:
         """
         if stage == "pruned":
             return self._prune(watch)
-        teacher = self.teaching.get if stage == "distilled" else None
-        return self._fit(stage, self._towers(stage), teacher, watch)
+        if stage != "distilled":
+            return self._fit(stage, self._towers(stage), None, watch)
+        return self._fit(
+            stage,
+            self._towers(stage),
+            self.teaching.get,
+            watch,
+            self._source,
+        )
 
     def save(self, stage: str, model: RetrievalModel) -> None:
         """Keeps a stage's weights in the run folder."""
@@ -118,14 +131,17 @@ class Learner:
                 f"The stage {stage} should be done first. Received: no "
                 f"weights of it in {self.run.directory}."
             )
-        if stage == "pruned" and self._prunes_tables:
-            model = self._table_student()
+        if stage in DISTILLED:
+            # One step an epoch: it is not trained any more.
+            model = self._new_student(
+                self._towers(stage), self._options(stage), 1
+            )
         else:
             model = build_model(
                 self.encoded(stage),
                 self._towers(stage),
                 self._options(stage),
-                steps_per_epoch=1,  # it is not trained any more
+                1,
             )
         set_weights(model, weights)
         return model
@@ -134,7 +150,7 @@ class Learner:
         """The features of a stage's model."""
         if stage == "teacher":
             return self._teacher_encoded
-        if stage == "pruned" and self._prunes_tables:
+        if stage in DISTILLED and self.distils_tables:
             return self._row_encoded
         return self._student_encoded
 
@@ -144,21 +160,33 @@ class Learner:
 
     @cached_property
     def teaching(self) -> Teaching:
-        """Everybody who teaches; trains assistants where a chain has them."""
+        """All teachers; trains assistants where a chain has them."""
         return Teaching(self.run, self.prepared, self._last_of_the_chain)
 
     def _last_of_the_chain(self) -> tuple[Teacher, list[np.ndarray]]:
-        options = self.config.distillation
+        model, encoded = self._source
+        return self._live(model, encoded), get_weights(model)
+
+    @cached_property
+    def _source(self) -> tuple[RetrievalModel, Encoded]:
+        """The teacher, or the last assistant of a chain; and its features."""
         model, encoded = self.load("teacher"), self.encoded("teacher")
-        seen = self.prepared.seen() if options.exclude_seen else None
-        for position, width in enumerate(options.chain):
-            teacher = build_teacher(model, encoded, seen)
-            model = self._assistant(position, width, teacher)
-            encoded = self._student_encoded
-        return build_teacher(model, encoded, seen), get_weights(model)
+        for position, width in enumerate(self.config.distillation.chain):
+            model = self._assistant(position, width, model, encoded)
+            encoded = self.encoded("distilled")
+        return model, encoded
+
+    def _live(self, model: RetrievalModel, encoded: Encoded) -> Teacher:
+        excludes = self.config.distillation.exclude_seen
+        seen = self.prepared.seen() if excludes else None
+        return build_teacher(model, encoded, seen)
 
     def _assistant(
-        self, position: int, width: int, teacher: Teacher
+        self,
+        position: int,
+        width: int,
+        source: RetrievalModel,
+        source_encoded: Encoded,
     ) -> RetrievalModel:
         """A model between teacher and student, trained once."""
         stage = f"assistant_{position}"
@@ -167,13 +195,18 @@ class Learner:
         )
         kept = self.run.load_weights(stage)
         if kept is None:
-            # What it hears, it hears from the one before and from no other.
-            model, _ = self._fit(stage, towers, lambda name: teacher, None)
+            # It is taught by the one before and by no other teacher.
+            teacher = self._live(source, source_encoded)
+            model, _ = self._fit(
+                stage,
+                towers,
+                lambda name: teacher,
+                None,
+                (source, source_encoded),
+            )
             self.run.save_weights(stage, get_weights(model))
             return model
-        model = build_model(
-            self._student_encoded, towers, self.config.distilled, 1
-        )
+        model = self._new_student(towers, self.config.distilled, 1)
         set_weights(model, kept)
         return model
 
@@ -190,17 +223,25 @@ class Learner:
         towers: TowerOptions,
         teacher: Callable[[str], Teacher] | None,
         watch: Watch | None,
+        source: tuple[RetrievalModel, Encoded] | None = None,
     ) -> Learned:
-        options, encoded = self._options(stage), self.encoded(stage)
+        distils = teacher is not None
+        options = self._options(stage)
+        encoded = self.encoded("distilled" if distils else stage)
         if teacher is not None:
             # Before the seed is set: some of them train.
             for name in self._teacher_names():
                 teacher(name)
         batches = self.prepared.batches(encoded, options, self.config.seed)
         self._set_seed(stage)
-        model = build_model(encoded, towers, options, batches.steps_per_epoch)
-        trained, join = model, None
-        if teacher is not None:
+        steps = batches.steps_per_epoch
+        trained, join = None, None
+        if not distils:
+            model = trained = build_model(encoded, towers, options, steps)
+        else:
+            model = self._new_student(towers, options, steps)
+            if self._starts_as_teacher:
+                self._start_as(model, towers.embedding_dim, *source)
             trained = self._distiller(teacher, model, options.epochs)
             # The distilled student learns at its own step size.
             trained.compile(optimizer=model.optimizer)
@@ -232,20 +273,45 @@ class Learner:
         return encode_rows(self.prepared)
 
     @property
-    def _prunes_tables(self) -> bool:
-        """Whether what is pruned are the tables that are served.
+    def distils_tables(self) -> bool:
+        """Whether the distilled student is two tables.
 
         The towers of a known user and item give the same embedding at every
-        request, so that zeros in their layers would save nothing. A method
-        that compares other outputs of the towers needs the towers.
+        request. Tables hold just these: they are what is exported, zeros in
+        them save bytes, and a step over the whole catalogue reads no columns.
         """
-        return self.config.distillation.student_output == "embedding"
+        asked = self.config.distillation.tables
+        if asked is not None:
+            return asked
+        plain = not self.config.student_towers.hidden_units
+        return plain and self.config.distillation.student_output == "embedding"
 
-    def _table_student(self) -> RetrievalModel:
-        return build_table_student(
-            self._row_encoded,
-            self.config.student_towers,
-            self.config.distilled,
+    @property
+    def _starts_as_teacher(self) -> bool:
+        start = self.config.distillation.initialization
+        return self.distils_tables and start == "teacher"
+
+    def _new_student(
+        self, towers: TowerOptions, training: TrainOptions, steps: int
+    ) -> RetrievalModel:
+        encoded = self.encoded("distilled")
+        if not self.distils_tables:
+            return build_model(encoded, towers, training, steps)
+        return build_table_student(encoded, towers, training, steps)
+
+    def _start_as(
+        self, model: RetrievalModel, dim: int, *source: object
+    ) -> None:
+        """Gives tables the embeddings of another model, projected."""
+        embedded = measure.embed(*source, self.prepared)
+        set_tables(
+            model,
+            *project_embeddings(
+                embedded.queries,
+                embedded.candidates,
+                dim,
+                seed=self.config.seed,
+            ),
         )
 
     def _prune(self, watch: Watch | None) -> Learned:
@@ -256,10 +322,6 @@ class Learner:
             self.teaching.get(name)
         encoded = self.encoded("distilled")
         reference = measure.validate(dense, encoded, self.prepared)
-        if self._prunes_tables:
-            embedded = measure.embed(dense, encoded, self.prepared)
-            dense = self._table_student()
-            set_tables(dense, embedded)
         best, tried = largest_within(
             self.config.pruning.sparsities,
             lambda sparsity, before: self._prune_to(

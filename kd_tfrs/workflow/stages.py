@@ -1,28 +1,28 @@
-"""The chain: teacher, student, distilled, pruned, exported; each measured."""
+"""The chain: teacher, student, distilled, its smaller forms, the export."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
+from kd_tfrs.compression import sparsity
+from kd_tfrs.export import FLOAT32
 from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
 from kd_tfrs.workflow.chain import Chain, Made
+from kd_tfrs.workflow.choice import AUTO, Candidate, Choice, choose
 from kd_tfrs.workflow.exporting import export_model
+from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.learner import MODELS, Learner
 from kd_tfrs.workflow.prepare import Prepared, prepare
 
 logger = logging.getLogger(__name__)
-STAGES = (*MODELS, "saved_model")
-# What has to be done before, when only some stages are asked for.
-_NEEDS = {
-    "distilled": ("teacher",),
-    "pruned": ("distilled",),
-    "saved_model": ("pruned",),
-}
+STAGES = ("teacher", "student", *FORMS, "saved_model")
+_COPIED = ("parameters", "nonzero_parameters")
 
 
 class Stages(Chain):
@@ -66,17 +66,51 @@ class Stages(Chain):
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """See `Chain.needs`."""
-        return _NEEDS.get(stage, ())
+        if stage == "saved_model":
+            asked = self.config.shipping.ship
+            return tuple(FORMS) if asked == AUTO else ("distilled", asked)
+        made_from = FORMS.get(stage, (stage,))[0]
+        if made_from != stage:
+            return (made_from,)
+        return {"distilled": ("teacher",), "pruned": ("distilled",)}.get(
+            stage, ()
+        )
 
     def make(self, stage: str) -> Made:
         """See `Chain.make`."""
         if stage == "saved_model":
             return self._export()
+        if stage not in MODELS:
+            # Another way to store a model that is there already.
+            row, per_user = self._measure(stage, self.learner.load)
+            return {**row, "train_seconds": 0.0}, per_user, []
         model, progress = self.learner.train(stage)
         self.learner.save(stage, model)
-        row, per_user = self._measure(stage, model)
+        row, per_user = self._measure(stage, lambda _: model)
         row["train_seconds"] = progress.seconds
+        if stage == "pruned":
+            row["sparsity"] = sparsity(model.query_tower)
         return row, per_user, progress.history
+
+    @property
+    def choice(self) -> Choice:
+        """Which form ships, and why; by validation events alone."""
+        monitor = self.learner.monitor
+        forms = [form for form in FORMS if form in self.needs("saved_model")]
+        rows = [self.result(form) for form in forms]
+        return choose(
+            [
+                Candidate(
+                    row["stage"],
+                    row["validation"][monitor],
+                    row["model_bytes"],
+                )
+                for row in rows
+            ],
+            max_loss=self.config.shipping.max_loss,
+            metric=monitor,
+            asked=self.config.shipping.ship,
+        )
 
     def model(self, stage: str) -> RetrievalModel:
         """The trained model of a stage, with its weights."""
@@ -87,37 +121,40 @@ class Stages(Chain):
         """Test metrics of a finished stage by user, `[users]` each."""
         return self.arrays(stage)
 
-    def _measure(self, stage: str, model: RetrievalModel) -> measure.Measured:
-        evaluation = self.config.evaluation
+    def _measure(
+        self, stage: str, model: Callable[[str], RetrievalModel]
+    ) -> measure.Measured:
+        made_from, storage = FORMS.get(stage, (stage, FLOAT32))
         return measure.measure_model(
             stage,
-            model,
-            self.learner.encoded(stage),
+            model(made_from),
+            self.learner.encoded(made_from),
             self.prepared,
-            top_k=evaluation.top_k,
-            latency_repeats=evaluation.latency_repeats,
+            storage=storage,
+            top_k=self.config.evaluation.top_k,
         )
 
     def _export(self) -> Made:
-        pruned, evaluation = self.result("pruned"), self.config.evaluation
-        row, per_user = measure.measure_export(
-            "saved_model",
-            self._export_pruned(),
-            self.prepared,
-            latency_repeats=evaluation.latency_repeats,
-        )
-        for name in ("parameters", "nonzero_parameters"):
-            row[name] = pruned[name]
-        row["train_seconds"] = 0.0
-        return row, per_user, []
-
-    def _export_pruned(self) -> Path:
+        choice = self.choice
+        shipped = self.result(choice.name)
+        made_from, storage = FORMS[choice.name]
         version, parity = export_model(
-            self.model("pruned"),
-            self.learner.encoded("pruned"),
+            self.model(made_from),
+            self.learner.encoded(made_from),
             self.prepared,
             self._export_folder("retrieval"),
+            storage=storage,
             top_k=self.config.evaluation.top_k,
         )
         logger.info("verified before it was put in place: %s", parity)
-        return version
+        row, per_user = measure.measure_export(
+            "saved_model", version, self.prepared
+        )
+        row.update({name: shipped[name] for name in _COPIED})
+        row.update(
+            model_bytes=shipped["model_bytes"],
+            choice=dataclasses.asdict(choice),
+            parity=dataclasses.asdict(parity),
+            train_seconds=0.0,
+        )
+        return row, per_user, []

@@ -11,7 +11,6 @@ from kd_tfrs.models import FeatureSet, RetrievalModel
 from kd_tfrs.models.features import Feature
 from kd_tfrs.workflow.builders import build_model
 from kd_tfrs.workflow.config import TowerOptions, TrainOptions
-from kd_tfrs.workflow.measure import Embedded
 from kd_tfrs.workflow.prepare import Encoded, Prepared
 
 _ROW = "row"
@@ -40,7 +39,10 @@ def encode_rows(prepared: Prepared) -> Encoded:
 
 
 def build_table_student(
-    encoded: Encoded, towers: TowerOptions, training: TrainOptions
+    encoded: Encoded,
+    towers: TowerOptions,
+    training: TrainOptions,
+    steps_per_epoch: int,
 ) -> RetrievalModel:
     """A model with an embedding a user and an item, and nothing else.
 
@@ -48,23 +50,27 @@ def build_table_student(
         encoded: see `encode_rows`.
         towers: for the width of the embeddings.
         training: how it is trained.
+        steps_per_epoch: for the decay of the step size.
 
     Returns:
         A compiled model whose tables are random.
     """
     plain = dataclasses.replace(towers, hidden_units=())
-    return build_model(encoded, plain, training, steps_per_epoch=1)
+    return build_model(encoded, plain, training, steps_per_epoch)
 
 
-def set_tables(model: RetrievalModel, embedded: Embedded) -> None:
-    """Gives a table student the embeddings of another model.
+def set_tables(
+    model: RetrievalModel, queries: np.ndarray, candidates: np.ndarray
+) -> None:
+    """Gives a table student its embeddings.
 
     Args:
         model: see `build_table_student`.
-        embedded: the other model's embeddings.
+        queries: `[num_users + 1, dim]` by user row.
+        candidates: `[num_items, dim]` by item row.
     """
-    model.query_tower.set_weights([embedded.queries])
-    model.candidate_tower.set_weights([embedded.candidates])
+    model.query_tower.set_weights([queries])
+    model.candidate_tower.set_weights([candidates])
 
 
 def _rows(count: int) -> FeatureSet:
