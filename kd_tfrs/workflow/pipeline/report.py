@@ -201,8 +201,9 @@ def plot(rows: list[dict[str, Any]], path: str | Path) -> None:
                 np.maximum(0, ends[:, 1] - values),
             ],
             color=[_colour(row) for row in rows],
-            # Not black: some bars are.
-            error_kw={"capsize": 3, "lw": 1, "ecolor": "0.5"},
+            # Intervals are black, and so are some stages.
+            alpha=0.6,
+            error_kw={"capsize": 3, "lw": 1},
         )
         axes.set_title(f"{metric}, 95 % interval over users", fontsize=10)
         axes.grid(visible=True, axis="x", color="0.92")
