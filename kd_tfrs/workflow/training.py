@@ -44,6 +44,48 @@ class Progress:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
+@dataclasses.dataclass(frozen=True)
+class Guard:
+    r"""An error that may not rise while the monitored metric still improves.
+
+    $$e \le (1 + \tau) \min_{e'} e'$$
+
+    A network that overfits goes on ordering better and better while its
+    probabilities become worse and worse. An epoch counts as the best one only
+    if this error is near the lowest one so far.
+
+    Args:
+        metric: a validation metric of which less is better.
+        tolerance: $\tau$, at least 0.
+
+    Example:
+    >>> rows = [{"log_loss": 0.5}, {"log_loss": 0.4}, {"log_loss": 0.41}]
+    >>> [Guard("log_loss", 0.05).allows(row, rows) for row in rows]
+    [False, True, True]
+    """
+
+    metric: str
+    tolerance: float
+
+    def allows(
+        self, row: dict[str, float], history: Sequence[dict[str, float]]
+    ) -> bool:
+        """Whether an epoch may be the best one.
+
+        Args:
+            row: of the epoch.
+            history: all epochs so far; those without a validation are passed
+                over.
+
+        Returns:
+            Whether its error is near the lowest one.
+        """
+        values = [e[self.metric] for e in history if self.metric in e]
+        if self.metric not in row or not values:
+            return True
+        return row[self.metric] <= (1 + self.tolerance) * min(values)
+
+
 def joined(parts: Sequence[Progress]) -> Progress:
     """Trainings that followed one another, as one.
 
@@ -91,6 +133,8 @@ class Training:
         name: for the progress bar.
         validate_every: epochs from one validation to the next; the last
             epoch is always validated.
+        guard: an error metric that is watched as well, see `Guard`; `None`
+            where there is none.
 
     Example:
     ```python
@@ -107,6 +151,7 @@ class Training:
         monitor: str | None,
         name: str,
         validate_every: int = 1,
+        guard: Guard | None = None,
     ) -> None:
         self.model = model
         self.student = student
@@ -114,6 +159,7 @@ class Training:
         self.monitor = monitor
         self.name = name
         self.validate_every = validate_every
+        self.guard = guard
         self._saved = _SavedProgress()
         self._checkpoint = tf.train.Checkpoint(
             student=student,
@@ -205,9 +251,7 @@ class Training:
         progress.seconds += seconds
         progress.history.append({"epoch": progress.epoch, **row})
         value = self._value(row)
-        if value is not None and (
-            progress.best_epoch < 0 or value > progress.best
-        ):
+        if value is not None and self._is_better(value):
             progress.best, progress.best_epoch = value, progress.epoch
             if self.monitor is not None:
                 self._save_best()
@@ -221,6 +265,19 @@ class Training:
             if old != self._best_path():
                 old.unlink()
         logger.info("%s %s", self.name, progress.history[-1])
+
+    def _is_better(self, value: float) -> bool:
+        """Whether the last epoch is the best one so far."""
+        progress = self.progress
+        if progress.best_epoch < 0:
+            return True
+        if self.guard is None:
+            return value > progress.best
+        kept = progress.history[progress.best_epoch - 1]
+        if not self.guard.allows(progress.history[-1], progress.history):
+            return False
+        allowed = self.guard.allows(kept, progress.history)
+        return value > progress.best or not allowed
 
     def _value(self, row: dict[str, float]) -> float | None:
         """What is to be maximised; `None` in an epoch without validation."""
@@ -308,6 +365,7 @@ def open_training(
     model: tf.keras.Model,
     student: RetrievalModel | RankingModel,
     monitor: str | None,
+    guard: Guard | None = None,
 ) -> Training:
     """The training of a stage in its place in the run folder.
 
@@ -317,6 +375,7 @@ def open_training(
         model: see `Training`.
         student: see `Training`.
         monitor: see `Training`.
+        guard: see `Training`.
 
     Returns:
         The training, to be started or gone on with.
@@ -330,6 +389,7 @@ def open_training(
         monitor,
         stage,
         run.config.evaluation.validate_every,
+        guard,
     )
 
 

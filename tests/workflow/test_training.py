@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.models import LazyAdam
 from kd_tfrs.testing import tiny_world
-from kd_tfrs.workflow.training import Training, get_weights
+from kd_tfrs.workflow.training import Guard, Training, get_weights
 
 
 class KilledError(Exception):
@@ -126,3 +126,41 @@ def test_validate_every_asks_then_and_at_the_last(world, tmp_path):
         for value in event.summary.value
     }
     assert {"loss", "ndcg@20"} <= tags
+
+
+GUARDED = (
+    # Validation metric, error, and whether the epoch is the best so far.
+    ((0.1, 0.50), True),
+    # Better, and the error is 2 % above the lowest.
+    ((0.2, 0.51), True),
+    # Better still, and the error is 10 % above.
+    ((0.3, 0.55), False),
+    # Worse, but the best one so far is now 27.5 % above the lowest.
+    ((0.15, 0.40), True),
+    ((0.16, 0.41), True),
+    ((0.9, 0.45), False),
+)
+
+
+def test_that_an_error_may_not_rise_while_the_metric_improves(tmp_path, world):
+    guard = Guard("log_loss", 0.025)
+    fit = Fit(world, tmp_path / "guarded")
+    fit.training.guard = guard
+    best = []
+    for (value, error), _ in GUARDED:
+        fit.training.end_epoch({"ndcg@20": value, "log_loss": error}, 1.0)
+        best.append(fit.training.progress.best_epoch)
+    expected, last = [], 0
+    for epoch, (_, is_best) in enumerate(GUARDED, 1):
+        last = epoch if is_best else last
+        expected.append(last)
+    assert best == expected
+    assert fit.training.progress.best == 0.16
+
+
+def test_that_epochs_without_a_validation_are_passed_over():
+    rows = [{"log_loss": 0.4}, {"loss": 1.0}, {"log_loss": 0.5}]
+    guard = Guard("log_loss", 0.1)
+    assert guard.allows(rows[1], rows)
+    assert not guard.allows(rows[2], rows)
+    assert guard.allows({}, [])
