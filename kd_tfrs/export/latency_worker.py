@@ -1,0 +1,102 @@
+"""Times version folders in a process of its own; see `served_latency`.
+
+TensorFlow has one pool of threads a process, which whoever comes first sizes:
+a caller that trained before cannot measure one thread any more. So nothing
+here imports Python TensorFlow, and the packages that would (`COMMAND`) are
+entered past their `__init__`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import pickle
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.contention import ContentionMeter
+from kd_tfrs.evaluation.cores import pinned
+from kd_tfrs.evaluation.latency import measure_in_turns
+from kd_tfrs.export.c_api import CSavedModel
+
+Request = Mapping[str, np.ndarray]
+
+# For `python -c`: modules of these packages without what the packages import.
+COMMAND = """
+import sys, types
+import kd_tfrs
+for room in ("evaluation", "export"):
+    package = types.ModuleType("kd_tfrs." + room)
+    package.__path__ = [kd_tfrs.__path__[0] + "/" + room]
+    sys.modules[package.__name__] = package
+from kd_tfrs.export import latency_worker
+latency_worker.main()
+"""
+
+
+def measure(
+    versions: Mapping[str, str],
+    signature: str,
+    requests: Sequence[Request],
+    *,
+    core: int | None,
+    seed: int,
+    **options: Any,
+) -> dict[str, Any]:
+    """Loads version folders with one thread and times them in turns.
+
+    Args:
+        versions: folder by stage.
+        signature: that is asked.
+        requests: inputs by name; asked one after the other, again and again.
+        core: to be pinned to; see `pinned`.
+        seed: of the order, in which they are loaded as well.
+        **options: of `measure_in_turns`.
+
+    Returns:
+        "milliseconds", `[rounds, calls]` by stage, and "contention", the
+        fields of `Contention`.
+
+    Raises:
+        UserError: a folder cannot be loaded, or refuses a request.
+    """
+    # First of all, since threads stay on the core where they begin.
+    with pinned(core) as pinned_core:
+        loaded = {
+            name: _call(versions[name], signature, requests)
+            for name in np.random.default_rng(seed).permutation(list(versions))
+        }
+        calls = {name: loaded[name] for name in versions}
+        meter = ContentionMeter(pinned_core)
+        found = measure_in_turns(
+            calls, seed=seed, clock=time.process_time_ns, **options
+        )
+        contention = meter.read()
+    return {
+        "milliseconds": {n: x.milliseconds.tolist() for n, x in found.items()},
+        "contention": dataclasses.asdict(contention),
+    }
+
+
+def main() -> None:
+    """Reads arguments of `measure` (pickle, stdin); writes JSON to stdout."""
+    task = pickle.load(sys.stdin.buffer)
+    try:
+        answer = measure(**task)
+    except UserError as error:
+        answer = {"error": str(error)}
+    json.dump(answer, sys.stdout)
+
+
+def _call(
+    path: str, signature: str, requests: Sequence[Request]
+) -> Callable[[], None]:
+    model = CSavedModel(path, threads=1)
+    turn = itertools.cycle([model.prepare(signature, r) for r in requests])
+    return lambda: next(turn)()
