@@ -26,7 +26,11 @@ from kd_tfrs.evaluation.ranking_protocol import (
     RankingEvaluation,
     RankingResult,
 )
-from kd_tfrs.evaluation.report import stages_markdown, stages_text
+from kd_tfrs.evaluation.report import (
+    format_bytes,
+    stages_markdown,
+    stages_text,
+)
 from kd_tfrs.evaluation.sampled import SampledRanking
 from kd_tfrs.evaluation.saved_model_scorer import SavedModelScorer
 from kd_tfrs.evaluation.scorers import EmbeddingScorer, Scorer
@@ -54,6 +58,7 @@ __all__ = [
     "SavedModelScorer",
     "Scorer",
     "format_latency",
+    "format_bytes",
     "format_p_value",
     "holm",
     "lead_kept",

@@ -135,7 +135,7 @@ def nothing_significant(
     Example:
     >>> nothing_significant("auc", 0.34)  # doctest: +NORMALIZE_WHITESPACE
     'the distilled student does not differ significantly from the student
-    alone in auc (p = 0.34); repeat the run with --num_seeds=5, or on more
+    alone in auc (p = 0.34); repeat the run with --seeds=5, or on more
     events'
     """
     if p_value is None or p_value < level:
@@ -143,7 +143,7 @@ def nothing_significant(
     return (
         "the distilled student does not differ significantly from the student "
         f"alone in {metric} ({format_p_value(p_value)}); repeat the run with "
-        "--num_seeds=5, or on more events"
+        "--seeds=5, or on more events"
     )
 
 

@@ -296,8 +296,9 @@ class EvaluationOptions(Checked):
         1, "Epochs from one validation to the next.", low=1
     )
     monitor: str = option(
-        "ndcg@20",
-        "Validation metric that picks the best epoch.",
+        "ndcg@10",
+        "Validation metric that picks the best epoch and what ships; the "
+        "headline of the results.",
         choices=("ndcg@10", "ndcg@20", "recall@10", "recall@20", "recall@50"),
     )
     sampled_negatives: int = option(
@@ -309,7 +310,12 @@ class EvaluationOptions(Checked):
     baselines: bool = option(
         True, "Measure popularity and ALS (package implicit) as well."
     )
-    latency_repeats: int = option(200, "Calls timed a stage.", low=1)
+    latency_seconds: float = option(
+        5.0,
+        "How long latencies are measured, at the end, for each of two sizes "
+        "of catalogue; 0 leaves them out.",
+        low=0.0,
+    )
     top_k: int = option(
         10, "Answers of the export's `serving_default` signature.", low=1
     )

@@ -15,14 +15,9 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import (
     AlsScorer,
     PopularityScorer,
-    paired_test,
     paired_test_over_seeds,
-    plot_curves,
-    plot_stages,
-    stages_markdown,
-    stages_text,
 )
-from kd_tfrs.workflow import measure
+from kd_tfrs.workflow import measure, report
 from kd_tfrs.workflow.chain import Chain
 from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.options import FlatConfig
@@ -30,10 +25,7 @@ from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.stages import STAGES, Stages
 from kd_tfrs.workflow.tracking import Tracker
 
-_TESTED = ("ndcg@20", "recall@50")
 _SHOWN = ("recall@10", "recall@50", "ndcg@10", "ndcg@20", "mrr")
-_TRAINED = ("teacher", "student", "distilled", "pruned")
-_CURVES = ("recall@50", "ndcg@20")
 Say = Callable[[str], None]
 
 
@@ -127,20 +119,28 @@ def findings(
 
 def _report(chain: Stages, say: Say) -> dict[str, Any]:
     """Writes down all that is in the folder, whoever asked for it."""
-    run, rows = chain.run, chain.rows()
+    baselines = _baselines(chain, chain.config)
+    compared = report.comparisons(chain)
+    rows = report.rows_with_ratios(chain, [*baselines, *chain.rows()], compared)
     found = findings(
         chain,
-        rows,
-        _baselines(chain, chain.config),
-        significance=_significance(chain),
+        rows[len(baselines) :],
+        rows[: len(baselines)],
+        significance=report.significance(compared),
+        comparisons=compared,
+        sentence=report.sentence(chain, rows, compared),
+        warnings=report.cautions_of(chain, rows, compared),
     )
-    _write(run, chain, found)
-    run.write_json("metrics.json", found)
-    table = stages_text([*found["baselines"], *rows])
-    run.write_text("stages.txt", table)
+    table = report.write(chain, found)
+    chain.run.write_json("metrics.json", found)
     say(f"\n{table}")
-    for name, line in found["significance"].items():
-        say(f"{name}, distilled against student alone: {line['text']}")
+    chosen = report.choice_text(rows)
+    if chosen:
+        say(chosen)
+    for line in found["warnings"]:
+        say(f"warning: {line}")
+    if found["sentence"]:
+        say(f"\n{found['sentence']}")
     return found
 
 
@@ -179,7 +179,7 @@ def run_seeds(
                 **options,
             )
         )
-    summary = summarise(found, found[0].get("tested", _TESTED))
+    summary = summarise(found, found[0].get("tested", report.TESTED))
     text = summary_markdown(summary, found[0].get("shown", _SHOWN))
     with contextlib.closing(Run(run_dir / "summary", config)) as run:
         run.write_json("summary.json", summary)
@@ -189,7 +189,7 @@ def run_seeds(
 
 
 def summarise(
-    found: Sequence[dict[str, Any]], tested: Sequence[str] = _TESTED
+    found: Sequence[dict[str, Any]], tested: Sequence[str] = report.TESTED
 ) -> dict[str, Any]:
     """Means, standard deviations and paired tests over seeds.
 
@@ -307,51 +307,6 @@ def _baselines(chain: Stages, config: Config) -> list[dict[str, Any]]:
         rows.append({"stage": name, "metrics": metrics})
     chain.run.write_json("stages/baselines.json", rows)
     return rows
-
-
-def _significance(chain: Stages) -> dict[str, dict[str, Any]]:
-    if not (chain.is_done("student") and chain.is_done("distilled")):
-        return {}
-    alone, distilled = chain.per_user("student"), chain.per_user("distilled")
-    tests = {n: paired_test(alone[n], distilled[n]) for n in _TESTED}
-    return {
-        name: {**dataclasses.asdict(test), "text": str(test)}
-        for name, test in tests.items()
-    }
-
-
-def _write(run: Run, chain: Stages, found: dict[str, Any]) -> None:
-    rows = [*found["baselines"], *found["stages"]]
-    has_teacher = any(row["stage"] == "teacher" for row in rows)
-    reference = "teacher" if has_teacher else rows[-1]["stage"]
-    environment = found["environment"]
-    text = (
-        f"# {found['dataset']}, seed {found['seed']}\n\n"
-        f"Commit {environment['commit']}, {environment['processor']}. Test "
-        f"metrics, each also as a percentage of the {reference}; latency of "
-        "one user's top "
-        f"{run.config.evaluation.top_k} in process; sizes of the SavedModel "
-        "that the stage would ship.\n\n"
-        + stages_markdown(rows, reference=reference)
-    )
-    for name, test in found["significance"].items():
-        text += f"\n* {name}, distilled against student alone: {test['text']}"
-    run.write_text("stages.md", text + "\n")
-    plot_stages(rows, run.path("stages.png"))
-    history = {
-        stage: [_curve_point(row) for row in chain.history(stage)]
-        for stage in _TRAINED
-    }
-    history = {stage: kept for stage, kept in history.items() if kept}
-    if history:
-        plot_curves(history, run.path("curves.png"))
-
-
-def _curve_point(epoch: dict[str, float]) -> dict[str, float]:
-    # A model trained alone has its student loss as its only loss.
-    hard = epoch.get("student_loss", epoch["loss"])
-    kept = {name: epoch[name] for name in _CURVES if name in epoch}
-    return {"epoch": epoch["epoch"], "loss on labels": hard, **kept}
 
 
 def check_stages(

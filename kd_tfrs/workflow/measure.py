@@ -165,6 +165,7 @@ def measure_model(
         validation=validation_metrics(stored, prepared),
         **parameters(model),
         model_bytes=embedded.model_bytes(storage),
+        model_bytes_int8=embedded.model_bytes(Storage(int8=True)),
         **module_size(module),
     )
     return row, per_user

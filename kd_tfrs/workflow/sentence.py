@@ -15,6 +15,7 @@ def closing_sentence(
     times_smaller: float | None,
     times_faster: float | None = None,
     within_noise: bool = False,
+    where: str = "",
 ) -> str:
     """What the shipped file keeps of the teacher, and what it saves.
 
@@ -32,6 +33,8 @@ def closing_sentence(
             where it was not measured.
         within_noise: whether the two latencies differ by less than the noise
             of their measurement.
+        where: where the latencies were measured, such as "with 100,000
+            items".
 
     Returns:
         One sentence.
@@ -54,6 +57,7 @@ def closing_sentence(
             if within_noise
             else f"answers {_times(times_faster, 'faster', 'slower')}"
         )
+        parts[-1] += f" {where}" if where else ""
     *first, last = parts
     text = f"{', '.join(first)} and {last}" if first else last
     return f"{subject} {text}."

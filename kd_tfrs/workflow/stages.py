@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +19,14 @@ from kd_tfrs.workflow.chain import Chain, Made
 from kd_tfrs.workflow.choice import AUTO, Candidate, Choice, choose
 from kd_tfrs.workflow.exporting import export_model
 from kd_tfrs.workflow.forms import FORMS
+from kd_tfrs.workflow.latencies import measure_latencies
 from kd_tfrs.workflow.learner import MODELS, Learner
 from kd_tfrs.workflow.prepare import Prepared, prepare
 
 logger = logging.getLogger(__name__)
 STAGES = ("teacher", "student", *FORMS, "saved_model")
+# What is exported answers as fast as the form that it is; both are timed.
+_TIMED = ("teacher", "student", "distilled", "saved_model")
 _COPIED = ("parameters", "nonzero_parameters")
 
 
@@ -111,6 +116,63 @@ class Stages(Chain):
             metric=monitor,
             asked=self.config.shipping.ship,
         )
+
+    @property
+    def label_warning(self) -> str | None:
+        """Whether ratings of any height count as positive."""
+        data = self.config.data
+        label = self.prepared.interactions.schema.label
+        # Every event of the embedded data is one that the user chose.
+        if label is None or data.min_label is not None:
+            return None
+        if data.dataset == "synthetic":
+            return None
+        labels = self.prepared.split.train[label]
+        low, high = float(labels.min()), float(labels.max())
+        if low == high:
+            return None
+        middle = math.ceil((low + high) / 2 + 0.5)
+        return (
+            f"every event counts as positive, whatever its {label} "
+            f"({low:g} to {high:g}); --min_label={middle} leaves out those "
+            "below"
+        )
+
+    def latencies(self) -> dict[str, Any]:
+        """Latencies of the stages that are done, measured once.
+
+        Returns:
+            "rows", see `measure_latencies`, and "warning"; no rows without a
+            teacher, or where no time was given to it.
+        """
+        done = [stage for stage in _TIMED if self.is_done(stage)]
+        seconds = self.config.evaluation.latency_seconds
+        if "teacher" not in done or len(done) < 2 or not seconds:
+            return {"rows": {}, "warning": None}
+        kept = self.run.read_json("stages/latency.json")
+        if kept is not None and set(done) <= set(kept["rows"]):
+            return kept
+        logger.info("latencies of %s", ", ".join(done))
+        found = measure_latencies(
+            {stage: self._embedded(stage) for stage in done},
+            self.prepared,
+            reference="teacher",
+            top_k=self.config.evaluation.top_k,
+            seconds=seconds,
+        )
+        self.run.write_json("stages/latency.json", found)
+        return found
+
+    def _embedded(self, stage: str) -> measure.Embedded:
+        if stage == "saved_model":
+            stage = self.result(stage)["choice"]["name"]
+        made_from, storage = FORMS.get(stage, (stage, FLOAT32))
+        embedded = measure.embed(
+            self.learner.load(made_from),
+            self.learner.encoded(made_from),
+            self.prepared,
+        )
+        return embedded.stored(storage)
 
     def model(self, stage: str) -> RetrievalModel:
         """The trained model of a stage, with its weights."""
