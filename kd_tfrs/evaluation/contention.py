@@ -13,7 +13,7 @@ from kd_tfrs.evaluation import cores
 
 # Above these a latency is not that of an idle machine: another process on the
 # same core interrupts the calls, others on most cores take memory bandwidth.
-_CORE_LIMIT, _MACHINE_LIMIT = 0.1, 0.4
+_CORE_LIMIT, _MACHINE_LIMIT = 0.25, 0.6
 # A run alone keeps every core busy now and then.
 _LOAD_LIMIT = 1.25
 
