@@ -105,9 +105,8 @@ def served_latency(
     References:
         Kalibera and Jones 2013, "Rigorous benchmarking in reasonable time".
     """
-    _check(versions, requests, reference)
+    _check(versions, requests, reference, rounds)
     check_k(processes, "processes")
-    check_k(rounds - 1, "rounds - 1")
     check_k(calls_per_round, "calls_per_round")
     task = {
         "versions": {name: str(path) for name, path in versions.items()},
@@ -171,7 +170,10 @@ def _in_new_process(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(
-    versions: Mapping[str, Any], requests: Sequence[Request], reference: str
+    versions: Mapping[str, Any],
+    requests: Sequence[Request],
+    reference: str,
+    rounds: int,
 ) -> None:
     if reference not in versions:
         raise UserError(
@@ -182,4 +184,9 @@ def _check(
         raise UserError(
             "`requests` should hold at least one request. Received: none. "
             "Give the inputs of some users."
+        )
+    if rounds < 2:
+        raise UserError(
+            "`rounds` should be at least 2, since one has no interval. "
+            f"Received: `rounds` = {rounds}."
         )
