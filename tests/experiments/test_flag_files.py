@@ -1,0 +1,100 @@
+"""Flag files: each makes a configuration, and verified ones the recorded."""
+
+import json
+import os
+
+import console
+import distill
+import pytest
+from absl.testing import flagsaver
+
+from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.ranking.config import RankingConfig
+
+ROOT = os.path.dirname(os.path.dirname(distill.__file__))
+FILES = sorted(
+    f"{kind}/{name}"
+    for kind in ("sample", "verified")
+    for name in os.listdir(f"{ROOT}/experiments/configs/{kind}")
+)
+# Retrieval files with results of the same name.
+RECORDED = [
+    f"verified/{name}.flags"
+    for name in (
+        "amazon-book",
+        "amazon-book-methods",
+        "citeulike-full",
+        "citeulike-full-catalogue",
+        "citeulike-full-lean",
+        "citeulike-full-methods",
+        "citeulike-full-screening",
+        "citeulike-loo",
+        "movielens-100k",
+        "movielens-100k-methods",
+    )
+]
+# Of the results that were made before a method had defaults of its own, these
+# options have the default of `soft_targets`, which is what unset means now.
+LEFT_TO_THE_METHOD = {
+    "distillation_over": ("top_k", "auto"),
+    "distillation_temperature": (1.0, None),
+    "distillation_num_queries": (256, None),
+}
+# Where data lie, and how often a latency was measured, change no model.
+WITHOUT_EFFECT = {"data_dir", "eval_latency_repeats"}
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """The configuration that `distill.py --flagfile=...` runs."""
+    # Files name the file that they go on from by its path in the repository.
+    monkeypatch.chdir(ROOT)
+
+    def parse(name):
+        with flagsaver.flagsaver():
+            path = f"experiments/configs/{name}"
+            distill.FLAGS(["distill.py", f"--flagfile={path}"])
+            ranks = distill.FLAGS.task == "ranking"
+            return console.config_from_flags(RankingConfig if ranks else Config)
+
+    return parse
+
+
+def recorded_flags(name):
+    """What the results of a flag file say that they were made with."""
+    folder = f"{ROOT}/experiments/results/{name}"
+    for file in ("metrics.json", "comparison.json", "summary/summary.json"):
+        if os.path.exists(f"{folder}/{file}"):
+            with open(f"{folder}/{file}") as text:
+                return json.load(text)["flags"]
+    raise AssertionError(f"no results in {folder}")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_flag_file_makes_a_configuration(name, parsed):
+    config = parsed(name)
+    kind = Config if config.task == "retrieval" else RankingConfig
+    assert kind.from_flat(config.flat()) == config
+    # A file that changes nothing was not read.
+    assert config != kind()
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_verified_flags_mean_what_their_results_recorded(name, parsed):
+    flags = parsed(name).flat()
+    recorded = recorded_flags(name.split("/")[1].removesuffix(".flags"))
+    # One sparsity, and no choice of what ships, when results were made.
+    recorded["pruning_sparsities"] = [recorded.pop("pruning_final_sparsity")]
+    recorded["ship"] = "pruned"
+    recorded["distillation_tables"] = False
+    if flags["dataset"] != "synthetic":
+        recorded.pop("num_events")
+    differing = {
+        option: (value, flags[option])
+        for option, value in recorded.items()
+        if option not in WITHOUT_EFFECT and flags[option] != value
+    }
+    for option, pair in LEFT_TO_THE_METHOD.items():
+        if differing.get(option) == pair:
+            del differing[option]
+    assert not differing
