@@ -17,7 +17,7 @@ from kd_tfrs.workflow.pipeline.stages import PipelineStages
 TIMED = (
     "teacher_teacher",
     "student_student",
-    "student_int8",
+    "student_litert",
     "exports",
     "exports_blend",
 )

@@ -27,7 +27,7 @@ from kd_tfrs.workflow.pipeline.live import (
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.exporting import serving_tables
 from kd_tfrs.workflow.ranking.prepare import Inputs
-from kd_tfrs.workflow.ranking.stages import RankingStages
+from kd_tfrs.workflow.ranking.stages import LITERT_FILE, RankingStages
 from kd_tfrs.workflow.run import Run, read_json
 from kd_tfrs.workflow.stages import Stages
 
@@ -156,31 +156,30 @@ class RankingSide(Side):
         """What ranks.
 
         Args:
-            stage: "teacher" (all networks that teach, together), "int8", or
-                a stage with a model; it is done.
+            stage: "teacher" (all networks that teach, together), "litert",
+                or a stage with a model; it is done.
 
         Returns:
             A ranker in process, by features as of the end of training.
         """
         learner, tasks = self.chain.learner, self.chain.prepared.tasks
-        source = "pruned" if stage == "int8" else stage
+        source = "pruned" if stage == "litert" else stage
         if stage == "teacher":
             source, ask = next(iter(learner.members)), learner.teaching.live
             inputs = learner.inputs(source)
             network = self._compiled(ask.outputs, inputs)
-        elif stage == "int8":
+        elif stage == "litert":
             inputs = learner.inputs(source)
-            network = LiteRtRunner(self.int8_file).predict
+            network = LiteRtRunner(self.litert_file).predict
         else:
             inputs = learner.inputs(source)
             network = self._compiled(self.chain.model(stage), inputs)
         return TableRanker(network, tasks, self._served(inputs), self._all())
 
     @property
-    def int8_file(self) -> Path:
-        """The LiteRT file of 8-bit integers."""
-        folder = self.run.directory / "export" / "litert"
-        return folder / "student-int8.tflite"
+    def litert_file(self) -> Path:
+        """The LiteRT file of what ships."""
+        return self.run.directory / "export" / "litert" / LITERT_FILE
 
     def _compiled(self, ask: Any, inputs: Inputs) -> Any:
         prepared = self.chain.prepared

@@ -60,7 +60,7 @@ PAIRS = {
         "distilled + distilled", "distilled", "distilled"
     ),
     "student_student": Pair("student + student", "pruned", "pruned"),
-    "student_int8": Pair("student + student, int8", "pruned", "int8"),
+    "student_litert": Pair("student + student, LiteRT", "pruned", "litert"),
     "exports": Pair("exports of the students", _EXPORT, _EXPORT),
     "teacher_blend": Pair(
         "teacher + teacher, blended", "teacher", "teacher", "teacher_blend"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import PruningOptions
+from kd_tfrs.workflow.config import PruningOptions, ShippingOptions
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.ranking.options import (
     RankerOptions,
@@ -29,6 +29,7 @@ SECTIONS = {
     "distilled": "distilled_",
     "distillation": "distillation_",
     "pruning": "pruning_",
+    "shipping": "",
     "evaluation": "eval_",
 }
 # Options that one architecture alone listens to.
@@ -49,6 +50,7 @@ TEACHER_TRAINING = RankerTrainOptions(learning_rate=0.001, dropout=0.2)
 TRAINING = RankerTrainOptions()
 DISTILLATION = RankingDistillationOptions()
 PRUNING = PruningOptions(epochs=5)
+SHIPPING = ShippingOptions()
 DATA = RankingDataConfig()
 EVALUATION = RankingEvaluationOptions()
 
@@ -67,6 +69,7 @@ class RankingConfig(FlatConfig):
         distilled: training of the distilled student.
         distillation: what it hears.
         pruning: see `PruningOptions`.
+        shipping: see `ShippingOptions`.
         evaluation: see `RankingEvaluationOptions`.
 
     Raises:
@@ -90,6 +93,7 @@ class RankingConfig(FlatConfig):
     distilled: RankerTrainOptions = TRAINING
     distillation: RankingDistillationOptions = DISTILLATION
     pruning: PruningOptions = PRUNING
+    shipping: ShippingOptions = SHIPPING
     evaluation: RankingEvaluationOptions = EVALUATION
 
     def __post_init__(self) -> None:

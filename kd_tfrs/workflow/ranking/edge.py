@@ -1,4 +1,4 @@
-"""A trained ranker as a LiteRT file of 8-bit integers."""
+"""A trained ranker as a LiteRT file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_tfrs.evaluation import measure_latency
+from kd_tfrs.compression import quantize_tables
 from kd_tfrs.export.litert import to_litert
 from kd_tfrs.export.litert_runner import LiteRtRunner
 from kd_tfrs.models.ranking import RankingModel
-from kd_tfrs.workflow.ranking.measure import Logits, request
+from kd_tfrs.workflow.ranking.measure import Logits
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 
 _BLOCK = 4096
@@ -47,10 +47,33 @@ def write_int8(
         content = to_litert(model.network, "int8", representative=rows)
     else:
         content = to_litert(model.network, "dynamic")
+    _write(path, content)
+    return LiteRtRunner(path)
+
+
+def write_litert(
+    model: RankingModel, path: Path, *, int8: bool
+) -> LiteRtRunner:
+    """Writes a ranker as a LiteRT file that holds the values of the model.
+
+    Args:
+        model: trained; where `int8`, with the values of 8-bit integers.
+        path: the file.
+        int8: store embeddings in 8 bits with a scale a row, and the kernels
+            of layers of some size in 8 bits; float32 otherwise.
+
+    Returns:
+        What runs the file, on one thread.
+    """
+    network = quantize_tables(model.network) if int8 else model.network
+    _write(path, to_litert(network, "dynamic" if int8 else "float32"))
+    return LiteRtRunner(path)
+
+
+def _write(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
     partial.rename(path)
-    return LiteRtRunner(path)
 
 
 def _calibration_rows(
@@ -86,26 +109,3 @@ def litert_logits(
         task.name: np.concatenate([np.ravel(b[task.output]) for b in blocks])
         for task in prepared.tasks
     }
-
-
-def litert_latency(
-    runner: LiteRtRunner,
-    prepared: RankingPrepared,
-    names: tuple[str, ...],
-    candidates: int,
-    repeats: int,
-) -> dict[str, float]:
-    """How long a file takes for one user's candidates, on one thread.
-
-    Args:
-        runner: of the file.
-        prepared: for the candidates.
-        names: of its features.
-        candidates: scored by each call.
-        repeats: calls that are timed.
-
-    Returns:
-        Percentiles "p50", "p95" and "p99" in milliseconds.
-    """
-    sent = request(prepared, names, candidates)
-    return measure_latency(lambda: runner.predict(sent), repeats=repeats)

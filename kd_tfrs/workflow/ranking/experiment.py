@@ -10,15 +10,19 @@ from typing import Any
 
 from kd_tfrs.evaluation import stages_text
 from kd_tfrs.workflow import experiment
+from kd_tfrs.workflow.cautions import Cautions, nothing_significant
 from kd_tfrs.workflow.experiment import Say
 from kd_tfrs.workflow.ranking import report
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.stages import RankingStages, stage_names
+from kd_tfrs.workflow.ratios import with_ratios
+from kd_tfrs.workflow.report import choice_text
 from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.training import ERRORS
 
 # Stages that need a package of their own, and where it is installed from.
-_PACKAGES = {"lightgbm": "lightgbm", "int8": "ai_edge_litert"}
-_EXTRAS = {"lightgbm": "baselines", "int8": "edge"}
+_PACKAGES = {"lightgbm": "lightgbm", "litert": "ai_edge_litert"}
+_EXTRAS = {"lightgbm": "baselines", "litert": "edge"}
 
 
 def run_experiment(
@@ -59,8 +63,12 @@ def run_experiment(
         # Mistakes in what comes late show before anything is trained.
         chain.learner  # noqa: B018
         chosen = default_stages(config, say) if stages is None else stages
+        cautions = Cautions(say)
+        chain.before_distilling = lambda: report.add_cautions(
+            cautions, chain.rows(), chain
+        )
         experiment.run_stages(chain, chosen, wandb_project)
-        return _report(chain, say)
+        return _report(chain, cautions, say)
 
 
 def run_seeds(
@@ -116,22 +124,23 @@ def default_stages(config: RankingConfig, say: Say) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _report(chain: RankingStages, say: Say) -> dict[str, Any]:
+def _report(
+    chain: RankingStages, cautions: Cautions, say: Say
+) -> dict[str, Any]:
     """Writes down all that is in the folder, whoever asked for it."""
-    run, rows = chain.run, chain.rows()
-    trained = [row for row in rows if not report.is_baseline(row)]
-    compared = report.comparisons(chain)
-    first = report.shown_metrics(chain)[0]
+    run, compared = chain.run, report.comparisons(chain)
+    rows = _rows(chain, compared)
     found = experiment.findings(
         chain,
-        trained,
+        [row for row in rows if not report.is_baseline(row)],
         [row for row in rows if report.is_baseline(row)],
         tasks={t.name: t.kind for t in chain.prepared.tasks},
         shown=report.shown_metrics(chain),
         tested=report.shown_metrics(chain, report.SHORT),
         significance=report.significance(chain, compared),
         comparisons=compared,
-        gain_kept=report.gain_kept(trained, first),
+        sentence=report.sentence(chain, rows, compared),
+        warnings=_warnings(chain, cautions, rows, compared),
     )
     report.write(chain, found)
     run.write_json("metrics.json", found)
@@ -141,4 +150,38 @@ def _report(chain: RankingStages, say: Say) -> dict[str, Any]:
     say(f"\n{table}")
     for name, line in found["significance"].items():
         say(f"{name}, distilled against student alone: {line['text']}")
+    chosen = choice_text(rows)
+    if chosen:
+        say(chosen)
+    if found["sentence"]:
+        say(f"\n{found['sentence']}")
     return found
+
+
+def _rows(
+    chain: RankingStages, compared: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Rows of the stages that are done, with their shares of the teacher."""
+    monitor = chain.learner.monitor
+    found = with_ratios(
+        chain.rows(),
+        metric=monitor,
+        p_value=report.p_value(compared, ("student", "teacher"), monitor),
+        is_error=monitor in ERRORS,
+    )
+    latencies = chain.latencies()["rows"]
+    return [{**row, **latencies.get(row["stage"], {})} for row in found]
+
+
+def _warnings(
+    chain: RankingStages,
+    cautions: Cautions,
+    rows: list[dict[str, Any]],
+    compared: list[dict[str, Any]],
+) -> list[str]:
+    report.add_cautions(cautions, rows, chain)
+    monitor = chain.learner.monitor
+    distilled = report.p_value(compared, ("student", "distilled"), monitor)
+    cautions.add(nothing_significant(monitor, distilled))
+    cautions.add(chain.latencies()["warning"])
+    return cautions.lines

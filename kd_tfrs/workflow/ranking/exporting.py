@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from kd_tfrs.evaluation import measure_latency
 from kd_tfrs.export.ranking_client import SavedModelRanker
 from kd_tfrs.export.ranking_export import RankingModule
 from kd_tfrs.export.ranking_inputs import RankingInputs
 from kd_tfrs.export.ranking_keras import KerasRanker
 from kd_tfrs.export.ranking_tables import ServingTables
 from kd_tfrs.export.ranking_verify import RankingCheck, export_ranking
+from kd_tfrs.export.stored_layers import rounded_network
+from kd_tfrs.export.stored_table import FLOAT32, Storage
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.ranking.measure import Logits
 from kd_tfrs.workflow.ranking.options import RankingDataConfig
@@ -60,6 +60,7 @@ def export_model(
     prepared: RankingPrepared,
     base_dir: str | os.PathLike,
     tables: ServingTables | None = None,
+    storage: Storage = FLOAT32,
 ) -> Path:
     """Exports the next version, loaded back and compared before it counts.
 
@@ -69,6 +70,8 @@ def export_model(
         prepared: for the rows and requests to compare on.
         base_dir: folder of versions.
         tables: see `serving_tables`; without them there is no `rank`.
+        storage: how kernels and embeddings are stored; where it rounds them,
+            the export is compared with the rounded model.
 
     Returns:
         The version's folder.
@@ -85,13 +88,16 @@ def export_model(
     train, test = prepared.split.train, prepared.split.test
     sent = RankingInputs.of(model, inputs.features, train)
     some = test.take(slice(_VERIFIED_ROWS))
+    network = model.network
+    if storage.int8:
+        network = rounded_network(network, storage)
     check = RankingCheck(
-        KerasRanker(model.network, model.tasks, sent, tables),
+        KerasRanker(network, model.tasks, sent, tables),
         some.table,
         some.history if sent.history is not None else None,
         () if tables is None else rank_requests(prepared, _VERIFIED_LISTS),
     )
-    module = RankingModule(model, sent, tables)
+    module = RankingModule(model, sent, tables, storage=storage)
     items = None
     if prepared.split.interactions is not None:
         items = prepared.split.interactions.items
@@ -138,55 +144,3 @@ def rank_requests(
         (user, rng.choice(items, size, replace=False), min(k, size), None)
         for user in users
     ]
-
-
-def export_latency(
-    path: Path,
-    prepared: RankingPrepared,
-    candidates: int,
-    top_k: int,
-    repeats: int,
-    *,
-    ranks: bool,
-) -> dict[str, dict[str, float]]:
-    """How long an export takes for one user's candidates.
-
-    Args:
-        path: a version folder.
-        prepared: for users and candidates.
-        candidates: scored by each call.
-        top_k: answers of `rank`.
-        repeats: calls that are timed.
-        ranks: whether there is a `rank`.
-
-    Returns:
-        `latency_ms` of `rank`, which is sent ids and looks features up, and
-        `columns_latency_ms` of `serving_default`, which is sent raw columns;
-        without `rank`, `latency_ms` is that of `serving_default`.
-    """
-    ranker, loaded = SavedModelRanker(path), tf.saved_model.load(str(path))
-    test = prepared.split.test.take(
-        np.resize(np.arange(len(prepared.split.test)), candidates)
-    )
-    sent = ranker.requests(test.table, test.history)
-    serve = loaded.signatures["serving_default"]
-    found = {"latency_ms": _time(serve, [sent], repeats)}
-    if ranks:
-        found["columns_latency_ms"] = found["latency_ms"]
-        requests = rank_requests(prepared, 20, candidates, top_k)
-        sent = [ranker.rank_request(*asked) for asked in requests]
-        found["latency_ms"] = _time(loaded.signatures["rank"], sent, repeats)
-    return found
-
-
-def _time(
-    serve: Any, requests: list[dict[str, np.ndarray]], repeats: int
-) -> dict[str, float]:
-    turn = iter(range(10**9))
-
-    def call() -> list[np.ndarray]:
-        sent = requests[next(turn) % len(requests)]
-        found = serve(**{k: tf.constant(v) for k, v in sent.items()})
-        return [x.numpy() for x in found.values()]
-
-    return measure_latency(call, repeats=repeats)

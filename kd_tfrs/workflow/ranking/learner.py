@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression import prunable, pruning_schedule, strip
+from kd_tfrs.compression.pruning import copy
 from kd_tfrs.data.ranking_pipelines import RankingBatches
 from kd_tfrs.distillation.ranking import (
     RankingDistiller,
@@ -19,6 +21,8 @@ from kd_tfrs.distillation.ranking import (
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.builders import build_optimizer
+from kd_tfrs.workflow.choice import relative_loss
+from kd_tfrs.workflow.levels import largest_within
 from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
@@ -29,12 +33,16 @@ from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
 from kd_tfrs.workflow.ranking.teaching import RankingTeaching, together
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import (
+    ERRORS,
+    Guard,
     Progress,
     get_weights,
+    joined,
     open_training,
     set_weights,
 )
 
+logger = logging.getLogger(__name__)
 STUDENTS = ("student", "distilled", "pruned")
 Watch = Callable[[dict[str, float]], None]
 Learned = tuple[RankingModel, Progress]
@@ -114,14 +122,16 @@ class RankingLearner:
         model = self._build(stage, batches.steps_per_epoch)
         # The head starts at the mean label of the batches, not of the data.
         shift_head(model, self.prepared.task, -batches.logit_offset)
-        trained, monitor = model, self.monitor
+        trained, monitor, guard = model, self.monitor, self._guard
         if stage == "distilled":
             model = self._with_heads(model)
             trained = self._distiller(model, batches, options.epochs)
             trained.compile(optimizer=self._optimizer(options, batches))
             if self.config.distillation.stop_on == "teacher":
-                monitor = "distillation_loss"
-        progress = open_training(self.run, stage, trained, model, monitor).fit(
+                monitor, guard = "distillation_loss", None
+        progress = open_training(
+            self.run, stage, trained, model, monitor, guard
+        ).fit(
             batches,
             self._validate(stage, model, batches, watch),
             epochs=options.epochs,
@@ -204,6 +214,13 @@ class RankingLearner:
             teacher, student, terms, weights, options.student_loss_weight
         )
 
+    @property
+    def _guard(self) -> Guard | None:
+        """Log loss, where what is monitored is blind to it."""
+        rise = self.config.evaluation.log_loss_rise
+        blind = self.monitor in ("auc", "gauc")
+        return Guard("log_loss", rise) if blind else None
+
     def _check_shifts(self) -> None:
         """One offset puts the logits of one label right, not of another."""
         tasks = [task.name for task in self.prepared.tasks]
@@ -270,19 +287,48 @@ class RankingLearner:
         return model
 
     def _prune(self, watch: Watch | None) -> Learned:
+        """To the largest sparsity that stays within the limit."""
         dense = self.load("distilled")
         self.teaching.live  # noqa: B018
-        options, pruning = self.config.distilled, self.config.pruning
-        # Other batches than those that the distilled student has seen.
-        batches = self._batches("pruned", self.config.seed + 10_000)
-        steps = pruning.epochs * batches.steps_per_epoch
-        self._set_seed("pruned")
-        shift_head(dense, self.prepared.task, -batches.logit_offset)
-        schedule = pruning_schedule(
-            pruning.schedule, pruning.sparsities[0], steps
+        reference = self.validation("distilled", dense)[self.monitor]
+        best, tried = largest_within(
+            self.config.pruning.sparsities,
+            lambda sparsity, before: self._prune_to(
+                sparsity, dense if before is None else before[0], watch
+            ),
+            lambda made: relative_loss(
+                self.validation("pruned", made[0])[self.monitor],
+                reference,
+                is_error=self.monitor in ERRORS,
+            ),
+            self.config.shipping.max_loss,
         )
-        network = prunable(self._with_heads(dense).network, schedule)
-        student = dense.with_network(network)
+        for level in tried:
+            logger.info(
+                "sparsity %g: %.2f %% of validation %s lost",
+                level.level,
+                100 * level.loss,
+                self.monitor,
+            )
+        return best.made[0], joined([level.made[1] for level in tried])
+
+    def _prune_to(
+        self, sparsity: float, dense: RankingModel, watch: Watch | None
+    ) -> Learned:
+        """One level; a level that a stopped run has finished is read."""
+        options, pruning = self.config.distilled, self.config.pruning
+        place = pruning.sparsities.index(sparsity)
+        # Other batches than those that the student has seen before.
+        batches = self._batches(
+            "pruned", self.config.seed + 10_000 * (1 + place)
+        )
+        steps = pruning.epochs * batches.steps_per_epoch
+        tf.keras.utils.set_random_seed(self._seed_of("pruned") + 200 * place)
+        # A copy, whose head is moved to the mean label of the batches.
+        mine = self._with_heads(dense.with_network(copy(dense.network)))
+        shift_head(mine, self.prepared.task, -batches.logit_offset)
+        schedule = pruning_schedule(pruning.schedule, sparsity, steps)
+        student = dense.with_network(prunable(mine.network, schedule))
         distiller = self._distiller(student, batches, pruning.epochs)
         distiller.compile(
             optimizer=build_optimizer(
@@ -293,7 +339,7 @@ class RankingLearner:
         )
         # The last epoch is kept: the best one may not be sparse yet.
         progress = open_training(
-            self.run, "pruned", distiller, student, None
+            self.run, f"pruned_{sparsity:g}", distiller, student, None
         ).fit(
             batches,
             self._validate("pruned", student, batches, watch),
@@ -301,8 +347,25 @@ class RankingLearner:
             patience=pruning.epochs,
             callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
         )
-        sparse = strip(student.network, pruning.sparsities[0])
+        sparse = strip(student.network, sparsity)
         return self._finished(dense.with_network(sparse), batches), progress
+
+    def validation(self, stage: str, model: RankingModel) -> dict[str, float]:
+        """Validation metrics of a trained model.
+
+        Args:
+            stage: one of `members` or `STUDENTS`, for its features.
+            model: as it would be served.
+
+        Returns:
+            Metrics by name, of the rows that trainings are validated on.
+        """
+        prepared = self.prepared
+        rows = prepared.rows(
+            "validation", self.inputs(stage).names, prepared.validation_rows
+        )
+        logits = measure.Scoring(model, prepared.tasks)(rows)
+        return measure.validate(logits, prepared)
 
     def _validate(
         self,
@@ -338,10 +401,13 @@ class RankingLearner:
         return build_optimizer(options.learning_rate, options.decay, steps)
 
     def _set_seed(self, stage: str) -> None:
+        tf.keras.utils.set_random_seed(self._seed_of(stage))
+
+    def _seed_of(self, stage: str) -> int:
         # The same numbers whether the stages before were read or done.
         numbers = {name: 10 + i for i, name in enumerate(self.members)}
         numbers |= {name: 1 + i for i, name in enumerate(STUDENTS)}
-        tf.keras.utils.set_random_seed(1000 * self.config.seed + numbers[stage])
+        return 1000 * self.config.seed + numbers[stage]
 
     def _training(self, stage: str) -> RankerTrainOptions:
         if stage in self.members:

@@ -1,9 +1,9 @@
-"""Every stage of a ranker measured the same way: quality, size, speed."""
+"""Every stage of a ranker measured the same way: quality and size."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import tensorflow as tf
 from kd_tfrs.data.ranking_pipelines import RankingBatches
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.distillation.ranking import RankingTeacher
-from kd_tfrs.evaluation import measure_latency, size_bytes, size_bytes_gzip
+from kd_tfrs.evaluation import size_bytes, size_bytes_gzip
 from kd_tfrs.export.signature_functions import concrete
+from kd_tfrs.export.stored_layers import model_bytes, stored_network
+from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
 from kd_tfrs.models.ranking import RankingModel, RankingTask
-from kd_tfrs.workflow.ranking.options import RankingEvaluationOptions
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 
 Logits = dict[str, np.ndarray]
@@ -162,7 +163,10 @@ def _apart(
 
 
 def request(
-    prepared: RankingPrepared, names: tuple[str, ...], count: int
+    prepared: RankingPrepared,
+    names: tuple[str, ...],
+    count: int,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Encoded features of one user's candidates.
 
@@ -171,11 +175,12 @@ def request(
             is known of the event, and random ones the items.
         names: of the features.
         count: candidates.
+        seed: which user and which candidates.
 
     Returns:
         `[count, ...]` by name.
     """
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(_SEED + seed)
     total = len(prepared.split.test)
     items = rng.integers(total, size=count)
     user = np.full(count, rng.integers(total))
@@ -187,50 +192,108 @@ def request(
     }
 
 
-def measure_network(
-    ask: Callable[[Any], Mapping],
-    weights: list[np.ndarray],
-    names: tuple[str, ...],
-    prepared: RankingPrepared,
-    options: RankingEvaluationOptions,
+def measure_student(
+    model: RankingModel, storage: Storage = FLOAT32
 ) -> dict[str, Any]:
-    """Parameters, bytes and speed of a network or of several.
+    """Parameters and bytes of one network.
 
     Args:
-        ask: from a batch to its outputs.
-        weights: everything that is trained in it.
-        names: of the features that it sees.
-        prepared: for the candidates.
-        options: how many of them, and how often they are scored.
+        model: trained.
+        storage: how its kernels and embeddings are stored.
 
     Returns:
-        A part of a row: parameters, sizes of a SavedModel on encoded
-        features, latency of one call that scores the candidates.
+        A part of a row: parameters, bytes of the weights as they are stored,
+        and sizes of a SavedModel on encoded features.
     """
-    features = request(prepared, names, options.candidates)
-    outputs = [task.output for task in prepared.tasks]
+    network, tables = stored_network(model.network, storage)
+    return {
+        **parameters(model_weights(model)),
+        "model_bytes": model_bytes(model.network, storage),
+        **saved_size(serving(model.with_network(network)), tables),
+    }
 
+
+def measure_teacher(
+    teacher: RankingTeacher, models: Sequence[RankingModel]
+) -> dict[str, Any]:
+    """Parameters and bytes of one network or several that teach.
+
+    Args:
+        teacher: all of them together.
+        models: its members.
+
+    Returns:
+        As `measure_student`, and `model_bytes_int8`: the bytes if all its
+        kernels and embeddings had 8 bits.
+    """
+    gates = 4 * sum(w.size for w in _gate_weights(teacher))
+
+    def stored(storage: Storage) -> int:
+        networks = (model.network for model in models)
+        return gates + sum(model_bytes(n, storage) for n in networks)
+
+    return {
+        **parameters(teacher_weights(teacher, list(models))),
+        "model_bytes": stored(FLOAT32),
+        "model_bytes_int8": stored(Storage(int8=True)),
+        **saved_size(serving_teacher(teacher, models)),
+    }
+
+
+def serving(
+    model: RankingModel, specs: Mapping[str, tf.TensorSpec] | None = None
+) -> tf.types.experimental.ConcreteFunction:
+    """Logits of a network on encoded features.
+
+    Args:
+        model: trained.
+        specs: of the function's inputs, by name; those of the network when
+            `None`.
+
+    Returns:
+        What `tf.saved_model.save` takes.
+    """
+    specs = specs or _specs([model])
+    return _serving(model, [task.output for task in model.tasks], specs)
+
+
+def serving_teacher(
+    teacher: RankingTeacher,
+    models: Sequence[RankingModel],
+    specs: Mapping[str, tf.TensorSpec] | None = None,
+) -> tf.types.experimental.ConcreteFunction:
+    """The same of all networks that teach, together.
+
+    Args:
+        teacher: all of them.
+        models: its members.
+        specs: see `serving`.
+
+    Returns:
+        What `tf.saved_model.save` takes.
+    """
+    outputs = [task.output for task in models[0].tasks]
+    return _serving(teacher.outputs, outputs, specs or _specs(models))
+
+
+def _specs(models: Sequence[RankingModel]) -> dict[str, tf.TensorSpec]:
+    return {
+        name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
+        for model in models
+        for name, x in model.network.input.items()
+    }
+
+
+def _serving(
+    ask: Callable[[Any], Mapping],
+    outputs: list[str],
+    specs: Mapping[str, tf.TensorSpec],
+) -> tf.types.experimental.ConcreteFunction:
     def logits(sent: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         found = ask({"features": sent})
         return {name: found[name] for name in outputs}
 
-    serve = concrete(
-        logits,
-        {
-            k: tf.TensorSpec([None, *v.shape[1:]], v.dtype)
-            for k, v in features.items()
-        },
-    )
-    return {
-        **parameters(weights),
-        **_saved_size(serve),
-        "latency_ms": measure_latency(
-            lambda: serve(*map(tf.constant, features.values()))[
-                outputs[0]
-            ].numpy(),
-            repeats=options.latency_repeats,
-        ),
-    }
+    return concrete(logits, specs)
 
 
 def parameters(weights: list[np.ndarray]) -> dict[str, int]:
@@ -258,14 +321,45 @@ def teacher_weights(
     teacher: RankingTeacher, models: list[RankingModel]
 ) -> list[np.ndarray]:
     """What is trained in a teacher: its networks, and its gate if any."""
-    gates = [w.numpy() for x in teacher.learned for w in x.trainable_weights]
-    return [w for model in models for w in model_weights(model)] + gates
+    weights = [w for model in models for w in model_weights(model)]
+    return weights + _gate_weights(teacher)
 
 
-def _saved_size(serve: Any) -> dict[str, int]:
+def _gate_weights(teacher: RankingTeacher) -> list[np.ndarray]:
+    return [w.numpy() for x in teacher.learned for w in x.trainable_weights]
+
+
+def save_serving(
+    serve: tf.types.experimental.ConcreteFunction,
+    folder: str | Path,
+    tables: Sequence[StoredTable] = (),
+) -> None:
+    """Writes a SavedModel of one function.
+
+    Args:
+        serve: see `serving`.
+        folder: where to.
+        tables: that the function reads beside variables.
+    """
     module = tf.Module()
     # Whatever the function reads has to be saved with it.
-    module.read = list(serve.variables)
+    module.read = [*serve.variables, *tables]
+    tf.saved_model.save(module, str(folder), signatures=serve)
+
+
+def saved_size(
+    serve: tf.types.experimental.ConcreteFunction,
+    tables: Sequence[StoredTable] = (),
+) -> dict[str, int]:
+    """Bytes of the SavedModel of one function.
+
+    Args:
+        serve: see `serving`.
+        tables: that the function reads beside variables.
+
+    Returns:
+        See `folder_size`.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=serve)
+        save_serving(serve, folder, tables)
         return folder_size(Path(folder))

@@ -325,6 +325,12 @@ class RankingEvaluationOptions(Checked):
         "auc, or rmse of ratings, by default.",
         choices=MONITORS,
     )
+    log_loss_rise: float = option(
+        0.02,
+        "An epoch counts as the best one only if its validation log loss is "
+        "at most this share above the lowest, where auc or gauc is monitored.",
+        low=0.0,
+    )
     validate_every: int = option(
         1, "Epochs from one validation to the next.", low=1
     )
@@ -337,7 +343,14 @@ class RankingEvaluationOptions(Checked):
     candidates: int = option(
         500, "Candidates of one user that a timed call scores.", low=1
     )
-    latency_repeats: int = option(200, "Calls timed a stage.", low=1)
+    latency_seconds: float = option(
+        5.0,
+        "How long latencies are measured at the end; 0 leaves them out.",
+        low=0.0,
+    )
+    latency_repeats: int = option(
+        50, "Calls of LightGBM and of the LiteRT file that are timed.", low=1
+    )
     bootstrap: int = option(
         200,
         "Draws of users for intervals and tests; 0 leaves them out.",

@@ -15,9 +15,18 @@ from kd_tfrs.evaluation import (
     plot_stages,
     stages_markdown,
 )
+from kd_tfrs.evaluation.latency_ratio import within_noise
 from kd_tfrs.models.ranking import RankingTask
+from kd_tfrs.workflow.cautions import (
+    Cautions,
+    cautions_markdown,
+    teacher_behind,
+)
 from kd_tfrs.workflow.ranking.measure import INTERVALS, metric_name
 from kd_tfrs.workflow.ranking.stages import BASELINES, RankingStages
+from kd_tfrs.workflow.report import choice_text
+from kd_tfrs.workflow.sentence import closing_sentence
+from kd_tfrs.workflow.training import ERRORS
 
 # What is told of each kind of task in tables.
 SHOWN = {
@@ -36,10 +45,22 @@ PAIRS = (
     ("student", "distilled"),
     ("student", "teacher"),
     ("lightgbm", "teacher"),
-    ("distilled", "pruned"),
-    ("pruned", "int8"),
+    ("student", "saved_model"),
+    ("distilled", "saved_model"),
+    ("saved_model", "litert"),
 )
-_PLOTTED = ("lightgbm", "teacher", "student", "distilled", "pruned", "int8")
+_PLOTTED = ("lightgbm", "teacher", "student", "distilled", "saved_model")
+# As metrics are written in a sentence.
+_WRITTEN = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "log_loss": "log loss",
+    "rmse": "RMSE",
+    "mae": "MAE",
+}
+# A relative difference on validation events that does not count.
+_TOLERANCE = 0.002
+_REMEDY = "another --teacher_learning_rate, --teacher_l2 or --teacher_networks"
 _SEED = 0
 
 
@@ -123,28 +144,92 @@ def significance(
     }
 
 
-def gain_kept(rows: list[dict[str, Any]], metric: str) -> dict[str, float]:
-    r"""What share of the teacher's gain over the student alone each keeps.
-
-    $$\frac{m - m_\text{student}}{m_\text{teacher} - m_\text{student}}$$
+def p_value(
+    compared: list[dict[str, Any]], pair: tuple[str, str], metric: str
+) -> float | None:
+    """The p-value of a pair of stages in a metric of the first task.
 
     Args:
-        rows: of stages.
-        metric: as in a row; errors count as well, since signs cancel.
+        compared: see `comparisons`; the first task comes first.
+        pair: baseline and challenger.
+        metric: plain name.
 
     Returns:
-        Shares by stage; none where one of the two is missing, or the teacher
-        is no different.
+        It, or `None` where there was no such test.
     """
-    values = {row["stage"]: row["metrics"].get(metric) for row in rows}
-    teacher, student = values.get("teacher"), values.get("student")
-    if teacher is None or student is None or teacher == student:
-        return {}
-    return {
-        name: (values[name] - student) / (teacher - student)
-        for name in ("distilled", "pruned", "int8", "saved_model")
-        if values.get(name) is not None
-    }
+    found = (
+        one["p_value"]
+        for one in compared
+        if (one["baseline"], one["challenger"]) == pair
+        and one["metric"] == metric
+    )
+    return next(found, None)
+
+
+def add_cautions(
+    cautions: Cautions, rows: list[dict[str, Any]], stages: RankingStages
+) -> None:
+    """Warns of a teacher that is worse than what stands beside it.
+
+    By validation events, before the distilled student is trained.
+
+    Args:
+        cautions: where to.
+        rows: of the stages that are done.
+        stages: those of the run.
+    """
+    named = {row["stage"]: row.get("validation") for row in rows}
+    kind, monitor = stages.prepared.task.kind, stages.learner.monitor
+    watched = [monitor, "log_loss"] if kind == "binary" else [monitor]
+    for stage, title in (
+        ("lightgbm", "LightGBM"),
+        ("student", "the student alone"),
+    ):
+        if named.get("teacher") and named.get(stage):
+            cautions.add(
+                teacher_behind(
+                    title,
+                    named["teacher"],
+                    named[stage],
+                    is_error={name: name in ERRORS for name in watched},
+                    events="validation",
+                    tolerance=_TOLERANCE,
+                    remedy=_REMEDY,
+                )
+            )
+
+
+def sentence(
+    stages: RankingStages,
+    rows: list[dict[str, Any]],
+    compared: list[dict[str, Any]],
+) -> str | None:
+    """The last line of a run.
+
+    Args:
+        stages: those of the run.
+        rows: of its stages, see `with_ratios`.
+        compared: see `comparisons`.
+
+    Returns:
+        The sentence; `None` where nothing was exported, or no teacher is
+        there to hold it against.
+    """
+    named = {row["stage"]: row for row in rows}
+    if not {"teacher", "student", "saved_model"} <= set(named):
+        return None
+    row, metric = named["saved_model"], stages.learner.monitor
+    faster = row.get("times_faster")
+    return closing_sentence(
+        f"The shipped file ({row['choice']['name']})",
+        _WRITTEN[metric],
+        quality=row["kept"]["quality"],
+        lead=row["kept"]["lead"],
+        p_value=p_value(compared, ("student", "teacher"), metric),
+        times_smaller=row["times_smaller"],
+        times_faster=faster and faster["ratio"],
+        within_noise=bool(faster) and within_noise(faster),
+    )
 
 
 def write(stages: RankingStages, found: dict[str, Any]) -> None:
@@ -181,13 +266,18 @@ def _markdown(stages: RankingStages, found: dict[str, Any]) -> str:
     text = (
         f"# {found['dataset']}, seed {found['seed']}: {tasks}\n\n"
         f"Commit {environment['commit']}, {environment['processor']}. Test "
-        f"metrics, each also as a percentage of the {reference}; latency of "
-        f"one call in process that scores {options.candidates} candidates of "
-        "a user: networks on encoded features, the SavedModel's `rank` on "
-        "ids. Sizes of networks are those of a SavedModel on encoded "
-        "features; the SavedModel itself also holds vocabularies and the "
-        "tables that it looks up.\n\n"
+        "metrics. `kept` is the share of the teacher's headline metric, `lead "
+        "kept` the share of its lead over the student alone. Model bytes are "
+        "those of tables, scales, kernels and biases, as they are stored; "
+        "size and gzip are those of a SavedModel on encoded features, and of "
+        "the export itself, which also holds vocabularies and the tables that "
+        f"it looks up. Latency is that of the logits of {options.candidates} "
+        "candidates of one user, from encoded features, in TensorFlow's C "
+        "library on one thread, stages measured in turns; those of LightGBM "
+        "and of the LiteRT file are measured alone, by Python.\n\n"
     )
+    text += cautions_markdown(found["warnings"])
+    text += "\n" if found["warnings"] else ""
     if any(c.training_only for c in prepared.split.train.columns):
         text += "Teachers see columns that are known in training alone.\n\n"
     text += stages_markdown(
@@ -196,15 +286,12 @@ def _markdown(stages: RankingStages, found: dict[str, Any]) -> str:
         reference=reference,
         percentiles=("p50", "p99"),
     )
+    lines = [choice_text(rows), found["sentence"]]
+    text += "".join(f"\n{line}\n" for line in lines if line)
     for one in found["comparisons"]:
         text += (
             f"\n* {one['task']} {one['metric']}, {one['challenger']} against "
             f"{one['baseline']}: {one['text']}"
-        )
-    for stage, share in found["gain_kept"].items():
-        text += (
-            f"\n* {stage} keeps {share:.1%} of the teacher's gain in "
-            f"{found['shown'][0]} over the student alone."
         )
     return text + "\n"
 

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from kd_tfrs.compression import sparsity
 from kd_tfrs.evaluation import measure_latency
+from kd_tfrs.export.stored_table import FLOAT32
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.chain import Chain, Made
+from kd_tfrs.workflow.choice import Choice
+from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.ranking import edge, exporting, measure
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
 from kd_tfrs.workflow.ranking.config import RankingConfig
-from kd_tfrs.workflow.ranking.learner import STUDENTS, RankingLearner
+from kd_tfrs.workflow.ranking.forms import (
+    ROUNDED,
+    as_stored,
+    choose_form,
+    needed_forms,
+)
+from kd_tfrs.workflow.ranking.latencies import measure_latencies
+from kd_tfrs.workflow.ranking.learner import RankingLearner
 from kd_tfrs.workflow.ranking.matrix import request_matrix
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
+from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)
 BASELINES = ("prior", "lightgbm")
-EXPORTS = ("int8", "saved_model")
-_COPIED = ("parameters", "nonzero_parameters")
+LITERT_FILE = "student.tflite"
+# What is exported answers as fast as the form that it is.
+_TIMED = ("student", "distilled", "saved_model")
+EXPORTS = ("saved_model", "litert")
+_COPIED = ("parameters", "nonzero_parameters", "model_bytes")
 
 
 class RankingStages(Chain):
@@ -32,10 +49,15 @@ class RankingStages(Chain):
     `prior` says the mean label of everything, `lightgbm` are boosted trees on
     the teachers' features, `teacher_<kind>` each network that teaches,
     `teacher` all of them together; then come the student alone, distilled and
-    pruned, and the pruned one as LiteRT int8 and as SavedModel.
+    pruned, the last two in 8 bits, and what ships of these four, as SavedModel
+    and as LiteRT file.
 
     Args:
         run: where everything is kept.
+
+    Attributes:
+        before_distilling: called when the teacher and the student alone are
+            known and the distilled student is about to be trained.
 
     Example:
     ```python
@@ -43,6 +65,10 @@ class RankingStages(Chain):
     print(stages.result("distilled")["metrics"]["auc"])
     ```
     """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.before_distilling: Callable[[], None] = lambda: None
 
     @cached_property
     def prepared(self) -> RankingPrepared:
@@ -71,12 +97,10 @@ class RankingStages(Chain):
         """See `Chain.needs`."""
         if stage == "teacher":
             return tuple(member_stages(self.config))
-        before = {
-            "distilled": ("teacher",),
-            "pruned": ("distilled",),
-            "int8": ("pruned",),
-            "saved_model": ("pruned",),
-        }
+        before = {"distilled": ("teacher",), "pruned": ("distilled",)}
+        before |= {name: (FORMS[name][0],) for name in ROUNDED}
+        forms = needed_forms(self.config.shipping)
+        before |= dict.fromkeys(EXPORTS, forms)
         return before.get(stage, ())
 
     def make(self, stage: str) -> Made:
@@ -85,17 +109,68 @@ class RankingStages(Chain):
             "prior": self._prior,
             "lightgbm": self._lightgbm,
             "teacher": self._teacher,
-            "int8": self._int8,
             "saved_model": self._saved_model,
+            "litert": self._litert,
         }
         if stage in makers:
             return makers[stage]()
+        if stage in ROUNDED:
+            return self._rounded(stage)
         return self._model(stage)
 
     def model(self, stage: str) -> RankingModel:
-        """The trained model of a stage, with its weights."""
+        """The trained model of a stage, with its weights.
+
+        Args:
+            stage: one of the teacher's networks, the student alone, or a
+                form of the distilled one, see `FORMS`.
+
+        Returns:
+            A model in process; rounded where the form has 8 bits.
+        """
         self.result(stage)
-        return self.learner.load(stage)
+        if stage not in FORMS:
+            return self.learner.load(stage)
+        return as_stored(self.learner.load(FORMS[stage][0]), stage)
+
+    @property
+    def choice(self) -> Choice:
+        """Which form ships; those that are not done yet are made."""
+        return choose_form(
+            self.result, self.config.shipping, self.learner.monitor
+        )
+
+    def latencies(self) -> dict[str, Any]:
+        """Latencies of the stages that are done, measured once.
+
+        Returns:
+            "rows" and "warning", see `measure_latencies`; no rows without a
+            teacher, or where no time was given to it.
+        """
+        done = [stage for stage in _TIMED if self.is_done(stage)]
+        options = self.config.evaluation
+        ready = self.is_done("teacher") and done and options.latency_seconds
+        if not ready:
+            return {"rows": {}, "warning": None}
+        kept = self.run.read_json("stages/latency.json")
+        if kept is not None and set(done) <= set(kept["rows"]):
+            return kept
+        logger.info("latencies of %s", ", ".join(done))
+        teaching = self.learner.teaching
+        found = measure_latencies(
+            (teaching.live, teaching.models),
+            {stage: self._served(stage) for stage in done},
+            self.prepared,
+            candidates=options.candidates,
+            seconds=options.latency_seconds,
+        )
+        self.run.write_json("stages/latency.json", found)
+        return found
+
+    def _served(self, stage: str) -> RankingModel:
+        if stage == "saved_model":
+            stage = self.result(stage)["choice"]["name"]
+        return self.model(stage)
 
     def logits(self, stage: str) -> measure.Logits:
         """What a finished stage says of the test examples, by task."""
@@ -129,6 +204,9 @@ class RankingStages(Chain):
         return self._row(
             "lightgbm",
             trees.logits("test"),
+            validation=measure.validate(
+                trees.logits("validation", prepared.validation_rows), prepared
+            ),
             parameters=count,
             nonzero_parameters=count,
             **measure.folder_size(folder),
@@ -139,96 +217,106 @@ class RankingStages(Chain):
         )
 
     def _model(self, stage: str) -> Made:
+        if stage == "distilled":
+            self.before_distilling()
         model, progress = self.learner.train(stage)
         self.learner.save(stage, model)
-        names = self.learner.inputs(stage).names
-        logits = measure.Scoring(model, model.tasks)(
-            self.prepared.rows("test", names)
-        )
+        _, storage = FORMS.get(stage, (stage, FLOAT32))
+        more = {}
+        if stage == "pruned":
+            more["sparsity"] = sparsity(model.network)
         return self._row(
             stage,
-            logits,
-            **measure.measure_network(
-                model,
-                measure.model_weights(model),
-                names,
-                self.prepared,
-                self.config.evaluation,
-            ),
+            self._logits(stage, model),
+            validation=self.learner.validation(stage, model),
+            **measure.measure_student(model, storage),
+            **more,
             train_seconds=progress.seconds,
             history=progress.history,
         )
 
+    def _logits(self, stage: str, model: RankingModel) -> measure.Logits:
+        names = self.learner.inputs(stage).names
+        rows = self.prepared.rows("test", names)
+        return measure.Scoring(model, model.tasks)(rows)
+
+    def _rounded(self, stage: str) -> Made:
+        """Another way to store a model that is there already."""
+        source, storage = FORMS[stage]
+        exact = self.learner.load(source)
+        model = as_stored(exact, stage)
+        return self._row(
+            stage,
+            self._logits(source, model),
+            validation=self.learner.validation(source, model),
+            **measure.measure_student(exact, storage),
+            train_seconds=0.0,
+        )
+
     def _teacher(self) -> Made:
-        teaching = self.learner.teaching
+        teaching, prepared = self.learner.teaching, self.prepared
         teacher = teaching.live
         rows = [self.result(name) for name in self.needs("teacher")]
-        logits = measure.Scoring(teacher.outputs, self.prepared.tasks)(
-            self.prepared.rows("test", teaching.names)
+        logits = measure.Scoring(teacher.outputs, prepared.tasks)(
+            prepared.rows("test", teaching.names)
         )
+        said = teaching.cached("validation", teaching.outputs()).arrays
+        validation = {
+            t.name: np.asarray(said[t.output]) for t in prepared.tasks
+        }
         return self._row(
             "teacher",
             logits,
-            **measure.measure_network(
-                teacher.outputs,
-                measure.teacher_weights(teacher, teaching.models),
-                teaching.names,
-                self.prepared,
-                self.config.evaluation,
-            ),
+            validation=measure.validate(validation, prepared),
+            **measure.measure_teacher(teacher, teaching.models),
             train_seconds=teaching.gate_seconds
             + sum(row["train_seconds"] for row in rows),
         )
 
-    def _int8(self) -> Made:
-        options = self.config.evaluation
-        names = self.learner.inputs("pruned").names
-        path = self.run.path("export", "litert", "student-int8.tflite")
-        runner = edge.write_int8(
-            self.model("pruned"), self.prepared, names, path
-        )
-        return self._row(
-            "int8",
-            edge.litert_logits(runner, self.prepared, names),
-            **self._as_pruned(),
-            **measure.folder_size(path),
-            latency_ms=edge.litert_latency(
-                runner,
-                self.prepared,
-                names,
-                options.candidates,
-                options.latency_repeats,
-            ),
-        )
-
     def _saved_model(self) -> Made:
-        prepared, options = self.prepared, self.config.evaluation
-        tables = exporting.serving_tables(prepared, self.config.data)
+        prepared, choice = self.prepared, self.choice
+        source, storage = FORMS[choice.name]
         version = exporting.export_model(
-            self.model("pruned"),
-            self.learner.inputs("pruned"),
+            self.learner.load(source),
+            self.learner.inputs(source),
             prepared,
             self._export_folder("ranking"),
-            tables,
+            exporting.serving_tables(prepared, self.config.data),
+            storage,
         )
         return self._row(
             "saved_model",
             exporting.export_logits(version, prepared),
-            **self._as_pruned(),
+            **self._as_chosen(choice),
             **measure.folder_size(version),
-            **exporting.export_latency(
-                version,
-                prepared,
-                options.candidates,
-                options.top_k,
-                options.latency_repeats,
-                ranks=tables is not None,
+        )
+
+    def _litert(self) -> Made:
+        options, choice = self.config.evaluation, self.choice
+        source, storage = FORMS[choice.name]
+        names = self.learner.inputs(source).names
+        path = self.run.path("export", "litert", LITERT_FILE)
+        runner = edge.write_litert(
+            self.model(choice.name), path, int8=storage.int8
+        )
+        sent = measure.request(self.prepared, names, options.candidates)
+        return self._row(
+            "litert",
+            edge.litert_logits(runner, self.prepared, names),
+            **self._as_chosen(choice),
+            **measure.folder_size(path),
+            latency_ms=measure_latency(
+                lambda: runner.predict(sent), repeats=options.latency_repeats
             ),
         )
 
-    def _as_pruned(self) -> dict[str, Any]:
-        pruned = self.result("pruned")
-        return {name: pruned[name] for name in _COPIED} | {"train_seconds": 0.0}
+    def _as_chosen(self, choice: Choice) -> dict[str, Any]:
+        row = self.result(choice.name)
+        return {
+            **{name: row[name] for name in _COPIED},
+            "choice": dataclasses.asdict(choice),
+            "train_seconds": 0.0,
+        }
 
 
 def stage_names(config: RankingConfig) -> tuple[str, ...]:
@@ -247,4 +335,4 @@ def stage_names(config: RankingConfig) -> tuple[str, ...]:
     """
     baselines = BASELINES if config.evaluation.baselines else ()
     members = member_stages(config)
-    return (*baselines, *members, "teacher", *STUDENTS, *EXPORTS)
+    return (*baselines, *members, "teacher", "student", *FORMS, *EXPORTS)

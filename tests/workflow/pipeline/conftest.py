@@ -93,9 +93,9 @@ def make_ranking(directory, config, *, exports=True):
         with contextlib.suppress(ImportError):
             import ai_edge_litert  # noqa: F401
 
-            path = run.path("export", "litert", "student-int8.tflite")
+            path = run.path("export", "litert", "student.tflite")
             edge.write_int8(model, prepared, inputs.names, path)
-            chain._keep({"stage": "int8"}, {}, [])
+            chain._keep({"stage": "litert"}, {}, [])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,7 @@ TINY = {
     "pruning_epochs": 1,
     "eval_candidates": 20,
     "eval_latency_repeats": 2,
+    "eval_latency_seconds": 0.1,
     "eval_bootstrap": 20,
 }
 

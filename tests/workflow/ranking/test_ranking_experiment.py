@@ -1,7 +1,9 @@
 """A whole tiny ranking run, looked at from all sides."""
 
+import contextlib
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,10 +12,12 @@ from kd_tfrs.data import load_examples
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import RankingEvaluation
 from kd_tfrs.export.ranking_client import SavedModelRanker
+from kd_tfrs.workflow.cautions import Cautions
 from kd_tfrs.workflow.experiment import summarise, summary_markdown
-from kd_tfrs.workflow.ranking import edge, experiment
+from kd_tfrs.workflow.forms import FORMS
+from kd_tfrs.workflow.ranking import edge, experiment, report
 from kd_tfrs.workflow.ranking.experiment import run_experiment, run_seeds
-from kd_tfrs.workflow.ranking.report import gain_kept
+from kd_tfrs.workflow.ranking.forms import choose_form
 from kd_tfrs.workflow.ranking.stages import RankingStages, stage_names
 from kd_tfrs.workflow.run import Run
 
@@ -39,9 +43,11 @@ def test_every_stage_has_its_row(finished):
         "teacher",
         "student",
         "distilled",
-        "pruned",
         "int8",
+        "pruned",
+        "pruned_int8",
         "saved_model",
+        "litert",
     ]
     every = [r["stage"] for r in (*found["baselines"], *found["stages"])]
     assert tuple(every) == stage_names(finished.config)
@@ -56,14 +62,11 @@ def test_rows_tell_quality_size_and_speed(finished):
         assert {"auc", "gauc", "log_loss", "ece", "ndcg@10"} <= {
             *row["metrics"]
         }
-        assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]
         for name in ("parameters", "size_bytes", "size_bytes_gzip"):
             assert row[name] > 0
         low, high = row["intervals"]["auc"]
         assert low <= high
     assert finished.row("prior")["metrics"]["auc"] == 0.5
-    saved = finished.row("saved_model")
-    assert saved["columns_latency_ms"]["p50"] > 0
 
 
 def test_rows_are_what_the_evaluation_says_of_the_logits(finished, stages):
@@ -88,28 +91,116 @@ def test_the_ensemble_is_the_mean_of_its_members(stages):
 def test_sizes_add_up(finished):
     rows = {name: finished.row(name) for name in TRAINED}
     teacher = finished.row("teacher")
-    assert teacher["parameters"] == sum(
-        rows[name]["parameters"] for name in ("teacher_dcn", "teacher_dnn")
-    )
-    assert teacher["train_seconds"] == pytest.approx(
-        sum(rows[m]["train_seconds"] for m in ("teacher_dcn", "teacher_dnn"))
-    )
+    members = [rows[name] for name in ("teacher_dcn", "teacher_dnn")]
+    for name in ("parameters", "train_seconds", "model_bytes"):
+        assert teacher[name] == pytest.approx(sum(row[name] for row in members))
+    # Float32, and nothing that does not train.
+    assert teacher["model_bytes"] == 4 * teacher["parameters"]
+    # Rows of four weights: 4 + 4 bytes for 16; narrow kernels stay float.
+    assert 0.5 < teacher["model_bytes_int8"] / teacher["model_bytes"] < 0.8
     assert rows["student"]["parameters"] < teacher["parameters"] / 2
     pruned, dense = rows["pruned"], rows["distilled"]
     assert pruned["parameters"] == dense["parameters"]
-    assert pruned["nonzero_parameters"] < 0.65 * dense["nonzero_parameters"]
-    assert finished.row("int8")["size_bytes"] < pruned["size_bytes"]
+    assert pruned["nonzero_parameters"] < 0.85 * dense["nonzero_parameters"]
 
 
-def test_exports_say_what_the_pruned_model_says(finished, stages):
-    pruned = stages.logits("pruned")["liked"]
+def test_forms_take_fewer_bytes_one_after_the_other(finished):
+    sizes = {name: finished.row(name)["model_bytes"] for name in FORMS}
+    assert sizes["distilled"] == 4 * finished.row("distilled")["parameters"]
+    assert sizes["pruned"] < sizes["distilled"]
+    assert sizes["int8"] < sizes["distilled"]
+    assert sizes["pruned_int8"] < min(sizes["pruned"], sizes["int8"])
+    for name, size in sizes.items():
+        row = finished.row(name)
+        whole = finished.row("teacher")["model_bytes"]
+        assert row["times_smaller"] == pytest.approx(whole / size)
+
+
+def test_what_ships_is_the_smallest_form_within_the_limit(finished):
+    choice = finished.row("saved_model")["choice"]
+    limit = finished.config.shipping.max_loss
+    values = {name: finished.row(name)["validation"]["auc"] for name in FORMS}
+    whole = values["distilled"]
+    for name, value in values.items():
+        lost = (whole - value) / whole
+        assert choice["losses"][name] == pytest.approx(lost)
+    within = [n for n in FORMS if choice["losses"][n] <= limit]
+    smallest = min(within, key=lambda n: finished.row(n)["model_bytes"])
+    assert choice["name"] == smallest
+    for export in ("saved_model", "litert"):
+        row = finished.row(export)
+        assert row["choice"]["name"] == smallest
+        assert row["model_bytes"] == finished.row(smallest)["model_bytes"]
+    assert choice["reason"] in (finished.directory / "stages.md").read_text()
+
+
+def test_exports_score_as_the_form_that_ships(finished, stages):
+    chosen = stages.logits(finished.row("saved_model")["choice"]["name"])[
+        "liked"
+    ]
     np.testing.assert_allclose(
-        stages.logits("saved_model")["liked"], pruned, atol=1e-4
+        stages.logits("saved_model")["liked"], chosen, atol=1e-4
     )
-    # Weights of eight bits: each is half a step of 1/127 off at most.
-    spread = np.ptp(pruned)
-    assert np.abs(stages.logits("int8")["liked"] - pruned).max() < 0.03 * spread
-    assert (finished.directory / "export/litert/student-int8.tflite").is_file()
+    # Kernels have 8 bits in LiteRT with scales of their own.
+    spread = np.ptp(chosen)
+    found = stages.logits("litert")["liked"]
+    assert np.abs(found - chosen).max() < 0.03 * spread
+    assert (finished.directory / "export/litert/student.tflite").is_file()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_that_is_asked_for_ships_whatever_it_loses(
+    finished, stages, form
+):
+    options = dataclasses.replace(finished.config.shipping, ship=form)
+    assert choose_form(stages.result, options, "auc").name == form
+
+
+def test_a_row_of_an_older_version_is_told(finished):
+    def older(stage):
+        return {"stage": stage, "metrics": {"auc": 0.5}}
+
+    with pytest.raises(UserError, match="older version"):
+        choose_form(older, finished.config.shipping, "auc")
+
+
+def test_pruning_goes_on_while_it_stays_within_the_limit(
+    finished, tiny, tmp_path
+):
+    """A limit that nothing breaks, and one that everything does."""
+    reached = {}
+    for limit in (1.0, 0.0):
+        config = tiny(max_loss=limit, pruning_sparsities=[0.3, 0.6])
+        directory = tmp_path / str(limit)
+        # What was done before pruning stays.
+        shutil.copytree(finished.directory, directory)
+        for path in (directory / "stages").glob("*"):
+            if "pruned" in path.name or "saved" in path.name:
+                path.unlink()
+        (directory / "flags.json").write_text(json.dumps(config.flat()))
+        with contextlib.closing(Run(directory, config)) as run:
+            learner = RankingStages(run).learner
+            if not limit:
+                learner.validation = worse_each_time(learner.validation)
+            model, progress = learner.train("pruned")
+        weights = model.network.get_layer("hidden_0").get_weights()[0]
+        reached[limit] = (
+            1 - np.count_nonzero(weights) / weights.size,
+            progress.epoch,
+        )
+    # Two levels of an epoch each; one level, which was too much already.
+    assert reached[1.0] == (pytest.approx(0.6, abs=0.1), 2)
+    assert reached[0.0] == (pytest.approx(0.3, abs=0.1), 1)
+
+
+def worse_each_time(measure_one):
+    """Validation in which whatever is pruned is worse."""
+
+    def found(stage, model):
+        metrics = measure_one(stage, model)
+        return {**metrics, "auc": 0.9 if stage == "distilled" else 0.1}
+
+    return found
 
 
 def test_activations_of_eight_bits_cost_more(stages, tmp_path):
@@ -173,26 +264,63 @@ def test_distilled_is_tested_against_the_student_alone(finished):
     assert ("lightgbm", "teacher") in pairs
 
 
-def test_the_gain_that_is_kept_is_a_share_of_the_teachers():
-    rows = [
-        {"stage": name, "metrics": {"auc": value}}
-        for name, value in (
-            ("teacher", 0.9),
-            ("student", 0.7),
-            ("distilled", 0.85),
-            ("pruned", 0.7),
-        )
-    ]
-    kept = gain_kept(rows, "auc")
-    assert kept == pytest.approx({"distilled": 0.75, "pruned": 0.0})
-    assert gain_kept(rows[1:], "auc") == {}
+def test_the_last_line_is_what_ships(finished):
+    text, row = finished.found["sentence"], finished.row("saved_model")
+    assert finished.said[-1].strip() == text
+    assert text.startswith(f"The shipped file ({row['choice']['name']}) keeps ")
+    share = row["metrics"]["auc"] / finished.row("teacher")["metrics"]["auc"]
+    assert row["kept"]["quality"] == pytest.approx(share)
+    test = next(
+        one
+        for one in finished.found["comparisons"]
+        if (one["baseline"], one["challenger"], one["metric"])
+        == ("student", "teacher", "auc")
+    )
+    if test["p_value"] >= 0.05 or test["difference"] <= 0:
+        assert row["kept"]["lead"] is None
+        assert "no significant lead" in text
+
+
+def test_stages_are_timed_in_turns(finished):
+    for stage in ("teacher", "student", "distilled", "saved_model"):
+        row = finished.row(stage)
+        assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]
+        if stage == "teacher":
+            assert row["times_faster"] is None
+        else:
+            ratio = row["times_faster"]
+            assert ratio["low"] <= ratio["ratio"] <= ratio["high"]
+    # What has the same architecture as another is not timed twice.
+    assert "latency_ms" not in finished.row("pruned_int8")
+    assert finished.row("litert")["latency_ms"]["p50"] > 0
+
+
+def test_a_teacher_behind_is_told_before_and_after(finished, stages):
+    """LightGBM made better than any network."""
+    rows = json.loads(json.dumps(finished.found["stages"]))
+    rows += json.loads(json.dumps(finished.found["baselines"]))
+    said = []
+    named = {row["stage"]: row for row in rows}
+    named["student"]["validation"] = {"auc": 0.1, "log_loss": 9.0}
+    named["lightgbm"]["validation"] = {"auc": 1.0, "log_loss": 0.01}
+    report.add_cautions(Cautions(said.append), rows, stages)
+    assert len(said) == 1
+    assert said[0].startswith("warning: the teacher (auc ")
+    assert "is behind LightGBM (1.000, 0.010) on validation events" in said[0]
+    named["lightgbm"]["validation"] = {"auc": 0.1, "log_loss": 9.0}
+    report.add_cautions(Cautions(said.append), rows, stages)
+    assert len(said) == 1
+    for line in finished.found["warnings"]:
+        assert f"warning: {line}" in finished.said
+        assert line in (finished.directory / "stages.md").read_text()
 
 
 def test_history_has_every_epoch(finished):
     for stage in TRAINED:
         path = finished.directory / "stages" / f"{stage}.history.json"
         history = json.loads(path.read_text())
-        epochs = 1 if stage == "pruned" else 2
+        # An epoch for each sparsity that was tried.
+        epochs = len(history) if stage == "pruned" else 2
         assert [row["epoch"] for row in history] == list(range(1, epochs + 1))
         names = {"loss", "auc", "log_loss"}
         if stage in ("distilled", "pruned"):
@@ -283,13 +411,13 @@ def test_stages_without_their_package_are_left_out(tiny, monkeypatch):
     )
     said = []
     chosen = experiment.default_stages(tiny(), said.append)
-    assert not {"lightgbm", "int8"} & {*chosen}
+    assert not {"lightgbm", "litert"} & {*chosen}
     assert "kd_tfrs[baselines]" in said[0]
     assert "kd_tfrs[edge]" in said[1]
 
 
-def test_the_int8_file_is_of_builtin_operations(finished):
-    path = finished.directory / "export" / "litert" / "student-int8.tflite"
+def test_the_litert_file_is_of_builtin_operations(finished):
+    path = finished.directory / "export" / "litert" / "student.tflite"
     content = path.read_bytes()
     assert content[4:8] == b"TFL3"
     assert b"Flex" not in content
@@ -311,15 +439,17 @@ def test_ratings_first_a_live_teacher_and_a_head_of_its_own(tiny, tmp_path):
         eval_baselines=False,
     )
     found = run_experiment(
-        config, tmp_path / "run", stages=("int8",), say=lambda _: None
+        config, tmp_path / "run", stages=("litert",), say=lambda _: None
     )
     rows = {row["stage"]: row for row in found["stages"]}
     assert list(rows) == [
         "teacher_dnn",
         "teacher",
         "distilled",
-        "pruned",
         "int8",
+        "pruned",
+        "pruned_int8",
+        "litert",
     ]
     assert rows["teacher"]["metrics"] == rows["teacher_dnn"]["metrics"]
     for row in rows.values():

@@ -1,0 +1,79 @@
+"""How fast the stages of a ranking run answer, measured at its end."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.ranking import RankingTeacher
+from kd_tfrs.export.names import input_keys
+from kd_tfrs.export.served_latency import served_latency
+from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.ranking import measure
+from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+
+_REQUESTS = 10
+
+
+def measure_latencies(
+    teacher: tuple[RankingTeacher, Sequence[RankingModel]],
+    students: Mapping[str, RankingModel],
+    prepared: RankingPrepared,
+    *,
+    candidates: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """Times the logits of one user's candidates by every stage, in turns.
+
+    All stages are sent the same encoded features, and take those that they
+    look at. An export with float32 tables in memory answers as fast as the
+    network that it was made from.
+
+    Args:
+        teacher: all networks that teach, together, and each of them.
+        students: models by the name of the stage.
+        prepared: for users and candidates.
+        candidates: scored by each call.
+        seconds: to be measured.
+
+    Returns:
+        "rows": by stage, "teacher" among them, see `ServedLatency`;
+        "warning": what other processes took meanwhile, or `None`.
+    """
+    ask, members = teacher
+    inputs: dict[str, tf.Tensor] = {}
+    for model in (*members, *students.values()):
+        inputs |= model.network.input
+    specs = {
+        name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
+        for name, x in inputs.items()
+    }
+    keys = input_keys(specs)
+    requests = [
+        {
+            keys[name]: values
+            for name, values in measure.request(
+                prepared, tuple(specs), candidates, seed
+            ).items()
+        }
+        for seed in range(_REQUESTS)
+    ]
+    functions = {"teacher": measure.serving_teacher(ask, members, specs)}
+    for name, model in students.items():
+        functions[name] = measure.serving(model, specs)
+    with tempfile.TemporaryDirectory() as folder:
+        versions = {name: Path(folder) / name for name in functions}
+        for name, function in functions.items():
+            measure.save_serving(function, versions[name])
+        found = served_latency(
+            versions,
+            "serving_default",
+            requests,
+            reference="teacher",
+            seconds=seconds,
+        )
+    return {"rows": found.rows, "warning": found.contention.warning}
