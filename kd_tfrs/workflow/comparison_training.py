@@ -20,7 +20,7 @@ from kd_tfrs.workflow.comparison_summary import (
     flag_text,
 )
 from kd_tfrs.workflow.contenders import ALONE, Contender
-from kd_tfrs.workflow.learner import Learner
+from kd_tfrs.workflow.learner import DISTILLED, Learner
 from kd_tfrs.workflow.prepare import Prepared
 from kd_tfrs.workflow.run import Run, environment
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
@@ -259,7 +259,7 @@ class Trainings:
     ) -> tuple[Row, dict[str, np.ndarray]]:
         """What a row says, its metrics above all, and what tests need."""
         prepared: Prepared = learner.prepared
-        stage = TEACHER if name == TEACHER else ALONE
+        stage = name if name in (TEACHER, ALONE) else DISTILLED[0]
         embedded = measure.embed(model, learner.encoded(stage), prepared)
         metrics, per_user = measure.quality(embedded.scorer(prepared), prepared)
         values = {metric: per_user[metric] for metric in TESTED}
