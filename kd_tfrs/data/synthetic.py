@@ -40,7 +40,7 @@ def generate(
     num_events: int = 150_000,
     num_users: int | None = None,
     num_items: int | None = None,
-    dim: int = 64,
+    dim: int = 128,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     r"""Invents events, users and items with tastes that can be learnt.
@@ -51,10 +51,11 @@ def generate(
 
     where $x, y \in R^{dim}$ are planted tastes, $p_i$ is a Zipf popularity and
     $t_i$ the time of release (new items are in favour, and none is taken
-    before its release). Items of a genre lie close to each other; age, country
-    and device lean a user's taste. Each user drifts from one taste to another:
-    what lies along the drift comes late. The tastes have full rank, so a
-    narrow model falls behind a wide one.
+    before its release). Items of a niche, and less so of a genre, lie close to
+    each other; a user prefers three niches, some niches are preferred by many.
+    Age, country and device shift a user's taste. Each user drifts from one
+    taste to another: what lies along the drift comes late. There are more
+    niches than a narrow model has dimensions, so it falls behind a wide one.
 
     Args:
         num_events: events, 100 to 10 million and more; exact.

@@ -15,8 +15,17 @@ _START = 1_577_836_800  # 2020-01-01
 _SPAN = 3 * _YEAR_SECONDS
 # The spread of a user's affinity over the items, in logits; log popularity
 # spreads by less than 1, so taste outweighs it.
-_AFFINITY = 3.0
-_ZIPF_EXPONENT = 1.1
+_AFFINITY = 2.8
+_ZIPF_EXPONENT = 1.3
+# Items of a niche lie close to each other, and a user takes most items from a
+# few niches. There are more niches than a narrow embedding has dimensions.
+_ITEMS_PER_NICHE = 20
+_NICHES_OF_A_USER = 3
+# Popularity of niches: the chance of the r-th is in proportion to
+# (r + shift) ** -exponent.
+_NICHE_EXPONENT, _NICHE_SHIFT = 0.9, 5
+# Lengths of the parts of a taste, beside that of its niches.
+_GENRE_SHARE, _OWN_SHARE = 0.4, 0.6
 
 
 class World:
@@ -50,8 +59,13 @@ class World:
             rng.random(num_items) < 0.5, second, self.main_genre
         )
         mixed = self.centres[self.main_genre] + self.centres[self.second_genre]
-        own = _normal(rng, num_items, dim)
-        self.item_taste = _unit(0.45 * mixed + own)
+        count = max(1, num_items // _ITEMS_PER_NICHE)
+        self.niches = _unit(_normal(rng, count, dim))
+        niche = rng.integers(0, count, num_items)
+        own = _unit(_normal(rng, num_items, dim))
+        self.item_taste = _unit(
+            self.niches[niche] + _GENRE_SHARE * _unit(mixed) + _OWN_SHARE * own
+        )
         self.item_taste_by_dim = np.ascontiguousarray(self.item_taste.T)
         rank = rng.permutation(num_items) + 1.0
         log_popularity = -_ZIPF_EXPONENT * np.log(rank + 0.01 * num_items)
@@ -77,14 +91,30 @@ class World:
         )
         loved = rng.integers(0, len(self.centres), (2, num_users))
         loved_centres = self.centres[loved].sum(axis=0)
-        own = _normal(rng, num_users, dim)
-        self.user_taste = _unit(0.4 * lean + 0.4 * loved_centres + own)
+        own = _unit(_normal(rng, num_users, dim))
+        self.user_taste = _unit(
+            self._niches_of_users(num_users, rng)
+            + _GENRE_SHARE * _unit(lean)
+            + _GENRE_SHARE * _unit(loved_centres)
+            + _OWN_SHARE * own
+        )
         self.user_taste *= np.float32(_AFFINITY * np.sqrt(dim))
         self.drift = _unit(_normal(rng, num_users, dim) + 0.5 * loved_centres)
         start = rng.uniform(0.0, 0.75, num_users)
         end = start + rng.uniform(0.2, 1.0, num_users) * (1.0 - start)
         self.first = (_START + start * _SPAN).astype(np.int64)
         self.last = (_START + end * _SPAN).astype(np.int64)
+
+    def _niches_of_users(
+        self, num_users: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Sums of the niches that each user prefers, `[users, dim]`."""
+        count = len(self.niches)
+        chance = (np.arange(count) + 1.0 + _NICHE_SHIFT) ** -_NICHE_EXPONENT
+        chosen = rng.choice(
+            count, (_NICHES_OF_A_USER, num_users), p=chance / chance.sum()
+        )
+        return self.niches[chosen].sum(axis=0)
 
     def users(self) -> pd.DataFrame:
         """Gives the users table, `[users, 4]`."""

@@ -90,19 +90,19 @@ class TowerOptions(Checked):
 class TrainOptions(Checked):
     """How a model is trained."""
 
-    learning_rate: float = option(0.01, "Step size of LazyAdam.", low=1e-8)
+    learning_rate: float = option(0.02, "Step size of LazyAdam.", low=1e-8)
     decay: str = option(
-        "constant",
+        "cosine",
         "Whether the step size falls to zero over the epochs.",
         choices=("cosine", "constant"),
     )
-    epochs: int = option(20, "Epochs at most.", low=1)
+    epochs: int = option(30, "Epochs at most.", low=1)
     patience: int = option(
         6, "Stop after so many epochs without a better validation.", low=1
     )
-    batch_size: int = option(512, "Events a step.", low=1)
+    batch_size: int = option(1024, "Events a step.", low=1)
     uniform_negatives: int = option(
-        256, "Items drawn uniformly beside the in-batch candidates.", low=0
+        512, "Items drawn uniformly beside the in-batch candidates.", low=0
     )
     softmax_temperature: float = option(
         0.15, "Temperature of the model's own softmax.", low=1e-3
@@ -118,8 +118,10 @@ class DistillationOptions(Checked):
     """What the student hears from the teacher, and how loud."""
 
     losses: tuple[str, ...] = option(
-        ("soft_targets:0.8",),
-        "Methods as name[@teacher][:weight], several with commas; "
+        ("auto",),
+        "auto: soft targets over the whole catalogue, over the teacher's "
+        "lists where it is large. Or methods as name[@teacher][:weight], "
+        "several with commas; "
         "--distillation for short. See --list_methods. Teachers are teacher "
         "(the trained one), ease, lightgcn and ensemble (teacher and ease).",
     )
@@ -142,8 +144,11 @@ class DistillationOptions(Checked):
         "Multiply every weight so that 1 is as loud, by the size of its "
         "gradient, as the labels.",
     )
-    student_loss_weight: float = option(
-        0.2, "Weight of the student's own loss on real labels.", low=0.0
+    student_loss_weight: float | None = option(
+        None,
+        "Weight of the student's own loss on real labels; if unset, 0 with "
+        "--distillation=auto and 0.2 with methods that are named.",
+        low=0.0,
     )
     top_k: int | None = option(
         None,
@@ -249,7 +254,7 @@ class PruningOptions(Checked):
         choices=("polynomial", "constant"),
     )
     epochs: int = option(
-        10, "Epochs of pruning to each sparsity, while distilling.", low=1
+        4, "Epochs of pruning to each sparsity, while distilling.", low=1
     )
     learning_rate: float | None = option(
         None, "Step size; half the distilled student's if unset.", low=1e-8
@@ -321,9 +326,11 @@ class EvaluationOptions(Checked):
     )
 
 
-TEACHER_TOWERS = TowerOptions(embedding_dim=128)
-STUDENT_TOWERS = TowerOptions(embedding_dim=12)
-TEACHER_TRAINING = TrainOptions(learning_rate=0.005, dropout=0.2)
+# The table of experiments/results/defaults says where these come from.
+TEACHER_TOWERS = TowerOptions(embedding_dim=200)
+STUDENT_TOWERS = TowerOptions(embedding_dim=20)
+TEACHER_TRAINING = TrainOptions(learning_rate=0.007, epochs=15, dropout=0.2)
+DISTILLED_TRAINING = TrainOptions(epochs=10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -358,7 +365,7 @@ class Config(FlatConfig):
     teacher: TrainOptions = TEACHER_TRAINING
     student_towers: TowerOptions = STUDENT_TOWERS
     student: TrainOptions = TrainOptions()
-    distilled: TrainOptions = TrainOptions()
+    distilled: TrainOptions = DISTILLED_TRAINING
     distillation: DistillationOptions = DistillationOptions()
     pruning: PruningOptions = PruningOptions()
     shipping: ShippingOptions = ShippingOptions()

@@ -216,11 +216,13 @@ def _alone_space(flat: Mapping[str, Any]) -> Choices:
 
 
 def _distilled_space(flat: Mapping[str, Any], tunes: Choices) -> Choices:
+    weight = flat["distillation_student_loss_weight"]
     space = {
         "distilled_learning_rate": scaled(flat["distilled_learning_rate"]),
         _LOSSES: _loudness(flat[_LOSSES]),
         "distillation_student_loss_weight": first_of(
-            flat["distillation_student_loss_weight"], _STUDENT_LOSS_WEIGHTS
+            _STUDENT_LOSS_WEIGHTS[0] if weight is None else weight,
+            _STUDENT_LOSS_WEIGHTS,
         ),
     }
     tuned = {k: first_of(flat[k], v) for k, v in tunes.items()}

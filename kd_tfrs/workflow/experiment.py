@@ -63,6 +63,7 @@ def run_experiment(
     with contextlib.closing(run):
         chain = Stages(run)
         say(chain.title)
+        say(f"distillation: {chain.learner.method}")
         run_stages(chain, stages, wandb_project)
         return _report(chain, say)
 

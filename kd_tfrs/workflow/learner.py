@@ -34,6 +34,7 @@ from kd_tfrs.workflow.methods import (
     Setting,
     build_terms,
     parse_method,
+    resolve_auto,
 )
 from kd_tfrs.workflow.prepare import Encoded, Prepared
 from kd_tfrs.workflow.run import Run
@@ -65,6 +66,10 @@ class Learner:
         run: keeps checkpoints and weights.
         prepared: data, split and protocols.
 
+    Attributes:
+        config: the run's options, with the method that "auto" stands for.
+        method: the method and why it was taken, one sentence.
+
     Example:
     ```python
     model, progress = Learner(run, prepared).train("student")
@@ -73,8 +78,11 @@ class Learner:
 
     def __init__(self, run: Run, prepared: Prepared) -> None:
         self.run = run
-        self.config = run.config
         self.prepared = prepared
+        options, self.method = resolve_auto(
+            run.config.distillation, prepared.catalogue.num_items
+        )
+        self.config = dataclasses.replace(run.config, distillation=options)
         for text in self.config.distillation.losses:
             parse_method(
                 text, METHODS
@@ -161,7 +169,9 @@ class Learner:
     @cached_property
     def teaching(self) -> Teaching:
         """All teachers; trains assistants where a chain has them."""
-        return Teaching(self.run, self.prepared, self._last_of_the_chain)
+        return Teaching(
+            self.run, self.config, self.prepared, self._last_of_the_chain
+        )
 
     def _last_of_the_chain(self) -> tuple[Teacher, list[np.ndarray]]:
         model, encoded = self._source

@@ -37,6 +37,7 @@ class Teaching:
 
     Args:
         run: keeps what they know.
+        config: its options, with a method instead of "auto".
         prepared: data and split.
         base: makes the trained teacher, live; with it comes a list of its
             weights.
@@ -45,11 +46,12 @@ class Teaching:
     def __init__(
         self,
         run: Run,
+        config: Config,
         prepared: Prepared,
         base: Callable[[], tuple[Teacher, Sequence[np.ndarray]]],
     ) -> None:
         self.run = run
-        self.config: Config = run.config
+        self.config = config
         self.prepared = prepared
         self._base = base
         self._made: dict[str, Teacher] = {}

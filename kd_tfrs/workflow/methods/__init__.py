@@ -1,5 +1,6 @@
 """Every method that `--distillation=name[@teacher][:weight]` can name."""
 
+from kd_tfrs.workflow.methods.auto import AUTO, resolve_auto
 from kd_tfrs.workflow.methods.base import Method, Setting
 from kd_tfrs.workflow.methods.features import FEATURES
 from kd_tfrs.workflow.methods.naming import Named, parse_method
@@ -13,6 +14,7 @@ from kd_tfrs.workflow.methods.table import (
 
 __all__ = [
     "ADAPTIVE",
+    "AUTO",
     "FEATURES",
     "METHODS",
     "RANKING",
@@ -24,4 +26,5 @@ __all__ = [
     "documented_terms",
     "longest_list",
     "parse_method",
+    "resolve_auto",
 ]

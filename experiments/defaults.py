@@ -1,0 +1,206 @@
+r"""Compares settings of retrieval runs by validation events alone.
+
+On each data set the teacher and the student alone are trained once a seed,
+and then a distilled student in every setting; no test event is used. To copy:
+
+    python experiments/defaults.py --run_dir=runs/defaults --seeds=2 \
+        --datasets=synthetic,movielens-100k,citeulike-full
+
+The same command goes on with what was stopped. The run folder holds
+defaults.md (a table of every setting), defaults.json, and data.md (density,
+skew and lengths of histories of the data sets).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+sys.path.insert(0, os.path.dirname(__file__))
+import console
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.config import Config
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", "runs/defaults", "The run folder.")
+flags.DEFINE_list(
+    "datasets",
+    ["synthetic", "movielens-100k", "citeulike-full"],
+    "Names or paths of data sets.",
+)
+flags.DEFINE_integer("seeds", 2, "Seeds of everything.", 1)
+flags.DEFINE_list("settings", [], "Names of settings; all when not given.")
+
+_TOWERS = {"distillation_tables": False}
+_LISTS = {"distillation_losses": ("soft_targets:1",)}
+_WHOLE = {"distillation_losses": ("soft_targets_all:1",)}
+_ALONE = {"distillation_student_loss_weight": 0.0}
+# By a name without commas; what is not given is the default.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "lists, labels .2, towers": {
+        "distillation_losses": ("soft_targets:0.8",),
+        "distillation_student_loss_weight": 0.2,
+        "distilled_epochs": 20,
+        **_TOWERS,
+    },
+    "lists": {**_LISTS, **_ALONE},
+    "whole catalogue, random start": {
+        **_WHOLE,
+        **_ALONE,
+        "distillation_initialization": "random",
+    },
+    "whole catalogue": {**_WHOLE, **_ALONE},
+    "whole catalogue, labels .2": {
+        "distillation_losses": ("soft_targets_all:0.8",),
+        "distillation_student_loss_weight": 0.2,
+    },
+    "whole catalogue, T .25": {
+        **_WHOLE,
+        **_ALONE,
+        "distillation_temperature": 0.25,
+    },
+}
+METRICS = ("ndcg@10", "recall@50")
+Row = dict[str, Any]
+
+
+def run() -> dict[str, Any]:
+    """Does what the flags say; returns what defaults.json holds."""
+    names = {name.replace(",", ""): name for name in SETTINGS}
+    unknown = sorted(set(FLAGS.settings) - set(names))
+    if unknown:
+        raise UserError(
+            f"`--settings` should name some of {'; '.join(names)}. Received: "
+            f"{unknown[0]!r}."
+        )
+    settings = [names[name] for name in FLAGS.settings or names]
+    base, found = Path(FLAGS.run_dir), []
+    for dataset in FLAGS.datasets:
+        for seed in range(FLAGS.seeds):
+            found += _seed(base, dataset, seed, settings)
+    text = markdown(found)
+    (base / "defaults.json").write_text(json.dumps({"rows": found}, indent=1))
+    (base / "defaults.md").write_text(text)
+    print(f"\n{text}\nEverything is in {base}.")
+    return {"rows": found}
+
+
+def _seed(
+    base: Path, dataset: str, seed: int, settings: list[str]
+) -> list[Row]:
+    """Rows of one data set and seed; what was trained before is read."""
+    place = base / Path(dataset).name / f"seed-{seed}"
+    stages = [("teacher", ""), ("student", "")]
+    stages += [("distilled", name) for name in settings]
+    rows, prepared = [], None
+    for stage, setting in stages:
+        folder = place / (setting or stage)
+        kept = folder / "row.json"
+        if not kept.exists():
+            options = {"dataset": dataset, "seed": seed}
+            options |= SETTINGS.get(setting, {})
+            config = Config.from_flat({**Config().flat(), **options})
+            with console.quiet_imports():
+                from kd_tfrs.workflow.prepare import prepare
+            if prepared is None:
+                prepared = prepare(config.data, config.evaluation, seed)
+            row = _train(folder, config, stage, prepared, place / "teacher")
+            row |= {"dataset": Path(dataset).name, "seed": seed}
+            row |= {"stage": stage, "setting": setting}
+            kept.write_text(json.dumps(row, indent=1))
+            print(
+                f"{row['dataset']}, seed {seed}, {setting or stage}: "
+                f"{ {m: round(row[m], 4) for m in METRICS} }, "
+                f"{row['epochs']} epochs, {row['seconds']:.0f} s",
+                flush=True,
+            )
+        rows.append(json.loads(kept.read_text()))
+    return rows
+
+
+def _train(
+    folder: Path, config: Config, stage: str, prepared: Any, teacher: Path
+) -> Row:
+    import tensorflow as tf
+
+    from kd_tfrs.workflow import measure
+    from kd_tfrs.workflow.learner import Learner
+    from kd_tfrs.workflow.run import Run
+
+    tf.keras.backend.clear_session()
+    with contextlib.closing(Run(folder, config, log=False)) as run:
+        learner = Learner(run, prepared)
+        if stage == "distilled":
+            for kind in ("weights", "knowledge"):
+                (teacher / kind).mkdir(exist_ok=True)
+                for file in (teacher / kind).glob("*"):
+                    link = run.path(kind, file.name)
+                    if not link.exists():
+                        link.symlink_to(file.resolve())
+        model, progress = learner.train(stage)
+        learner.save(stage, model)
+        metrics = measure.validate(model, learner.encoded(stage), prepared)
+        return {
+            **{name: metrics[name] for name in METRICS},
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "seconds": progress.seconds,
+            "num_items": prepared.catalogue.num_items,
+        }
+
+
+def markdown(found: list[Row]) -> str:
+    """A table a data set: validation metrics and the share of the lead.
+
+    Args:
+        found: rows of all stages.
+
+    Returns:
+        Markdown.
+    """
+    text = "Validation metrics, means over the seeds; no test event is used.\n"
+    for dataset in dict.fromkeys(row["dataset"] for row in found):
+        rows = [row for row in found if row["dataset"] == dataset]
+        seeds = len({row["seed"] for row in rows})
+        text += (
+            f"\n**{dataset}** ({rows[0]['num_items']:,} items, {seeds} "
+            "seeds)\n\n| stage | setting | ndcg@10 | lead kept | recall@50 | "
+            "epochs | s |\n| :-- | :-- | --: | --: | --: | --: | --: |\n"
+        )
+        means = _means(rows)
+        alone, teacher = (
+            means[stage, ""]["ndcg@10"] for stage in ("student", "teacher")
+        )
+        for (stage, setting), mean in means.items():
+            lead = (mean["ndcg@10"] - alone) / (teacher - alone)
+            share = f"{lead:.0%}" if stage == "distilled" else "-"
+            text += (
+                f"| {stage} | {setting} | {mean['ndcg@10']:.4f} | {share} | "
+                f"{mean['recall@50']:.4f} | {mean['epochs']:.0f} | "
+                f"{mean['seconds']:.0f} |\n"
+            )
+    return text
+
+
+def _means(rows: list[Row]) -> dict[tuple[str, str], dict[str, float]]:
+    keys = dict.fromkeys((row["stage"], row["setting"]) for row in rows)
+    return {
+        key: {
+            name: sum(row[name] for row in mine) / len(mine)
+            for name in (*METRICS, "epochs", "seconds")
+        }
+        for key in keys
+        if (mine := [r for r in rows if (r["stage"], r["setting"]) == key])
+    }
+
+
+if __name__ == "__main__":
+    groups = {"Defaults": ["run_dir", "datasets", "seeds", "settings"]}
+    console.main(run, groups, __doc__)
