@@ -329,7 +329,7 @@ class EvaluationOptions(Checked):
 # The table of experiments/results/defaults says where these come from.
 TEACHER_TOWERS = TowerOptions(embedding_dim=200)
 STUDENT_TOWERS = TowerOptions(embedding_dim=20)
-TEACHER_TRAINING = TrainOptions(learning_rate=0.007, epochs=15, dropout=0.2)
+TEACHER_TRAINING = TrainOptions(learning_rate=0.007, epochs=20, dropout=0.2)
 DISTILLED_TRAINING = TrainOptions(epochs=10)
 
 
