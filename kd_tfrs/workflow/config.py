@@ -329,8 +329,8 @@ class EvaluationOptions(Checked):
 # The table of experiments/results/defaults says where these come from.
 TEACHER_TOWERS = TowerOptions(embedding_dim=200)
 STUDENT_TOWERS = TowerOptions(embedding_dim=20)
-TEACHER_TRAINING = TrainOptions(learning_rate=0.007, epochs=20, dropout=0.2)
-DISTILLED_TRAINING = TrainOptions(epochs=10)
+TEACHER_TRAINING = TrainOptions(learning_rate=0.01, epochs=20)
+DISTILLED_TRAINING = TrainOptions(epochs=10, softmax_temperature=0.12)
 
 
 @dataclasses.dataclass(frozen=True)
