@@ -84,8 +84,9 @@ def format_latency(row: Mapping[str, Any]) -> str:
             "times_faster"; either may be missing or None.
 
     Returns:
-        The median in milliseconds, and in brackets the ratio; "~1x, noise"
-        instead of a ratio that the noise exceeds.
+        The median in milliseconds, and in brackets the ratio; "~1x" for one
+        that is less than 5 % from 1, and "~1x, noise" where the noise exceeds
+        the difference.
 
     Example:
     >>> faster = {"ratio": 9.21, "low": 9.0, "high": 9.4}
@@ -105,6 +106,8 @@ def format_latency(row: Mapping[str, Any]) -> str:
     if within_noise(ratio):
         return f"{text} (~1x, noise)"
     value = ratio["ratio"]
+    if 0.95 < value < 1.05:
+        return f"{text} (~1x)"
     return f"{text} ({value:.0f}x)" if value >= 10 else f"{text} ({value:.1f}x)"
 
 
