@@ -6,14 +6,11 @@ Each function returns a line, or `None` where there is nothing to warn of;
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 
 from kd_tfrs.evaluation.lead import format_p_value
 
 _LEVEL = 0.05
-# A run alone keeps every core busy now and then.
-_BUSY = 1.25
 
 
 class Cautions:
@@ -144,34 +141,6 @@ def nothing_significant(
         "the distilled student does not differ significantly from the student "
         f"alone in {metric} ({format_p_value(p_value)}); repeat the run with "
         "--seeds=5, or on more events"
-    )
-
-
-def busy_machine(
-    load: float | None = None, cores: int | None = None
-) -> str | None:
-    """Whether other programs take part in the time that is measured.
-
-    Args:
-        load: processes that want to run, on average over the last minute;
-            asked of the system when `None`.
-        cores: of the machine; likewise.
-
-    Returns:
-        A warning where there are more of them than cores.
-
-    Example:
-    >>> busy_machine(load=3.2, cores=2)  # doctest: +NORMALIZE_WHITESPACE
-    'the machine is busy (load 3.2 on 2 cores), so latencies are larger and
-    vary more than on an idle one'
-    """
-    load = os.getloadavg()[0] if load is None else load
-    cores = (os.cpu_count() or 1) if cores is None else cores
-    if load <= _BUSY * cores:
-        return None
-    return (
-        f"the machine is busy (load {load:.1f} on {cores} cores), so latencies "
-        "are larger and vary more than on an idle one"
     )
 
 

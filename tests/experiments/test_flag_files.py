@@ -33,6 +33,15 @@ RECORDED = [
         "movielens-100k-methods",
     )
 ]
+RANKERS = [
+    "movielens-100k-ranking",
+    "movielens-100k-ratings",
+    "movielens-100k-ratings-by-time",
+    "synthetic-clicks",
+    "synthetic-clicks-fresh",
+    "synthetic-clicks-longer-steps",
+    "synthetic-tasks",
+]
 # Of the results that were made before a method had defaults of its own, these
 # options have the default of `soft_targets`, which is what unset means now.
 LEFT_TO_THE_METHOD = {
@@ -97,4 +106,21 @@ def test_verified_flags_mean_what_their_results_recorded(name, parsed):
     for option, pair in LEFT_TO_THE_METHOD.items():
         if differing.get(option) == pair:
             del differing[option]
+    assert not differing
+
+
+@pytest.mark.parametrize("name", RANKERS)
+def test_verified_flags_of_rankers_mean_what_was_recorded(name, parsed):
+    flags, recorded = (
+        parsed(f"verified/{name}.flags").flat(),
+        recorded_flags(name),
+    )
+    # One sparsity, no choice of what ships, and no watch on the log loss.
+    recorded["pruning_sparsities"] = [recorded.pop("pruning_final_sparsity")]
+    recorded |= {"ship": "pruned", "eval_log_loss_rise": 1000}
+    differing = {
+        option: (value, flags[option])
+        for option, value in recorded.items()
+        if option not in WITHOUT_EFFECT and flags[option] != value
+    }
     assert not differing

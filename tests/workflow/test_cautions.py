@@ -2,7 +2,6 @@
 
 from kd_tfrs.workflow.cautions import (
     Cautions,
-    busy_machine,
     cautions_markdown,
     nothing_significant,
     teacher_behind,
@@ -61,9 +60,3 @@ def test_that_a_p_value_below_the_level_is_no_matter():
     assert nothing_significant("auc", 0.049) is None
     assert nothing_significant("auc", None) is None
     assert "p = 0.051" in nothing_significant("auc", 0.051)
-
-
-def test_that_a_load_of_more_than_the_cores_is_told():
-    # The limit is a quarter above the cores: 2.5 of 2.
-    assert busy_machine(load=2.5, cores=2) is None
-    assert "load 2.6 on 2 cores" in busy_machine(load=2.6, cores=2)
