@@ -83,6 +83,21 @@ FLAGS = {
         ["--pruning_sparsities=1.5"],
         ["pruning_sparsities", "1.5", "0.99"],
     ),
+    "shares that fall": (
+        ["--pruning_sparsities=0.5,0.25"],
+        ["--pruning_sparsities", "ascending", "0.5,0.25", "0.25,0.5"],
+    ),
+    "unknown form": (["--ship=int4"], ["ship", "int4", "pruned_int8"]),
+    "loss below zero": (["--max_loss=-1"], ["max_loss", "-1", "[0"]),
+    "tables without hidden layers": (
+        ["--distillation_tables", "--distillation_student_output=hidden_0"],
+        [
+            "--distillation_tables",
+            "--distillation_student_output",
+            "hidden_0",
+            "--nodistillation_tables",
+        ],
+    ),
     "widths in words": (
         ["--teacher_hidden_units=256,wide"],
         ["--teacher_hidden_units", "wide", "256,128"],
@@ -132,6 +147,26 @@ def test_flags(case, mistake, tmp_path):
     err = mistake(distill, f"--run_dir={tmp_path / 'run'}", *args)
     for word in words:
         assert word in err
+
+
+# Flags that ask for the same after the remedy of the error was followed.
+REMEDIES = {
+    "shares that fall": ["--pruning_sparsities=0.25,0.5"],
+    "unknown form": ["--ship=pruned_int8"],
+    "loss below zero": ["--max_loss=0"],
+    "tables without hidden layers": [
+        "--nodistillation_tables",
+        "--distillation_student_output=hidden_0",
+    ],
+}
+
+
+@pytest.mark.parametrize("case", REMEDIES)
+def test_remedies_work(case):
+    assert case in FLAGS
+    with flagsaver.flagsaver():
+        distill.FLAGS(["distill.py", *REMEDIES[case]])
+        assert console.config_from_flags() != Config()
 
 
 def parquet(path):
@@ -336,7 +371,7 @@ def export_dir(tmp_path_factory):
     encoded = prepared.encode(config.student_towers)
     model = build_model(encoded, config.student_towers, config.student, 1)
     embedded = measure.embed(model, encoded, prepared)
-    module = measure.serving_module(model, encoded, embedded, prepared, 10)
+    module = measure.serving_module(embedded, prepared, 10)
     base = tmp_path_factory.mktemp("export") / "retrieval"
     export_saved_model(module, base, items=prepared.catalogue.items)
     return base

@@ -19,7 +19,11 @@ PHASES = {
         "training/distilled/checkpoints/checkpoint",
         "weights/distilled*",
     ),
-    "pruned": ("training/pruned/checkpoints/checkpoint", "weights/pruned*"),
+    # The second of two sparsities: the first one is done and kept.
+    "pruned": (
+        "training/pruned_0.5/checkpoints/checkpoint",
+        "weights/pruned*",
+    ),
     "export": ("export/retrieval/.partial-*", "export/retrieval/1"),
 }
 # The same of a ranking run.
@@ -29,7 +33,7 @@ RANKING_PHASES = {
         "weights/teacher_dcn*",
     ),
     "distilled": PHASES["distilled"],
-    "pruned": PHASES["pruned"],
+    "pruned": ("training/pruned/checkpoints/checkpoint", "weights/pruned*"),
     "export": ("export/ranking/.partial-*", "export/ranking/1"),
 }
 RANKING = [
@@ -46,6 +50,8 @@ RANKING = [
     "--stages=distilled,pruned,saved_model",
 ]
 EPOCHS = {"teacher_epochs": 3, "distilled_epochs": 3, "pruning_epochs": 2}
+# Whatever is lost, it goes on to the second sparsity.
+LEVELS = {"pruning_sparsities": "0.25,0.5", "max_loss": 1}
 # Enough for one kill, and not more of a graph than it takes.
 SHORT = [
     "--stages=distilled",
@@ -60,7 +66,8 @@ TIMEOUT_SECONDS = 300
 def command(scripts, tiny_flags):
     def build(run_dir, *more):
         script = str(scripts / "distill.py")
-        flags = tiny_flags(run_dir=run_dir, **EPOCHS, eval_baselines=False)
+        flags = tiny_flags(run_dir=run_dir, **EPOCHS, **LEVELS)
+        flags.append("--noeval_baselines")
         return [sys.executable, script, *flags, *more]
 
     return build

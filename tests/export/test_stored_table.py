@@ -98,6 +98,60 @@ def test_an_export_stores_no_more_and_answers_the_same_everywhere(
     assert size_bytes(version / "saved_model.pb") < 100_000
 
 
+@pytest.mark.parametrize("storage", STORAGES, ids=IDS)
+def test_ids_that_are_text_are_not_in_the_graph_either(
+    storage, tmp_path, catalogue_of
+):
+    catalogue = catalogue_of(str, num_users=1_000, num_items=1_000)
+    queries, candidates = make_table(1_001, 12), make_table(1_000, 12, seed=1)
+    module = RetrievalModule(queries, candidates, catalogue, storage=storage)
+
+    version = export_saved_model(module, tmp_path / "model")
+
+    # Ids alone are 7 to 40 bytes each, 2,000 times.
+    graph = (version / "saved_model.pb").read_bytes()
+    assert len(graph) < 100_000
+    assert not [
+        item for item in catalogue.item_ids[:50] if item.encode() in graph
+    ]
+    # By hand: both tables rounded, the best ten, ties to the smaller id.
+    users = catalogue.user_ids[[3, 700, 999]]
+    rows = storage.stored(queries)[[4, 701, 1000]]
+    scores = rows @ storage.stored(candidates).T
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    loaded = tf.saved_model.load(str(version))
+    for found in (
+        loaded.signatures["serving_default"](user_id=tf.constant(users)),
+        CSavedModel(version).run("serving_default", {"user_id": users}),
+    ):
+        np.testing.assert_allclose(
+            found["score"], np.take_along_axis(scores, best, 1), atol=1e-5
+        )
+        ids = np.array(found["item_id"]).tolist()
+        expected = catalogue.item_ids[best].tolist()
+        assert [[i.decode() for i in row] for row in ids] == expected
+
+
+def test_rounding_shows_in_what_is_answered(tmp_path, catalogue_of):
+    """An export of 8-bit integers answers as the rounded tables do."""
+    catalogue = catalogue_of(int, num_users=40, num_items=60)
+    queries, candidates = make_table(41, 8), make_table(60, 8, seed=1)
+    int8 = Storage(int8=True)
+    module = RetrievalModule(queries, candidates, catalogue, storage=int8)
+    version = export_saved_model(module, tmp_path / "model")
+    users, items = catalogue.user_ids, np.tile(catalogue.item_ids, (40, 1))
+
+    found = CSavedModel(version).run(
+        "score", {"user_id": users, "item_id": items}
+    )["score"]
+
+    exact = queries[1:] @ candidates.T
+    rounded = expected_of(queries, int8)[1:] @ expected_of(candidates, int8).T
+    np.testing.assert_allclose(found, rounded, atol=1e-5)
+    # Each weight is off by up to half a step, 1/254 of its row's largest.
+    assert 1e-3 < np.abs(found - exact).max() < 0.2
+
+
 def test_the_same_tables_give_the_same_files(tmp_path, catalogue_of):
     catalogue = catalogue_of(str, num_users=4, num_items=6)
     tables = make_table(5, 8), make_table(6, 8, seed=1)

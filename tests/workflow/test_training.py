@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from kd_tfrs.models import LazyAdam
 from kd_tfrs.testing import tiny_world
-from kd_tfrs.workflow.training import Guard, Training, get_weights
+from kd_tfrs.workflow.training import (
+    Guard,
+    Progress,
+    Training,
+    get_weights,
+    joined,
+)
 
 
 class KilledError(Exception):
@@ -164,3 +170,19 @@ def test_that_epochs_without_a_validation_are_passed_over():
     assert guard.allows(rows[1], rows)
     assert not guard.allows(rows[2], rows)
     assert guard.allows({}, [])
+
+
+def test_trainings_one_after_the_other_are_joined():
+    one = Progress(2, 1, 0.3, 5.0, [{"epoch": 1, "a": 7}, {"epoch": 2, "a": 8}])
+    other = Progress(3, 2, 0.2, 4.5, [{"epoch": i, "a": i} for i in (1, 2, 3)])
+
+    found = joined([one, other])
+
+    # Two epochs and three; the best is the second of the last training,
+    # whose model is kept, although the first one had a better value.
+    assert (found.epoch, found.best_epoch, found.best) == (5, 4, 0.2)
+    assert found.seconds == 9.5
+    assert [row["epoch"] for row in found.history] == [1, 2, 3, 4, 5]
+    assert [row["a"] for row in found.history] == [7, 8, 1, 2, 3]
+    assert joined([one]) == one
+    assert other.history[0]["epoch"] == 1, "what was given stays as it was"
