@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from kd_tfrs.models.towers import TowerConfig
 
-TEACHER = TowerConfig(embedding_dim=128)
-STUDENT = TowerConfig(embedding_dim=12)
+TEACHER = TowerConfig(embedding_dim=200)
+STUDENT = TowerConfig(embedding_dim=20)
 EDGE = TowerConfig(embedding_dim=6)

@@ -13,6 +13,7 @@ from kd_tfrs.workflow.options import FlatConfig
 
 ALONE = "student"
 _LOSSES = "distillation_losses"
+_LABELS = "distillation_student_loss_weight"
 Choices = dict[str, tuple]
 
 # What the given value is multiplied by, or what is tried beside it.
@@ -126,6 +127,9 @@ def contender(
         _merge(changes, options, name)
         tunes.update(choices)
     flat = {**flat, **changes, _LOSSES: losses}
+    if flat[_LABELS] is None:
+        # Unset, it is that of methods that are named.
+        flat[_LABELS] = _STUDENT_LOSS_WEIGHTS[0]
     # A mistake shows before anything trains.
     type(config).from_flat(flat)
     space = _distilled_space(flat, {**family.distilled(flat), **tunes})
@@ -216,14 +220,10 @@ def _alone_space(flat: Mapping[str, Any]) -> Choices:
 
 
 def _distilled_space(flat: Mapping[str, Any], tunes: Choices) -> Choices:
-    weight = flat["distillation_student_loss_weight"]
     space = {
         "distilled_learning_rate": scaled(flat["distilled_learning_rate"]),
         _LOSSES: _loudness(flat[_LOSSES]),
-        "distillation_student_loss_weight": first_of(
-            _STUDENT_LOSS_WEIGHTS[0] if weight is None else weight,
-            _STUDENT_LOSS_WEIGHTS,
-        ),
+        _LABELS: first_of(flat[_LABELS], _STUDENT_LOSS_WEIGHTS),
     }
     tuned = {k: first_of(flat[k], v) for k, v in tunes.items()}
     return {**space, **tuned}

@@ -12,6 +12,7 @@ from kd_tfrs.workflow.contenders import contender, contenders
 CONFIG = Config.from_flat(
     {
         "student_learning_rate": 0.02,
+        "student_batch_size": 512,
         "student_uniform_negatives": 0,
         "distilled_learning_rate": 0.04,
         "distillation_top_k": 70,
@@ -64,6 +65,18 @@ def test_a_method_has_its_own_defaults_and_the_given_flags():
     assert one.flat["distillation_over"] == "in_batch"
     assert one.flat["distillation_top_k"] == 70
     assert contender("student", CONFIG).flat == CONFIG.flat()
+
+
+def test_labels_weigh_what_they_do_beside_a_named_method_or_as_given():
+    one = contender("soft_targets", CONFIG)
+    assert one.flat["distillation_student_loss_weight"] == 0.2
+    assert one.space["distillation_student_loss_weight"] == (0.2, 0.5, 1.0)
+    flat = {**CONFIG.flat(), "distillation_student_loss_weight": 0.0}
+    one = contender("soft_targets", Config.from_flat(flat))
+    assert one.flat["distillation_student_loss_weight"] == 0.0
+    # The student alone has labels and nothing else.
+    alone = contender("student", CONFIG)
+    assert "distillation_student_loss_weight" not in alone.space
 
 
 def test_a_given_weight_counts_more_than_the_methods_own():

@@ -166,6 +166,14 @@ def test_report_and_plots_are_there(finished):
     assert any("saved_model" in line for line in finished.said)
 
 
+def test_the_method_is_told_with_its_reason(finished, prepared):
+    items = prepared.catalogue.num_items
+    assert finished.said[1] == (
+        f"distillation: soft_targets_all:1, since the catalogue has {items:,} "
+        "items, at most 50,000"
+    )
+
+
 def test_the_run_ends_with_one_sentence(finished):
     found = finished.found
     assert finished.said[-1] == f"\n{found['sentence']}"
@@ -190,11 +198,12 @@ def test_history_has_every_epoch(finished):
             levels = list((finished.directory / "training").glob("pruned_*"))
             epochs = len(levels) * finished.config.pruning.epochs
         assert [row["epoch"] for row in history] == list(range(1, epochs + 1))
-        losses = {"loss", "ndcg@20"}
-        if stage in ("distilled", "pruned"):
-            losses |= {"student_loss", "soft_targets"}
+        distils = stage in ("distilled", "pruned")
         for row in history:
-            assert losses <= set(row)
+            assert {"loss", "ndcg@20"} <= set(row)
+            assert ("soft_targets" in row) == distils
+            # Where no method is named the labels weigh nothing.
+            assert "student_loss" not in row
     folder = finished.directory / "training" / "distilled" / "tensorboard"
     assert list(folder.glob("events.out.tfevents.*"))
 
