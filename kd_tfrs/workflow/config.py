@@ -230,7 +230,8 @@ class DistillationOptions(Checked):
             )
         if self.tables and self.student_output != "embedding":
             raise UserError(
-                "`tables` has no other output than embedding. Received: "
+                "`student_output` should be embedding where `tables` is set, "
+                "since tables have no other output. Received: "
                 f"`student_output` = {self.student_output!r}. Give "
                 "--nodistillation_tables."
             )
