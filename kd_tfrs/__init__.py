@@ -22,6 +22,7 @@ _ROOMS = {
         "build_tower",
     ),
     "kd_tfrs.distillation": (
+        "AllCandidates",
         "Distiller",
         "InBatch",
         "PairTeacher",
@@ -31,11 +32,13 @@ _ROOMS = {
         "TwoTowerTeacher",
     ),
     "kd_tfrs.evaluation": ("SavedModelScorer",),
+    "kd_tfrs.export": ("Storage",),
     "kd_tfrs.errors": ("UserError",),
     "kd_tfrs.workflow.config": ("TowerOptions", "TrainOptions"),
     "kd_tfrs.workflow.exporting": ("export_model",),
     "kd_tfrs.workflow.fitting": ("fit",),
     "kd_tfrs.workflow.prepare": ("prepare_interactions",),
+    "kd_tfrs.workflow.table_student": ("table_student",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

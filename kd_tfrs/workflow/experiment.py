@@ -232,6 +232,9 @@ def summarise(
         "environment": found[0]["environment"],
         "stages": stages,
         "significance": tests,
+        "sentences": {
+            f["seed"]: f["sentence"] for f in found if f.get("sentence")
+        },
     }
 
 
@@ -266,6 +269,8 @@ def summary_markdown(
         lines.append(
             f"* {name}, distilled against student alone: {test['text']}"
         )
+    for seed, sentence in summary["sentences"].items():
+        lines.append(f"* seed {seed}: {sentence}")
     return "\n".join(lines) + "\n"
 
 
