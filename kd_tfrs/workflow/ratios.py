@@ -34,7 +34,8 @@ def with_ratios(
     Returns:
         Copies of the rows with `kept` ("quality" and "lead", see
         `quality_kept` and `lead_kept`), `times_smaller` and
-        `times_smaller_int8`; each is `None` where it does not apply.
+        `times_smaller_int8`; each is `None` where it does not apply. A
+        baseline, which has no model bytes, has no share of the lead.
 
     Example:
     >>> rows = [
@@ -59,6 +60,9 @@ def with_ratios(
         kept = {"quality": quality, "lead": lead}
         if row["stage"] == teacher:
             kept = {"quality": None, "lead": None}
+        elif not row.get("model_bytes"):
+            # A baseline is no student: of the lead it keeps nothing.
+            del kept["lead"]
         size = None if row["stage"] == teacher else row.get("model_bytes")
         found.append(
             {

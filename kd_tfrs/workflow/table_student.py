@@ -68,9 +68,7 @@ def table_student(
         TrainOptions(softmax_temperature=temperature),
         steps_per_epoch=1,
     )
-    set_tables(
-        model, *project_embeddings(queries, candidates, dim, seed=seed)
-    )
+    set_tables(model, *project_embeddings(queries, candidates, dim, seed=seed))
     return model, encoded
 
 

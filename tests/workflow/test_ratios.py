@@ -60,3 +60,8 @@ def test_that_the_teacher_and_what_has_no_bytes_have_no_ratio():
         assert rows[stage]["times_smaller"] is None
         assert rows[stage]["times_smaller_int8"] is None
     assert "kept" not in ROWS[0]
+
+
+def test_that_a_baseline_has_no_share_of_the_lead():
+    kept = by_stage()["popularity"]["kept"]
+    assert kept == {"quality": pytest.approx(0.5 / 0.8)}

@@ -9,8 +9,9 @@ from kd_tfrs.workflow.config import DistillationOptions
 AUTO = "auto"
 # A step over the whole catalogue costs the number of its items; above this
 # one the teacher's lists cost less. See experiments/results/defaults.
-LARGEST_CATALOGUE = 50_000
+LARGEST_CATALOGUE = 30_000
 _WHOLE, _LISTS = "soft_targets_all:1", "soft_targets:1"
+_TEMPERATURE, _NUM_RANDOM = 0.4, 1024
 # Where methods are named and no weight of the labels is given.
 _STUDENT_LOSS_WEIGHT = 0.2
 
@@ -47,7 +48,9 @@ def resolve_auto(
     )
     if weight:
         text += f", beside labels of weight {weight:g}"
-    resolved = dataclasses.replace(
-        options, losses=(method,), student_loss_weight=weight
-    )
-    return resolved, text
+    changes = {"losses": (method,), "student_loss_weight": weight}
+    if options.temperature is None:
+        changes["temperature"] = _TEMPERATURE
+    if is_large and options.num_random is None:
+        changes["num_random"] = _NUM_RANDOM
+    return dataclasses.replace(options, **changes), text
