@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -37,6 +38,7 @@ flags.DEFINE_list(
 )
 flags.DEFINE_integer("seeds", 2, "Seeds of everything.", 1)
 flags.DEFINE_list("settings", [], "Names of settings; all when not given.")
+flags.DEFINE_bool("describe_only", False, "Write data.md alone; train nothing.")
 
 _TOWERS = {"distillation_tables": False}
 _LISTS = {"distillation_losses": ("soft_targets:1",)}
@@ -82,6 +84,12 @@ def run() -> dict[str, Any]:
         )
     settings = [names[name] for name in FLAGS.settings or names]
     base, found = Path(FLAGS.run_dir), []
+    base.mkdir(parents=True, exist_ok=True)
+    text = describe(FLAGS.datasets)
+    (base / "data.md").write_text(text)
+    if FLAGS.describe_only:
+        print(text)
+        return {"rows": []}
     for dataset in FLAGS.datasets:
         for seed in range(FLAGS.seeds):
             found += _seed(base, dataset, seed, settings)
@@ -189,6 +197,46 @@ def markdown(found: list[Row]) -> str:
     return text
 
 
+def describe(datasets: list[str]) -> str:
+    """A table of the size and the skew of data sets.
+
+    Args:
+        datasets: names or paths.
+
+    Returns:
+        Markdown.
+    """
+    with console.quiet_imports():
+        from kd_tfrs.data import load
+    text = (
+        "| data set | users | items | events | density | mean history | median "
+        "history | Gini of users | Gini of items | best 1 % of items |\n"
+        "| :-- |" + " --: |" * 9 + "\n"
+    )
+    for dataset in datasets:
+        data = load(dataset, progress=False)
+        users, items = (
+            np.sort(data.events[name].value_counts().to_numpy())
+            for name in (data.schema.user_id, data.schema.item_id)
+        )
+        num_events = len(data.events)
+        best = items[-max(1, len(items) // 100) :].sum() / num_events
+        text += (
+            f"| {data.name} | {len(users):,} | {len(items):,} | "
+            f"{num_events:,} | {num_events / len(users) / len(items):.3%} | "
+            f"{users.mean():.1f} | {np.median(users):.0f} | "
+            f"{gini(users):.2f} | {gini(items):.2f} | {best:.1%} |\n"
+        )
+    return text
+
+
+def gini(ascending: np.ndarray) -> float:
+    """Gini index of ascending counts, in [0, 1)."""
+    count = len(ascending)
+    weighted = (np.arange(1, count + 1) * ascending).sum()
+    return 2 * weighted / (count * ascending.sum()) - (count + 1) / count
+
+
 def _means(rows: list[Row]) -> dict[tuple[str, str], dict[str, float]]:
     keys = dict.fromkeys((row["stage"], row["setting"]) for row in rows)
     return {
@@ -202,5 +250,6 @@ def _means(rows: list[Row]) -> dict[tuple[str, str], dict[str, float]]:
 
 
 if __name__ == "__main__":
-    groups = {"Defaults": ["run_dir", "datasets", "seeds", "settings"]}
+    names = ["run_dir", "datasets", "seeds", "settings", "describe_only"]
+    groups = {"Defaults": names}
     console.main(run, groups, __doc__)
