@@ -19,13 +19,13 @@ _AFFINITY = 2.8
 _ZIPF_EXPONENT = 1.3
 # Items of a niche lie close to each other, and a user takes most items from a
 # few niches. There are more niches than a narrow embedding has dimensions.
-_ITEMS_PER_NICHE = 20
+_ITEMS_PER_NICHE = 36
 _NICHES_OF_A_USER = 3
 # Popularity of niches: the chance of the r-th is in proportion to
 # (r + shift) ** -exponent.
 _NICHE_EXPONENT, _NICHE_SHIFT = 0.9, 5
 # Lengths of the parts of a taste, beside that of its niches.
-_GENRE_SHARE, _OWN_SHARE = 0.4, 0.6
+_GENRE_SHARE, _OWN_SHARE = 0.5, 0.6
 
 
 class World:

@@ -96,7 +96,7 @@ class TrainOptions(Checked):
         "Whether the step size falls to zero over the epochs.",
         choices=("cosine", "constant"),
     )
-    epochs: int = option(30, "Epochs at most.", low=1)
+    epochs: int = option(60, "Epochs at most.", low=1)
     patience: int = option(
         6, "Stop after so many epochs without a better validation.", low=1
     )
@@ -330,7 +330,9 @@ class EvaluationOptions(Checked):
 # The table of experiments/results/defaults says where these come from.
 TEACHER_TOWERS = TowerOptions(embedding_dim=200)
 STUDENT_TOWERS = TowerOptions(embedding_dim=20)
-TEACHER_TRAINING = TrainOptions(learning_rate=0.01, epochs=20)
+TEACHER_TRAINING = TrainOptions(
+    learning_rate=0.01, epochs=20, softmax_temperature=0.12
+)
 DISTILLED_TRAINING = TrainOptions(epochs=10, softmax_temperature=0.12)
 
 

@@ -36,6 +36,8 @@ _PAIRS = (
 _TRAINED = ("teacher", "student", "distilled", "pruned")
 _CURVES = ("recall@50", "ndcg@20")
 _BASELINES = {"popularity": "popularity", "als": "ALS"}
+# A relative difference that noise alone can make.
+_TOLERANCE = 0.01
 _REMEDY = "other --teacher_learning_rate, --teacher_epochs or --teacher_dropout"
 
 
@@ -139,6 +141,7 @@ def cautions_of(
             metrics["teacher"],
             metrics[stage],
             is_error={metric: False},
+            tolerance=_TOLERANCE,
             remedy=_REMEDY,
         )
         for stage, name in others.items()
