@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
+from kd_tfrs.evaluation.latency import measure_in_turns, percentiles
 from kd_tfrs.workflow.pipeline.stages import PipelineStages
 
 TIMED = (
@@ -23,7 +21,6 @@ TIMED = (
 )
 _WARMUP = 10
 _K = 10
-_PERCENTILES = (50, 95, 99)
 
 
 def one_thread() -> None:
@@ -49,41 +46,6 @@ def threads() -> dict[str, int | None]:
     }
 
 
-def interleaved(
-    calls: Mapping[str, Callable[[int], object]],
-    repeats: int,
-    warmup: int = _WARMUP,
-) -> dict[str, dict[str, float]]:
-    """Times several calls in turn, so that a busy machine is so for all.
-
-    Args:
-        calls: by name; each takes the number of the round.
-        repeats: rounds that are counted.
-        warmup: rounds that are made first.
-
-    Returns:
-        By name "p50", "p95" and "p99" in milliseconds.
-
-    Example:
-    >>> sorted(interleaved({"a": lambda turn: None}, 3)["a"])
-    ['p50', 'p95', 'p99']
-    """
-    taken: dict[str, list[int]] = {name: [] for name in calls}
-    rounds = tqdm(range(warmup + repeats), desc="latency", leave=False)
-    for turn in rounds:
-        for name, call in calls.items():
-            start = time.perf_counter_ns()
-            call(turn)
-            taken[name].append(time.perf_counter_ns() - start)
-    return {
-        name: {
-            f"p{p}": float(np.percentile(values[warmup:], p) / 1e6)
-            for p in _PERCENTILES
-        }
-        for name, values in taken.items()
-    }
-
-
 def measure_calls(chain: PipelineStages) -> dict[str, Any]:
     """Times one user's recommendations: retrieve, leave out, rank.
 
@@ -95,23 +57,31 @@ def measure_calls(chain: PipelineStages) -> dict[str, Any]:
     """
     names = [name for name in TIMED if name in chain.names]
     calls = {name: _call(chain, name) for name in names}
-    repeats = chain.config.pipeline.latency_repeats
+    found = measure_in_turns(
+        calls,
+        rounds=chain.config.pipeline.latency_repeats,
+        calls_per_round=1,
+        warmup=_WARMUP,
+    )
     return {
-        "latency_ms": interleaved(calls, repeats),
+        "latency_ms": {
+            name: percentiles(latency.milliseconds)
+            for name, latency in found.items()
+        },
         "threads": threads(),
         "k": _K,
     }
 
 
-def _call(chain: PipelineStages, stage: str) -> Callable[[int], object]:
+def _call(chain: PipelineStages, stage: str) -> Callable[[], object]:
     recommender, data = chain.recommender(stage), chain.requests.data
     contexts = chain.contexts(stage, chain.requests)
     bounds, ids = data.exclusions.bounds, data.exclusions.ids
     seen = [ids[a:b] for a, b in itertools.pairwise(bounds)]
-    count = len(data.users)
+    turn = itertools.cycle(range(len(data.users)))
 
-    def call(turn: int) -> object:
-        i = turn % count
+    def call() -> object:
+        i = next(turn)
         return recommender.recommend(data.users[i], _K, contexts[i], seen[i])
 
     return call

@@ -13,7 +13,6 @@ from kd_tfrs.export import KerasRanker
 from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.pipeline import experiment, truth
 from kd_tfrs.workflow.pipeline.experiment import run_pipeline, train_and_run
-from kd_tfrs.workflow.pipeline.latency import interleaved
 from kd_tfrs.workflow.pipeline.quality import accuracy
 from kd_tfrs.workflow.pipeline.stages import PAIRS
 from kd_tfrs.workflow.ranking.config import RankingConfig
@@ -307,16 +306,6 @@ def test_mistakes_are_told(world, tmp_path):
             RankingConfig(),
             tmp_path / "trained",
         )
-
-
-def test_calls_are_timed_in_turn():
-    order = []
-    calls = {
-        name: lambda turn, n=name: order.append((turn, n)) for name in "ab"
-    }
-    found = interleaved(calls, repeats=2, warmup=1)
-    assert order == [(t, n) for t in range(3) for n in "ab"]
-    assert set(found) == {"a", "b"}
 
 
 def test_both_are_trained_where_none_is_given(tmp_path, monkeypatch):
