@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import logging
 import os
 import sys
@@ -42,7 +43,7 @@ GROUPS = console.define_config_flags()
 GROUPS["Run"] = ["run_dir", "stage", "trials", "warmup_epochs", "seed"]
 
 # Choices by option; a distilled student's training is searched like the
-# student's own, and what it hears besides.
+# student's own, and the options of distillation.
 TRAINING = {
     "learning_rate": (0.01, 0.02, 0.04),
     "batch_size": (512, 1024),
@@ -57,7 +58,7 @@ TEACHER = {
 DISTILLATION = {
     "distillation_weight": (0.3, 0.8, 1.0, 2.0),
     "distillation_student_loss_weight": (0.0, 0.2, 0.5, 1.0),
-    "distillation_temperature": (0.7, 1.0, 1.5, 2.0),
+    "distillation_temperature": (0.3, 0.4, 0.7, 1.0),
     "distillation_top_k": (100, 200, 500),
     "distillation_num_random": (512, 1024),
     "distillation_exclude_seen": (True, False),
@@ -96,6 +97,7 @@ def run() -> Any:
     flat = console.config_from_flags().flat()
     with console.quiet_imports():
         from kd_tfrs.workflow.learner import Learner
+        from kd_tfrs.workflow.methods import resolve_auto
         from kd_tfrs.workflow.prepare import prepare
         from kd_tfrs.workflow.run import Run
         from kd_tfrs.workflow.shared_teachers import SharedTeachers
@@ -103,6 +105,11 @@ def run() -> Any:
     logging.getLogger("kd_tfrs").propagate = False
     stage, directory = FLAGS.stage, Path(FLAGS.run_dir)
     config = Config.from_flat(flat)
+    prepared = prepare(config.data, config.evaluation, config.seed)
+    # A space needs a method, not "auto".
+    options, _ = resolve_auto(config.distillation, prepared.catalogue.num_items)
+    config = dataclasses.replace(config, distillation=options)
+    flat = config.flat()
     points = full_space(stage, flat)
     first = {name: values[0] for name, values in points.items()}
     search = Search(
@@ -112,7 +119,6 @@ def run() -> Any:
         flat["seed"],
         FLAGS.warmup_epochs,
     )
-    prepared = prepare(config.data, config.evaluation, config.seed)
     teachers = SharedTeachers(directory / "base", config)
     if stage == "distilled":
         teachers.get(prepared, config.seed)

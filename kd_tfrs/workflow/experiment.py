@@ -25,7 +25,7 @@ from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.stages import STAGES, Stages
 from kd_tfrs.workflow.tracking import Tracker
 
-_SHOWN = ("recall@10", "recall@50", "ndcg@10", "ndcg@20", "mrr")
+_SHOWN = ("recall@10", "recall@50", "ndcg@10", "ndcg@20")
 Say = Callable[[str], None]
 
 
