@@ -4,24 +4,37 @@ import pytest
 
 from kd_tfrs.workflow.config import DistillationOptions
 from kd_tfrs.workflow.methods import METHODS, parse_method, resolve_auto
+from kd_tfrs.workflow.methods.auto import LARGEST_CATALOGUE
 
 
 @pytest.mark.parametrize(
-    ("num_items", "losses", "reason"),
+    ("more", "losses", "reason"),
     [
-        (50_000, "soft_targets_all:1", "has 50,000 items, at most 50,000"),
-        (50_001, "soft_targets:1", "has 50,001 items, more than 50,000"),
+        (0, "soft_targets_all:1", "at most"),
+        (1, "soft_targets:1", "more than"),
     ],
 )
-def test_the_size_of_the_catalogue_decides(num_items, losses, reason):
+def test_the_size_of_the_catalogue_decides(more, losses, reason):
     given = DistillationOptions()
-    options, text = resolve_auto(given, num_items)
+    options, text = resolve_auto(given, LARGEST_CATALOGUE + more)
     assert options.losses == (losses,)
     # The teacher alone teaches.
     assert options.student_loss_weight == 0
-    assert reason in text
+    assert f"{reason} {LARGEST_CATALOGUE:,}" in text
+    assert f"has {LARGEST_CATALOGUE + more:,} items" in text
     assert parse_method(losses, METHODS).method in METHODS
     assert given.losses == ("auto",), "what was given stays as it was"
+
+
+@pytest.mark.parametrize("num_items", [10, 10**6])
+def test_what_is_given_beside_it_is_kept(num_items):
+    given = DistillationOptions(temperature=0.9, num_random=7)
+    options, _ = resolve_auto(given, num_items)
+    assert (options.temperature, options.num_random) == (0.9, 7)
+    # A method that is named has its own.
+    named = DistillationOptions(losses=("soft_targets:1",))
+    options, _ = resolve_auto(named, num_items)
+    assert options.temperature is options.num_random is None
 
 
 @pytest.mark.parametrize("num_items", [10, 10**6])

@@ -17,6 +17,7 @@ from kd_tfrs.workflow.experiment import (
     run_seeds,
 )
 from kd_tfrs.workflow.learner import Learner
+from kd_tfrs.workflow.methods.auto import LARGEST_CATALOGUE
 from kd_tfrs.workflow.prepare import prepare
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.stages import STAGES, Stages
@@ -170,7 +171,7 @@ def test_the_method_is_told_with_its_reason(finished, prepared):
     items = prepared.catalogue.num_items
     assert finished.said[1] == (
         f"distillation: soft_targets_all:1, since the catalogue has {items:,} "
-        "items, at most 50,000"
+        f"items, at most {LARGEST_CATALOGUE:,}"
     )
 
 
