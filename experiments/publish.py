@@ -1,11 +1,13 @@
 r"""Copies the findings of a finished run to experiments/results/<name>.
 
     python experiments/publish.py --run_dir=runs/first --name=synthetic \
-        --command="make run"
+        --command="make run" --refresh
+    python experiments/publish.py --refresh
 
 Tables, plots, metrics with flags, seeds, hardware and commit, and the log are
-kept; weights, checkpoints and exports are not. The README's tables are the
-ones that stand here (tests hold it to that).
+kept; weights, checkpoints and exports are not. --refresh, with or without a
+run, writes the tables and sentences of README.md and docs/ anew from what
+stands in experiments/results; a test compares them.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from absl import flags
 
 sys.path.insert(0, os.path.dirname(__file__))
 import console
+import pages
 
 from kd_tfrs.errors import UserError
 
@@ -30,9 +33,16 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("name", None, "Folder below experiments/results.")
 flags.DEFINE_string("command", None, "The command that made the run.")
-GROUPS = {"Publish": ["run_dir", "name", "command"]}
+flags.DEFINE_bool(
+    "refresh",
+    False,
+    "Write the tables and sentences of README.md and docs/ anew; alone, or "
+    "once the run is copied.",
+)
+_RUN = ("run_dir", "name", "command")
+GROUPS = {"Publish": [*_RUN, "refresh"]}
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = pages.RESULTS
 KEPT = (
     "metrics.json",
     "stages.md",
@@ -54,6 +64,8 @@ KEPT = (
     "pipeline.json",
     "pipeline.md",
     "pipeline.png",
+    "defaults.json",
+    "defaults.md",
 )
 # Files of which a finished run has at least one.
 FINDINGS = (
@@ -61,12 +73,44 @@ FINDINGS = (
     "summary.json",
     "comparison.json",
     "pipeline.json",
+    "defaults.json",
 )
 
 
-def run() -> Path:
+def run() -> list[Path]:
+    """Copies and refreshes as asked; returns what was written."""
+    changed = []
+    if not FLAGS.refresh or any(FLAGS[name].value for name in _RUN):
+        changed.append(_publish())
+    if FLAGS.refresh:
+        changed += _refresh()
+    return changed
+
+
+def _refresh() -> list[Path]:
+    """Writes pages anew; returns those that have changed."""
+    changed = pages.refresh(pages.ROOT, RESULTS)
+    names = ", ".join(page.name for page in changed)
+    print(f"pages written anew: {names or 'none'}")
+    for source in _missing():
+        print(f"not published yet: {source}")
+    return changed
+
+
+def _missing() -> list[str]:
+    """What pages include and is not there."""
+    sources = {
+        part.source
+        for page in pages.pages(pages.ROOT)
+        for part in pages.parts(page.read_text())
+        if not pages.written(part.kind, part.source, RESULTS)
+    }
+    return sorted(sources)
+
+
+def _publish() -> Path:
     """Copies; returns the folder."""
-    for name in GROUPS["Publish"]:
+    for name in _RUN:
         if not FLAGS[name].value:
             raise UserError(f"`--{name}` should be given. Received: none.")
     source, target = Path(FLAGS.run_dir), RESULTS / FLAGS.name

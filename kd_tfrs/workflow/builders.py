@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.distillation import TwoTowerTeacher
+from kd_tfrs.errors import UserError
 from kd_tfrs.models import (
     LazyAdam,
     RetrievalModel,
@@ -39,20 +40,36 @@ def build_optimizer(
 def build_model(
     encoded: Encoded,
     towers: TowerOptions,
-    training: TrainOptions,
-    steps_per_epoch: int,
+    training: TrainOptions | None = None,
+    steps_per_epoch: int | None = None,
 ) -> RetrievalModel:
     """A retrieval model, ready to train alone.
 
     Args:
         encoded: its features.
         towers: its size.
-        training: how it will be trained.
-        steps_per_epoch: for the decay of the step size.
+        training: how it will be trained; the defaults when `None`.
+        steps_per_epoch: for the decay of the step size; a constant step size
+            needs none.
 
     Returns:
         A compiled model.
+
+    Raises:
+        UserError: the step size decays, and the number of steps is missing.
+
+    Example:
+    ```python
+    student = build_model(data.encode(), TowerOptions(embedding_dim=12))
+    ```
     """
+    training = training or TrainOptions()
+    if steps_per_epoch is None and training.decay != "constant":
+        raise UserError(
+            "`steps_per_epoch` should be given where the step size decays. "
+            f"Received: `decay` = {training.decay!r} and `steps_per_epoch` = "
+            "None. Give the batches' `steps_per_epoch`."
+        )
     config = TowerConfig(
         embedding_dim=towers.embedding_dim,
         hidden_units=towers.hidden_units,
@@ -68,7 +85,7 @@ def build_model(
         optimizer=build_optimizer(
             training.learning_rate,
             training.decay,
-            training.epochs * steps_per_epoch,
+            training.epochs * (steps_per_epoch or 1),
         )
     )
     return model
@@ -86,6 +103,11 @@ def build_teacher(
 
     Returns:
         The teacher.
+
+    Example:
+    ```python
+    teacher = build_teacher(model, encoded, data.seen())
+    ```
     """
     return TwoTowerTeacher(
         model.query_tower,
