@@ -7,6 +7,7 @@ A page marks them with comments, and `refresh` writes what stands between:
 
 * `table`: the first table of a file below experiments/results, under the
   command in the `command.txt` of its folder, where there is one;
+* `file`: all of a Markdown file but its title, under the command likewise;
 * `tests`: the list of paired tests of a file;
 * `sentence`: the closing sentence in a `metrics.json`.
 
@@ -24,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
 _PART = re.compile(
-    r"(<!-- (table|tests|sentence): (\S+) -->\n)(.*?)(<!-- end -->)", re.S
+    r"(<!-- (table|file|tests|sentence): (\S+) -->\n)(.*?)(<!-- end -->)", re.S
 )
 _WIDTH = 79
 
@@ -34,7 +35,7 @@ class Part:
     """A marked part of a page.
 
     Args:
-        kind: "table", "tests" or "sentence".
+        kind: "table", "file", "tests" or "sentence".
         source: a file, relative to experiments/results.
         content: what stands there now.
         before: the text of the page above it.
@@ -134,7 +135,8 @@ def written(kind: str, source: str, results: Path = RESULTS) -> str:
         return textwrap.fill(f"> {sentence}", subsequent_indent="> ") + "\n"
     if kind == "tests":
         return "\n" + _lines(text, "* ")
-    return _command(source, results) + _table(text, path.suffix)
+    shown = _untitled(text) if kind == "file" else _table(text, path.suffix)
+    return _command(source, results) + shown
 
 
 def wrapped(command: str) -> str:
@@ -171,6 +173,10 @@ def _table(text: str, suffix: str) -> str:
     if suffix == ".txt":
         return f"```text\n{text.rstrip()}\n```\n"
     return _lines(text, "|")
+
+
+def _untitled(text: str) -> str:
+    return re.sub(r"\A# .*\n+", "", text).rstrip() + "\n"
 
 
 def _lines(text: str, start: str) -> str:

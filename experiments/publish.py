@@ -66,6 +66,7 @@ KEPT = (
     "pipeline.png",
     "defaults.json",
     "defaults.md",
+    "data.md",
 )
 # Files of which a finished run has at least one.
 FINDINGS = (

@@ -48,7 +48,8 @@ def build_model(
     Args:
         encoded: its features.
         towers: its size.
-        training: how it will be trained; the defaults when `None`.
+        training: how it will be trained; when `None`, the defaults with a
+            constant step size.
         steps_per_epoch: for the decay of the step size; a constant step size
             needs none.
 
@@ -63,7 +64,7 @@ def build_model(
     student = build_model(data.encode(), TowerOptions(embedding_dim=12))
     ```
     """
-    training = training or TrainOptions()
+    training = training or TrainOptions(decay="constant")
     if steps_per_epoch is None and training.decay != "constant":
         raise UserError(
             "`steps_per_epoch` should be given where the step size decays. "

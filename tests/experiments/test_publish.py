@@ -20,6 +20,8 @@ Between.
 <!-- end -->
 <!-- tests: first/all/stages.md -->
 <!-- end -->
+<!-- file: first/all/stages.md -->
+<!-- end -->
 <!-- sentence: first/metrics.json -->
 <!-- end -->
 <!-- table: later/stages.txt -->
@@ -69,6 +71,16 @@ Between.
 
 * x: y
 * z
+<!-- end -->
+<!-- file: first/all/stages.md -->
+{command}| a |
+| -- |
+| 1 |
+
+* x: y
+* z
+
+| b |
 <!-- end -->
 <!-- sentence: first/metrics.json -->
 > It works.

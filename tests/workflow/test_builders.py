@@ -12,10 +12,14 @@ def encoded():
 
 
 def test_a_constant_step_size_needs_no_number_of_steps(encoded):
-    options = kd.TrainOptions(learning_rate=0.25)
+    options = kd.TrainOptions(decay="constant", learning_rate=0.25)
     model = kd.build_model(encoded, kd.TowerOptions(embedding_dim=3), options)
     assert model.query_tower.output["embedding"].shape[-1] == 3
     assert float(model.optimizer.learning_rate) == 0.25
+
+    model = kd.build_model(encoded, kd.TowerOptions(embedding_dim=3))
+    default = kd.TrainOptions().learning_rate
+    assert float(model.optimizer.learning_rate) == pytest.approx(default)
 
 
 def test_a_step_size_that_decays_needs_one(encoded):
