@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+import scipy.stats
+
 from kd_tfrs.errors import UserError
 
 AUTO = "auto"
@@ -18,11 +21,14 @@ class Candidate:
         name: such as "int8".
         value: its validation metric.
         model_bytes: bytes of its weights as they are stored, positive.
+        margin: how much more its relative loss may be than is measured, at
+            least 0; see `loss_margin`.
     """
 
     name: str
     value: float
     model_bytes: int
+    margin: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +41,14 @@ class Choice:
         max_loss: the relative loss that was allowed.
         losses: relative loss of every candidate on validation, by name;
             negative where it is better than the reference.
+        margins: their margins.
     """
 
     name: str
     reason: str
     max_loss: float
     losses: dict[str, float]
+    margins: dict[str, float]
 
 
 def choose(
@@ -55,9 +63,11 @@ def choose(
 
     $$\ell_c = (m_\text{reference} - m_c) / |m_\text{reference}|$$
 
-    Of the candidates with $\ell_c \le$ `max_loss` the one with the fewest
-    model bytes ships; of equal ones, the one that loses least. The reference
-    is within its own limit, so there is always one.
+    Of the candidates with $\ell_c$ plus its margin at most `max_loss` the one
+    with the fewest model bytes ships; of equal ones, the one that loses least.
+    The reference is within its own limit, so there is always one. Without a
+    margin, the smallest of several candidates would often be one that was
+    lucky on the validation events.
 
     Args:
         candidates: the first is the reference, the distilled student.
@@ -82,6 +92,7 @@ def choose(
         c.name: relative_loss(c.value, reference.value, is_error=is_error)
         for c in candidates
     }
+    margins = {c.name: c.margin for c in candidates}
     if asked != AUTO:
         if asked not in names:
             raise UserError(
@@ -89,14 +100,17 @@ def choose(
                 f"Received: {asked!r}."
             )
         lost = f"{losses[asked]:+.1%} of validation {metric}"
-        return Choice(
-            asked, f"{asked} was asked for; it loses {lost}", max_loss, losses
-        )
-    within = [c for c in candidates if losses[c.name] <= max_loss]
+        reason = f"{asked} was asked for; it loses {lost}"
+        return Choice(asked, reason, max_loss, losses, margins)
+    within = [
+        c
+        for c in candidates
+        if c is reference or losses[c.name] + c.margin <= max_loss
+    ]
     best = min(within, key=lambda c: (c.model_bytes, losses[c.name]))
     if len(within) == 1:
         reason = (
-            f"{best.name} ships: every smaller form loses more than "
+            f"{best.name} ships: every smaller form may lose more than "
             f"{max_loss:.1%} of its validation {metric}"
         )
     else:
@@ -105,7 +119,36 @@ def choose(
             f"{reference.name}'s validation {metric} "
             f"({losses[best.name]:+.1%} lost)"
         )
-    return Choice(best.name, reason, max_loss, losses)
+    return Choice(best.name, reason, max_loss, losses, margins)
+
+
+def loss_margin(
+    reference: np.ndarray, values: np.ndarray, *, level: float = 0.95
+) -> float:
+    r"""How much more than measured a relative loss may be, by chance.
+
+    $$z \, s / (\sqrt n \, |\bar m_\text{reference}|)$$
+
+    with the standard deviation $s$ of the users' differences and the quantile
+    $z$ of the normal distribution at `level`: a one-sided interval.
+
+    Args:
+        reference: `[users]` validation metric of the distilled student.
+        values: `[users]` that of a candidate, for the same users.
+        level: of the interval, in (0.5, 1).
+
+    Returns:
+        A share, at least 0; 0 for the reference itself.
+
+    Example:
+    >>> loss_margin(np.ones(4), np.ones(4))
+    0.0
+    """
+    mean = abs(float(np.mean(reference)))
+    if len(reference) < 2 or not mean:
+        return 0.0
+    error = np.std(reference - values, ddof=1) / np.sqrt(len(reference))
+    return float(scipy.stats.norm.ppf(level) * error / mean)
 
 
 def relative_loss(

@@ -279,7 +279,8 @@ class ShippingOptions(Checked):
     max_loss: float = option(
         0.01,
         "Largest relative loss of the validation metric, against the "
-        "distilled student, that a smaller form may have.",
+        "distilled student, that a smaller form may have, counted at the "
+        "upper end of its one-sided 95 % interval.",
         low=0.0,
         high=1.0,
     )

@@ -27,6 +27,7 @@ from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow.prepare import Encoded, Prepared
 
 _BLOCK = 8192
+VALIDATION = "validation/"
 Measured = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
@@ -155,14 +156,20 @@ def measure_model(
 
     Returns:
         As `measure_scorer`, with what the model would ship, and `validation`:
-        its metrics on validation events by name.
+        its metrics on validation events by name. The users' values of these
+        are named "validation/ndcg@10" and so on.
     """
     embedded = embed(model, encoded, prepared)
     stored = embedded.stored(storage)
     module = serving_module(embedded, prepared, top_k, storage)
-    row, per_user = measure_scorer(stage, stored.scorer(prepared), prepared)
+    scorer = stored.scorer(prepared)
+    row, per_user = measure_scorer(stage, scorer, prepared)
+    validated = prepared.validation.evaluate(scorer, fast=True)
+    per_user |= {
+        VALIDATION + name: values for name, values in validated.per_user.items()
+    }
     row.update(
-        validation=validation_metrics(stored, prepared),
+        validation=validated.metrics,
         **parameters(model),
         model_bytes=embedded.model_bytes(storage),
         model_bytes_int8=embedded.model_bytes(Storage(int8=True)),

@@ -252,7 +252,7 @@ def choice_text(rows: list[dict[str, Any]]) -> str | None:
         return None
     losses = ", ".join(
         f"{_form_name(named, name)} {format_bytes(named[name]['model_bytes'])} "
-        f"{loss:+.1%}"
+        f"{loss:+.1%} (up to {loss + choice['margins'][name]:+.1%})"
         for name, loss in choice["losses"].items()
         if name in named
     )

@@ -16,7 +16,13 @@ from kd_tfrs.export import FLOAT32
 from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
 from kd_tfrs.workflow.chain import Chain, Made
-from kd_tfrs.workflow.choice import AUTO, Candidate, Choice, choose
+from kd_tfrs.workflow.choice import (
+    AUTO,
+    Candidate,
+    Choice,
+    choose,
+    loss_margin,
+)
 from kd_tfrs.workflow.exporting import export_model
 from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.latencies import measure_latencies
@@ -101,16 +107,18 @@ class Stages(Chain):
     def choice(self) -> Choice:
         """Which form ships, and why; by validation events alone."""
         monitor = self.learner.monitor
+        name = measure.VALIDATION + monitor
+        reference = self.arrays("distilled")[name]
         forms = [form for form in FORMS if form in self.needs("saved_model")]
-        rows = [self.result(form) for form in forms]
         return choose(
             [
                 Candidate(
-                    row["stage"],
-                    row["validation"][monitor],
-                    row["model_bytes"],
+                    form,
+                    self.result(form)["validation"][monitor],
+                    self.result(form)["model_bytes"],
+                    loss_margin(reference, self.arrays(form)[name]),
                 )
-                for row in rows
+                for form in forms
             ],
             max_loss=self.config.shipping.max_loss,
             metric=monitor,

@@ -1,9 +1,10 @@
 """Which form of a student ships."""
 
+import numpy as np
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.choice import Candidate, choose
+from kd_tfrs.workflow.choice import Candidate, choose, loss_margin
 
 FORMS = [
     Candidate("distilled", 0.200, 800),
@@ -20,7 +21,7 @@ def test_the_smallest_within_the_limit_ships():
     assert ships(0.06).name == "pruned_int8"
     assert ships(0.01).name == "int8"
     assert ships(0.001).name == "distilled"
-    assert "every smaller form loses more" in ships(0.001).reason
+    assert "every smaller form may lose more" in ships(0.001).reason
 
 
 def test_losses_are_relative_to_the_distilled_student():
@@ -50,3 +51,26 @@ def test_a_form_that_is_asked_for_ships_whatever_it_loses():
     assert "+5.0%" in choice.reason
     with pytest.raises(UserError, match="`--ship` should be auto or one of"):
         ships(0.01, asked="int4")
+
+
+def test_a_form_that_may_be_lucky_does_not_ship():
+    lucky = Candidate("pruned_int8", 0.199, 160, margin=0.01)
+
+    # A loss of .5 %, and of up to 1.5 %.
+    assert ships(0.01, [*FORMS[:2], lucky]).name == "int8"
+    assert ships(0.02, [*FORMS[:2], lucky]).name == "pruned_int8"
+    assert ships(0.02, [*FORMS[:2], lucky]).margins["pruned_int8"] == 0.01
+
+
+def test_the_margin_is_that_of_a_paired_mean():
+    random = np.random.default_rng(0)
+    reference = random.random(400)
+    difference = random.normal(0.0, 0.1, 400)
+
+    margin = loss_margin(reference, reference - difference)
+
+    # 1.645 standard errors, relative to the mean of the reference.
+    error = difference.std(ddof=1) / 20
+    assert margin == pytest.approx(1.6449 * error / reference.mean(), rel=1e-3)
+    assert loss_margin(reference, reference) == 0
+    assert loss_margin(np.zeros(3), np.zeros(3)) == 0
