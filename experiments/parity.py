@@ -93,12 +93,9 @@ def finished_run(run_dir: str | None) -> Stages:
 def scorers(stages: Stages) -> dict[str, Scorer]:
     """The same model three times, by name."""
     from kd_tfrs.evaluation import SavedModelScorer
-    from kd_tfrs.workflow import measure
 
     prepared = stages.prepared
-    embedded = measure.embed(
-        stages.model("pruned"), stages.learner.encoded("pruned"), prepared
-    )
+    embedded = stages.embedded("saved_model")
     loaded = SavedModelScorer(stages.run.path("export", "retrieval"))
     return {
         "Keras model": embedded.scorer(prepared),

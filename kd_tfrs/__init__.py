@@ -34,7 +34,6 @@ _ROOMS = {
     "kd_tfrs.evaluation": ("SavedModelScorer",),
     "kd_tfrs.export": ("Storage",),
     "kd_tfrs.errors": ("UserError",),
-    "kd_tfrs.export": ("Storage",),
     "kd_tfrs.workflow.builders": ("build_model", "build_teacher"),
     "kd_tfrs.workflow.config": ("TowerOptions", "TrainOptions"),
     "kd_tfrs.workflow.exporting": ("export_model",),

@@ -162,7 +162,7 @@ class Stages(Chain):
             return kept
         logger.info("latencies of %s", ", ".join(done))
         found = measure_latencies(
-            {stage: self._embedded(stage) for stage in done},
+            {stage: self.embedded(stage) for stage in done},
             self.prepared,
             reference="teacher",
             top_k=self.config.evaluation.top_k,
@@ -171,7 +171,15 @@ class Stages(Chain):
         self.run.write_json("stages/latency.json", found)
         return found
 
-    def _embedded(self, stage: str) -> measure.Embedded:
+    def embedded(self, stage: str) -> measure.Embedded:
+        """Embeddings of a finished stage, as they are stored.
+
+        Args:
+            stage: any; "saved_model" stands for the form that ships.
+
+        Returns:
+            All users and items.
+        """
         if stage == "saved_model":
             stage = self.result(stage)["choice"]["name"]
         made_from, storage = FORMS.get(stage, (stage, FLOAT32))

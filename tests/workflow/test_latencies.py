@@ -172,7 +172,7 @@ def test_latencies_are_measured_once(chain, monkeypatch, stages):
         return {"rows": {name: {} for name in embedded}, "warning": "busy"}
 
     monkeypatch.setattr("kd_tfrs.workflow.stages.measure_latencies", measure)
-    monkeypatch.setattr(chain, "_embedded", lambda stage: stages[stage])
+    monkeypatch.setattr(chain, "embedded", lambda stage: stages[stage])
 
     found = [chain.latencies() for _ in range(2)]
 
@@ -182,7 +182,7 @@ def test_latencies_are_measured_once(chain, monkeypatch, stages):
     # A stage that came later is measured with the others.
     row = {"stage": "distilled"}
     chain.run.write_json("stages/distilled.json", row)
-    monkeypatch.setattr(chain, "_embedded", lambda stage: stages["student"])
+    monkeypatch.setattr(chain, "embedded", lambda stage: stages["student"])
     assert list(chain.latencies()["rows"]) == [
         "teacher",
         "student",

@@ -18,6 +18,7 @@ from kd_tfrs.export.ranking_tables import ServingTables
 from kd_tfrs.workflow import measure
 from kd_tfrs.workflow.chain import Chain
 from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.pipeline.live import (
     TableRanker,
@@ -30,6 +31,9 @@ from kd_tfrs.workflow.ranking.prepare import Inputs
 from kd_tfrs.workflow.ranking.stages import LITERT_FILE, RankingStages
 from kd_tfrs.workflow.run import Run, read_json
 from kd_tfrs.workflow.stages import Stages
+
+# The form of the student that a run exports, in process.
+SHIPPED = "shipped"
 
 
 class Side(abc.ABC):
@@ -74,9 +78,16 @@ class Side(abc.ABC):
         folder = self.run.directory / "export" / self._export
         return folder if self.has("saved_model") else None
 
+    @property
+    def form(self) -> str:
+        """The form of the student that is exported; else the distilled one."""
+        if not self.chain.is_done("saved_model"):
+            return "distilled"
+        return self.chain.result("saved_model")["choice"]["name"]
+
     def has(self, stage: str) -> bool:
         """Whether a stage is done."""
-        return self.chain.is_done(stage)
+        return self.chain.is_done(self.form if stage == SHIPPED else stage)
 
     @property
     @abc.abstractmethod
@@ -103,10 +114,12 @@ class RetrievalSide(Side):
         """What retrieves.
 
         Args:
-            stage: "popularity", or a stage with a model that is done.
+            stage: "popularity", "shipped", or a stage with a model that is
+                done.
 
         Returns:
-            A scorer that embeds who asks at every call.
+            A scorer; of a stage with towers, one that embeds the user at
+            every call. What ships is scored as it is stored.
         """
         prepared, learner = self.chain.prepared, self.chain.learner
         if stage == "popularity":
@@ -115,6 +128,12 @@ class RetrievalSide(Side):
                 prepared.catalogue.item_ids,
                 item_col=prepared.catalogue.item_column,
             )
+        if stage == SHIPPED:
+            source, storage = FORMS[self.form]
+            embedded = measure.embed(
+                learner.load(source), learner.encoded(source), prepared
+            )
+            return embedded.stored(storage).scorer(prepared)
         model, encoded = self.chain.model(stage), learner.encoded(stage)
         return TowerScorer(
             model.query_tower,
@@ -157,13 +176,15 @@ class RankingSide(Side):
 
         Args:
             stage: "teacher" (all networks that teach, together), "litert",
-                or a stage with a model; it is done.
+                "shipped", or a stage with a model; it is done.
 
         Returns:
             A ranker in process, by features as of the end of training.
         """
         learner, tasks = self.chain.learner, self.chain.prepared.tasks
-        source = "pruned" if stage == "litert" else stage
+        source = stage
+        if stage in ("litert", SHIPPED):
+            source = FORMS[self.form][0]
         if stage == "teacher":
             source, ask = next(iter(learner.members)), learner.teaching.live
             inputs = learner.inputs(source)
@@ -173,7 +194,8 @@ class RankingSide(Side):
             network = LiteRtRunner(self.litert_file).predict
         else:
             inputs = learner.inputs(source)
-            network = self._compiled(self.chain.model(stage), inputs)
+            made = self.form if stage == SHIPPED else stage
+            network = self._compiled(self.chain.model(made), inputs)
         return TableRanker(network, tasks, self._served(inputs), self._all())
 
     @property

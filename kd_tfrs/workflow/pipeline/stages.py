@@ -18,6 +18,7 @@ from kd_tfrs.workflow.pipeline.blending import choose_weight
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.pipeline.quality import KS, accuracy, summary
 from kd_tfrs.workflow.pipeline.sides import (
+    SHIPPED,
     RankingSide,
     RetrievalSide,
     check_same_data,
@@ -51,22 +52,22 @@ class Pair:
 PAIRS = {
     "popularity": Pair("popularity", "popularity", None),
     "teacher_retrieval": Pair("teacher retrieval alone", "teacher", None),
-    "student_retrieval": Pair("student retrieval alone", "pruned", None),
+    "student_retrieval": Pair("student retrieval alone", SHIPPED, None),
     "teacher_teacher": Pair("teacher + teacher", "teacher", "teacher"),
-    "teacher_student": Pair("teacher + student", "teacher", "pruned"),
-    "student_teacher": Pair("student + teacher", "pruned", "teacher"),
+    "teacher_student": Pair("teacher + student", "teacher", SHIPPED),
+    "student_teacher": Pair("student + teacher", SHIPPED, "teacher"),
     "alone_alone": Pair("undistilled + undistilled", "student", "student"),
     "distilled_distilled": Pair(
         "distilled + distilled", "distilled", "distilled"
     ),
-    "student_student": Pair("student + student", "pruned", "pruned"),
-    "student_litert": Pair("student + student, LiteRT", "pruned", "litert"),
+    "student_student": Pair("student + student", SHIPPED, SHIPPED),
+    "student_litert": Pair("student + student, LiteRT", SHIPPED, "litert"),
     "exports": Pair("exports of the students", _EXPORT, _EXPORT),
     "teacher_blend": Pair(
         "teacher + teacher, blended", "teacher", "teacher", "teacher_blend"
     ),
     "student_blend": Pair(
-        "student + student, blended", "pruned", "pruned", "student_blend"
+        "student + student, blended", SHIPPED, SHIPPED, "student_blend"
     ),
     "exports_blend": Pair(
         "exports of the students, blended", _EXPORT, _EXPORT, "student_blend"
@@ -77,7 +78,7 @@ PAIRS = {
 class PipelineStages(Chain):
     """Every pair of a retriever and a ranker, asked by the same users.
 
-    The student is the pruned one, which is exported. A pair whose stages have
+    The student is the form of it that its run exports. A pair whose stages have
     not been done is left out.
 
     Args:

@@ -11,6 +11,8 @@ import pytest
 
 from kd_tfrs.workflow.builders import build_model
 from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.exporting import export_model
+from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.learner import MODELS
 from kd_tfrs.workflow.pipeline.config import PipelineConfig, PipelineOptions
 from kd_tfrs.workflow.pipeline.experiment import run_pipeline
@@ -23,6 +25,7 @@ from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.stages import Stages
 
 RETRIEVED = 12
+SHIPS_PRUNED = {"stage": "saved_model", "choice": {"name": "pruned"}}
 RETRIEVAL = {
     "split": "time",
     "teacher_embedding_dim": 8,
@@ -71,8 +74,14 @@ def make_retrieval(directory, config):
             )
             learner.save(stage, model)
             chain._keep({"stage": stage}, {}, [])
-        chain._export_pruned()
-        chain._keep({"stage": "saved_model"}, {}, [])
+        export_model(
+            learner.load("pruned"),
+            learner.encoded("pruned"),
+            chain.prepared,
+            chain._export_folder("retrieval"),
+            storage=FORMS["pruned"][1],
+        )
+        chain._keep(SHIPS_PRUNED, {}, [])
 
 
 def make_ranking(directory, config, *, exports=True):
@@ -89,7 +98,7 @@ def make_ranking(directory, config, *, exports=True):
         tables = exporting.serving_tables(prepared, config.data)
         model, folder = learner.load("pruned"), run.path("export", "ranking")
         exporting.export_model(model, inputs, prepared, folder, tables)
-        chain._keep({"stage": "saved_model"}, {}, [])
+        chain._keep(SHIPS_PRUNED, {}, [])
         with contextlib.suppress(ImportError):
             import ai_edge_litert  # noqa: F401
 
