@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation import EmbeddingScorer
 from kd_tfrs.export import KerasRanker
+from kd_tfrs.workflow import measure
 from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.pipeline import experiment, truth
 from kd_tfrs.workflow.pipeline.experiment import run_pipeline, train_and_run
@@ -50,17 +50,11 @@ def by_definition(ranked, retrieved, relevant):
 
 def slow_models(chain, retrieval, ranking):
     """Both models by other means: embedded beforehand, encoded each time."""
-    scorer = chain.scorer(retrieval)
-    prepared = chain.retrieval.chain.prepared
-    users, items = prepared.catalogue.user_ids, prepared.catalogue.item_ids
-    queries = scorer._embed({k: v[1:] for k, v in scorer._tables.items()})
-    slow = EmbeddingScorer(
-        users,
-        np.array(queries),
-        items,
-        scorer._candidates.T,
-        scorer._fallback,
-    )
+    side = chain.retrieval.chain
+    # What the run exports here is its pruned student.
+    stage = "pruned" if retrieval == "shipped" else retrieval
+    model, encoded = side.model(stage), side.learner.encoded(stage)
+    slow = measure.embed(model, encoded, side.prepared).scorer(side.prepared)
     fast = chain.ranking.ranker(ranking)
     tables = chain.ranking.tables
     return slow, KerasRanker(fast.network, fast.tasks, fast.inputs, tables)
