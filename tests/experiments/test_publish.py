@@ -5,6 +5,7 @@ import json
 import pages
 import publish
 import pytest
+from absl import flags
 from absl.testing import flagsaver
 
 from kd_tfrs.errors import UserError
@@ -28,6 +29,12 @@ Between.
 a figure
 <!-- end -->
 """
+
+
+@pytest.fixture(autouse=True)
+def parsed():
+    """absl wants to have seen a command line."""
+    flags.FLAGS.mark_as_parsed()
 
 
 @pytest.fixture
