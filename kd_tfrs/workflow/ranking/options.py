@@ -261,7 +261,7 @@ class RankingDistillationOptions(Checked):
     final_temperature: float | None = option(
         None, "T at the last step; T falls or grows linearly.", low=1e-3
     )
-    student_loss_weight: float = option(
+    student_loss_weight: float | None = option(
         0.2, "Weight of the student's own loss on real labels.", low=0.0
     )
     teacher_output: str = option(
