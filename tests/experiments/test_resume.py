@@ -14,7 +14,7 @@ import pytest
 # end leaves there.
 PHASES = {
     "teacher": ("training/teacher/checkpoints/checkpoint", "weights/teacher*"),
-    "cache": ("knowledge/manifest.json", "knowledge/queries-*"),
+    "cache": ("knowledge/*/manifest.json", "knowledge/*/queries-*"),
     "distilled": (
         "training/distilled/checkpoints/checkpoint",
         "weights/distilled*",
