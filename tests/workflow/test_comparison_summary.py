@@ -239,7 +239,7 @@ def test_rows_come_back_as_they_were_written(rows, folder):
         for row in read[name]:
             changed = {"student_learning_rate": 0.5}
             if name not in ("teacher", "student"):
-                changed["distillation_losses"] = ["soft_targets:0.8"]
+                changed["distillation_losses"] = ["auto"]
             assert row["changed_flags"] == changed
             assert "flags" not in row
         for seed in SEEDS:
@@ -281,7 +281,7 @@ def test_tables_say_what_was_found(folder, found):
     flags = (folder.directory / "best" / "good.flags").read_text()
     assert flags.splitlines() == [
         "--student_learning_rate=0.5",
-        "--distillation_losses=soft_targets:0.8",
+        "--distillation_losses=auto",
     ]
     with (folder.directory / "comparison.csv").open() as file:
         table = list(csv.DictReader(file))
