@@ -26,19 +26,6 @@ import pages
 from kd_tfrs.errors import UserError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "run_dir",
-    None,
-    "A finished run, one of --seeds, a comparison or a pipeline.",
-)
-flags.DEFINE_string("name", None, "Folder below experiments/results.")
-flags.DEFINE_string("command", None, "The command that made the run.")
-flags.DEFINE_bool(
-    "refresh",
-    False,
-    "Write the tables and sentences of README.md and docs/ anew; alone, or "
-    "once the run is copied.",
-)
 _RUN = ("run_dir", "name", "command")
 GROUPS = {"Publish": [*_RUN, "refresh"]}
 
@@ -78,17 +65,34 @@ FINDINGS = (
 )
 
 
+def define_flags() -> None:
+    """Defines the flags of the script."""
+    flags.DEFINE_string(
+        "run_dir",
+        None,
+        "A finished run, one of --seeds, a comparison or a pipeline.",
+    )
+    flags.DEFINE_string("name", None, "Folder below experiments/results.")
+    flags.DEFINE_string("command", None, "The command that made the run.")
+    flags.DEFINE_bool(
+        "refresh",
+        False,
+        "Write the tables and sentences of README.md and docs/ anew; alone, "
+        "or once the run is copied.",
+    )
+
+
 def run() -> list[Path]:
     """Copies and refreshes as asked; returns what was written."""
     changed = []
     if not FLAGS.refresh or any(FLAGS[name].value for name in _RUN):
-        changed.append(_publish())
+        changed.append(publish(*(FLAGS[name].value for name in _RUN)))
     if FLAGS.refresh:
-        changed += _refresh()
+        changed += refresh()
     return changed
 
 
-def _refresh() -> list[Path]:
+def refresh() -> list[Path]:
     """Writes pages anew; returns those that have changed."""
     changed = pages.refresh(pages.ROOT, RESULTS)
     names = ", ".join(page.name for page in changed)
@@ -109,12 +113,24 @@ def _missing() -> list[str]:
     return sorted(sources)
 
 
-def _publish() -> Path:
-    """Copies; returns the folder."""
-    for name in _RUN:
-        if not FLAGS[name].value:
-            raise UserError(f"`--{name}` should be given. Received: none.")
-    source, target = Path(FLAGS.run_dir), RESULTS / FLAGS.name
+def publish(run_dir: str | None, name: str | None, command: str | None) -> Path:
+    """Copies the findings of a run.
+
+    Args:
+        run_dir: of the run.
+        name: of the folder below experiments/results.
+        command: that made the run.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: one of them is missing, or the run is not finished.
+    """
+    for flag, value in zip(_RUN, (run_dir, name, command), strict=True):
+        if not value:
+            raise UserError(f"`--{flag}` should be given. Received: none.")
+    source, target = Path(run_dir), RESULTS / name
     found = [p for p in sorted(source.rglob("*")) if _is_kept(p)]
     if not any(p.name in FINDINGS for p in found):
         raise UserError(
@@ -127,7 +143,7 @@ def _publish() -> Path:
         place = target / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
-    (target / "command.txt").write_text(FLAGS.command + "\n")
+    (target / "command.txt").write_text(f"{command}\n")
     print(f"{len(found)} files in {target}")
     return target
 
@@ -139,4 +155,7 @@ def _is_kept(path: Path) -> bool:
 
 
 if __name__ == "__main__":
+    # Not when it is imported: scripts with a flag of the same name could not
+    # be imported beside it.
+    define_flags()
     console.main(run, GROUPS, __doc__)

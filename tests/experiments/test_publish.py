@@ -5,8 +5,6 @@ import json
 import pages
 import publish
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from kd_tfrs.errors import UserError
 
@@ -29,12 +27,6 @@ Between.
 a figure
 <!-- end -->
 """
-
-
-@pytest.fixture(autouse=True)
-def parsed():
-    """absl wants to have seen a command line."""
-    flags.FLAGS.mark_as_parsed()
 
 
 @pytest.fixture
@@ -120,10 +112,8 @@ def test_publishing_copies_the_findings_and_writes_pages_anew(
     monkeypatch.setattr(pages, "ROOT", root)
     monkeypatch.setattr(pages, "RESULTS", root / "results")
 
-    with flagsaver.flagsaver(
-        run_dir=str(run_dir), name="later", command="make run", refresh=True
-    ):
-        publish.run()
+    publish.publish(str(run_dir), "later", "make run")
+    publish.refresh()
 
     later = root / "results" / "later"
     names = sorted(path.name for path in later.iterdir())
@@ -132,9 +122,8 @@ def test_publishing_copies_the_findings_and_writes_pages_anew(
     assert "pages written anew: README.md" in capsys.readouterr().out
 
 
-def test_without_a_run_something_is_to_be_refreshed():
-    with (
-        flagsaver.flagsaver(run_dir=None, name="x", command="y"),
-        pytest.raises(UserError, match="`--run_dir` should be given"),
-    ):
-        publish.run()
+@pytest.mark.parametrize("missing", ["run_dir", "name", "command"])
+def test_a_run_a_name_and_a_command_are_needed(missing):
+    given = {"run_dir": "runs/x", "name": "x", "command": "make run"}
+    with pytest.raises(UserError, match=f"`--{missing}` should be given"):
+        publish.publish(**given | {missing: None})
