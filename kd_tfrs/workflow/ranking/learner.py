@@ -28,7 +28,11 @@ from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
 from kd_tfrs.workflow.ranking.hearing import Hearing
 from kd_tfrs.workflow.ranking.naming import member_stages
-from kd_tfrs.workflow.ranking.options import RankerOptions, RankerTrainOptions
+from kd_tfrs.workflow.ranking.options import (
+    RankerOptions,
+    RankerTrainOptions,
+    labels_weight,
+)
 from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
 from kd_tfrs.workflow.ranking.teaching import RankingTeaching, together
 from kd_tfrs.workflow.run import Run
@@ -211,7 +215,7 @@ class RankingLearner:
             batches.logit_offset,
         )
         return RankingDistiller(
-            teacher, student, terms, weights, options.student_loss_weight
+            teacher, student, terms, weights, labels_weight(options)
         )
 
     @property

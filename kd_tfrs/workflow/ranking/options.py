@@ -32,6 +32,7 @@ ARCHITECTURES = (
     "autoint",
 )
 ACTIVATIONS = ("relu", "prelu", "dice")
+DEFAULT_LOSSES = ("binary_soft_targets:1",)
 MONITORS = ("auto", "auc", "gauc", "log_loss", "rmse", "mae")
 
 
@@ -252,7 +253,7 @@ class RankingDistillationOptions(Checked):
     """What the student hears from the teacher, and how loud."""
 
     losses: tuple[str, ...] = option(
-        ("binary_soft_targets:0.8",),
+        DEFAULT_LOSSES,
         "Methods as name[:weight], several with commas; see --list_methods.",
     )
     temperature: float | None = option(
@@ -262,7 +263,10 @@ class RankingDistillationOptions(Checked):
         None, "T at the last step; T falls or grows linearly.", low=1e-3
     )
     student_loss_weight: float | None = option(
-        0.2, "Weight of the student's own loss on real labels.", low=0.0
+        None,
+        "Weight of the student's own loss on real labels; if unset, 0 with "
+        "the default method and 0.2 with methods that are named.",
+        low=0.0,
     )
     teacher_output: str = option(
         "hidden_0", "Output of the teacher that hints compare."
@@ -313,6 +317,20 @@ class RankingDistillationOptions(Checked):
                 "`losses` should name at least one loss. Received: none. "
                 "Write it as binary_soft_targets:0.8."
             )
+
+
+def labels_weight(options: RankingDistillationOptions) -> float:
+    """The weight of the student's own loss on real labels.
+
+    Args:
+        options: as they were given.
+
+    Returns:
+        What was given; else 0 with the default method, 0.2 with others.
+    """
+    if options.student_loss_weight is not None:
+        return options.student_loss_weight
+    return 0.0 if options.losses == DEFAULT_LOSSES else 0.2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -297,14 +297,12 @@ def _markdown(stages: RankingStages, found: dict[str, Any]) -> str:
 
 
 def _point(epoch: dict[str, float], metric: str) -> dict[str, float]:
-    # A model trained alone has its own loss as its only loss.
-    hard = epoch.get("student_loss", epoch["loss"])
     kept = {
         name: epoch[name]
         for name in (metric, "distillation_loss")
         if name in epoch
     }
-    return {"epoch": epoch["epoch"], "loss on labels": hard, **kept}
+    return {"epoch": epoch["epoch"], "loss": epoch["loss"], **kept}
 
 
 def _plot_task(stages: RankingStages, task: RankingTask) -> None:
