@@ -57,6 +57,7 @@ def choose(
     max_loss: float,
     metric: str,
     is_error: bool = False,
+    chance: float = 0.0,
     asked: str = AUTO,
 ) -> Choice:
     r"""Chooses what ships, on validation events alone.
@@ -74,6 +75,7 @@ def choose(
         max_loss: the largest relative loss, at least 0.
         metric: name of the metric, for the sentence.
         is_error: whether less is better, as of a log loss.
+        chance: see `relative_loss`.
         asked: name of a candidate that ships whatever it loses, or "auto".
 
     Returns:
@@ -89,7 +91,9 @@ def choose(
     """
     reference, names = candidates[0], [c.name for c in candidates]
     losses = {
-        c.name: relative_loss(c.value, reference.value, is_error=is_error)
+        c.name: relative_loss(
+            c.value, reference.value, is_error=is_error, chance=chance
+        )
         for c in candidates
     }
     margins = {c.name: c.margin for c in candidates}
@@ -152,23 +156,29 @@ def loss_margin(
 
 
 def relative_loss(
-    value: float, reference: float, *, is_error: bool = False
+    value: float,
+    reference: float,
+    *,
+    is_error: bool = False,
+    chance: float = 0.0,
 ) -> float:
     r"""What is lost of a metric, as a share of the reference.
 
-    $$(m_\text{reference} - m) / |m_\text{reference}|$$
+    $$(m_\text{reference} - m) / |m_\text{reference} - m_\text{chance}|$$
 
     Args:
         value: $m$.
         reference: of the distilled student.
         is_error: whether less is better; the sign changes then.
+        chance: the value of random scores, 0.5 of an AUC: what is above it
+            is all that can be lost.
 
     Returns:
         The share; negative where the value is better.
 
     Example:
-    >>> relative_loss(0.75, 1.0), relative_loss(1.5, 1.0, is_error=True)
+    >>> relative_loss(0.75, 1.0), relative_loss(0.75, 1.0, chance=0.5)
     (0.25, 0.5)
     """
     lost = value - reference if is_error else reference - value
-    return lost / (abs(reference) or 1.0)
+    return lost / (abs(reference - chance) or 1.0)

@@ -74,3 +74,14 @@ def test_the_margin_is_that_of_a_paired_mean():
     assert margin == pytest.approx(1.6449 * error / reference.mean(), rel=1e-3)
     assert loss_margin(reference, reference) == 0
     assert loss_margin(np.zeros(3), np.zeros(3)) == 0
+
+
+def test_an_auc_loses_of_what_is_above_chance():
+    forms = [Candidate("distilled", 0.70, 800), Candidate("int8", 0.696, 240)]
+
+    # .004 of .20, not of .70.
+    choice = ships(0.01, forms, chance=0.5)
+
+    assert choice.losses["int8"] == pytest.approx(0.02)
+    assert choice.name == "distilled"
+    assert ships(0.01, forms).name == "int8"

@@ -47,6 +47,11 @@ def needed_forms(options: ShippingOptions) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["distilled", options.ship]))
 
 
+def chance_of(metric: str) -> float:
+    """The value of random scores, see `relative_loss`."""
+    return 0.5 if metric.split("/")[-1] in ("auc", "gauc") else 0.0
+
+
 def choose_form(
     result: Callable[[str], Mapping[str, Any]],
     options: ShippingOptions,
@@ -82,5 +87,6 @@ def choose_form(
         max_loss=options.max_loss,
         metric=monitor,
         is_error=monitor in ERRORS,
+        chance=chance_of(monitor),
         asked=options.ship,
     )

@@ -26,6 +26,7 @@ from kd_tfrs.workflow.levels import largest_within
 from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
+from kd_tfrs.workflow.ranking.forms import chance_of
 from kd_tfrs.workflow.ranking.hearing import Hearing
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.options import (
@@ -304,6 +305,7 @@ class RankingLearner:
                 self.validation("pruned", made[0])[self.monitor],
                 reference,
                 is_error=self.monitor in ERRORS,
+                chance=chance_of(self.monitor),
             ),
             self.config.shipping.max_loss,
         )
