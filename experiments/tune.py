@@ -146,7 +146,12 @@ def _report(
     stage: str,
     directory: Path,
 ) -> None:
-    lines = [f"--{name}={value}" for name, value in best["point"].items()]
+    # What is unset stays with its default.
+    lines = [
+        f"--{name}={value}"
+        for name, value in best["point"].items()
+        if value is not None
+    ]
     (directory / f"{stage}.flags").write_text("\n".join(lines) + "\n")
     columns = ("number", "state", "value")
     with (directory / f"{stage}.csv").open("w", newline="") as file:

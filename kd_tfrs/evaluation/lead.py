@@ -89,5 +89,6 @@ def format_p_value(p_value: float) -> str:
     """
     if p_value >= 0.001:
         return f"p = {p_value:.2g}"
-    exponent = math.floor(-math.log10(max(p_value, 1e-300)))
+    # Below this, floating point numbers say nothing of a distribution's tail.
+    exponent = min(16, math.ceil(-math.log10(max(p_value, 1e-17))) - 1)
     return f"p < 1e-{exponent}"

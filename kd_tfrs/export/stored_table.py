@@ -202,8 +202,8 @@ class StoredTable(tf.Module):
 def shared_name(kind: str, arrays: Iterable[np.ndarray]) -> str:
     """A name that no other resource of the process has.
 
-    It depends on the content, and not on what the process has made before, so
-    that the same model gives the same bytes.
+    It depends on the content, so that the same model gives the same bytes in
+    every process; a number is added to what the process has made before.
 
     Args:
         kind: what the name starts with.

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)
+# Stages whose latencies are measured beside the teacher's.
+TIMED = ("student", "distilled", "saved_model")
 # A row of the stage table, arrays by name, and a dict an epoch.
 Made = tuple[dict[str, Any], dict[str, np.ndarray], list[dict[str, float]]]
 
@@ -56,6 +59,43 @@ class Chain(abc.ABC):
         Returns:
             Its row, what it found for each user or example, its epochs.
         """
+
+    def measure_latencies(self, stages: list[str]) -> dict[str, Any]:
+        """Times the teacher and some stages in turns; the default times none.
+
+        Args:
+            stages: that are done, at least one of `TIMED`.
+
+        Returns:
+            "rows" by stage and "warning".
+        """
+        del stages
+        return {"rows": {}, "warning": None}
+
+    def latencies(self) -> dict[str, Any]:
+        """Latencies of the stages that are done, measured once.
+
+        Returns:
+            "rows" by stage, parts of rows of the stage table, and "warning".
+            No rows without a teacher, where no time is given to it, or where
+            they cannot be measured, which the warning says.
+        """
+        done = [stage for stage in TIMED if self.is_done(stage)]
+        seconds = self.config.evaluation.latency_seconds
+        if not (self.is_done("teacher") and done and seconds):
+            return {"rows": {}, "warning": None}
+        kept = self.run.read_json("stages/latency.json")
+        if kept is not None and set(done) <= set(kept["rows"]):
+            return kept
+        logger.info("latencies of %s", ", ".join(done))
+        try:
+            found = self.measure_latencies(done)
+        except UserError as error:
+            # Hours of training should not end without a report.
+            warning = f"latencies could not be measured: {error}"
+            return {"rows": {}, "warning": warning}
+        self.run.write_json("stages/latency.json", found)
+        return found
 
     def result(self, stage: str) -> dict[str, Any]:
         """What `metrics.json` says of a stage, done first where it has to be.

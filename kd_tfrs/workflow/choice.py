@@ -67,8 +67,8 @@ def choose(
     Of the candidates with $\ell_c$ plus its margin at most `max_loss` the one
     with the fewest model bytes ships; of equal ones, the one that loses least.
     The reference is within its own limit, so there is always one. Without a
-    margin, the smallest of several candidates would often be one that was
-    lucky on the validation events.
+    margin, the smallest of several candidates would often be one whose loss
+    is underestimated by the noise of the validation events.
 
     Args:
         candidates: the first is the reference, the distilled student.
@@ -97,6 +97,8 @@ def choose(
         for c in candidates
     }
     margins = {c.name: c.margin for c in candidates}
+    if chance:
+        metric = f"{metric} above {chance:g}"
     if asked != AUTO:
         if asked not in names:
             raise UserError(

@@ -127,6 +127,8 @@ def _report(chain: Stages, say: Say) -> dict[str, Any]:
         chain,
         rows[len(baselines) :],
         rows[: len(baselines)],
+        method=chain.learner.method,
+        tested=list(dict.fromkeys([chain.learner.monitor, *report.TESTED])),
         significance=report.significance(compared),
         comparisons=compared,
         sentence=report.sentence(chain, rows, compared),

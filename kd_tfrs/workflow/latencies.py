@@ -32,8 +32,9 @@ def measure_latencies(
     """Times one user's recommendations by every stage, in turns.
 
     Twice: with the items of the data, and with a catalogue of 100,000 rows,
-    which repeats the candidates. In both the graph is the one that is
-    exported, and float32 tables are in memory, as with any export.
+    which repeats the candidates, or takes the first ones of more. In both the
+    graph is the one that is exported, and float32 tables are in memory, as with
+    any export.
 
     Args:
         stages: embeddings by the name of the stage.

@@ -26,7 +26,7 @@ from kd_tfrs.workflow.builders import (
     build_optimizer,
     build_teacher,
 )
-from kd_tfrs.workflow.choice import relative_loss
+from kd_tfrs.workflow.choice import loss_margin, relative_loss
 from kd_tfrs.workflow.config import TowerOptions, TrainOptions
 from kd_tfrs.workflow.levels import largest_within
 from kd_tfrs.workflow.methods import (
@@ -331,18 +331,18 @@ class Learner:
         for name in self._teacher_names():
             self.teaching.get(name)
         encoded = self.encoded("distilled")
-        reference = measure.validate(dense, encoded, self.prepared)
+        reference = self._validated_users(dense, encoded)
         best, tried = largest_within(
             self.config.pruning.sparsities,
             lambda sparsity, before: self._prune_to(
                 sparsity, dense if before is None else before[0], watch
             ),
-            lambda made: self._loss(made[0], reference[self.monitor]),
+            lambda made: self._largest_loss(made[0], reference),
             self.config.shipping.max_loss,
         )
         for level in tried:
             logger.info(
-                "sparsity %g: %.2f %% of validation %s lost",
+                "sparsity %g: up to %.2f %% of validation %s lost",
                 level.level,
                 100 * level.loss,
                 self.monitor,
@@ -350,9 +350,23 @@ class Learner:
         progress = joined([level.made[1] for level in tried])
         return best.made[0], progress
 
-    def _loss(self, model: RetrievalModel, reference: float) -> float:
-        found = measure.validate(model, self.encoded("pruned"), self.prepared)
-        return relative_loss(found[self.monitor], reference)
+    def _largest_loss(
+        self, model: RetrievalModel, reference: np.ndarray
+    ) -> float:
+        """The loss as `choose` counts it, with its margin."""
+        found = self._validated_users(model, self.encoded("pruned"))
+        lost = relative_loss(found.mean(), reference.mean())
+        return lost + loss_margin(reference, found)
+
+    def _validated_users(
+        self, model: RetrievalModel, encoded: Encoded
+    ) -> np.ndarray:
+        """The monitored metric of every validation user."""
+        scorer = measure.embed(model, encoded, self.prepared).scorer(
+            self.prepared
+        )
+        found = self.prepared.validation.evaluate(scorer, fast=True)
+        return found.per_user[self.monitor]
 
     def _prune_to(
         self, sparsity: float, dense: RetrievalModel, watch: Watch | None

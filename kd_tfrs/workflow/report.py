@@ -252,11 +252,15 @@ def choice_text(rows: list[dict[str, Any]]) -> str | None:
         return None
     losses = ", ".join(
         f"{_form_name(named, name)} {format_bytes(named[name]['model_bytes'])} "
-        f"{loss:+.1%} (up to {loss + choice['margins'][name]:+.1%})"
+        f"{loss:+.1%}{_up_to(loss, choice.get('margins', {}).get(name, 0.0))}"
         for name, loss in choice["losses"].items()
         if name in named
     )
     return f"{choice['reason']}. Validation loss of each form: {losses}."
+
+
+def _up_to(loss: float, margin: float) -> str:
+    return f" (up to {loss + margin:+.1%})" if margin else ""
 
 
 def _form_name(named: dict[str, dict[str, Any]], form: str) -> str:

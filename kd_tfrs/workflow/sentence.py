@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from kd_tfrs.evaluation.lead import format_p_value
 
+# What is said of a ratio that rounds to 1.
+_EQUAL = {"smaller": "as large", "faster": "as fast"}
+
 
 def closing_sentence(
     subject: str,
@@ -74,12 +77,11 @@ def _kept(
     if quality is None:
         if lead is None:
             return f"keeps no measurable {over} in {metric}{tested}"
-        return (
-            f"keeps {_percent(lead)} of the teacher's {over} in "
-            f"{metric}{tested}"
-        )
+        share = _percent(lead) if lead > 0 else "none"
+        return f"keeps {share} of the teacher's {over} in {metric}{tested}"
     if lead is not None:
-        note = f"{_percent(lead)} of its {over}{tested}"
+        share = _percent(lead) if lead > 0 else "none"
+        note = f"{share} of its {over}{tested}"
     elif p_value is None:
         note = f"whose {over} was not tested"
     else:
@@ -98,4 +100,6 @@ def _times(ratio: float, more: str, less: str) -> str:
     word, value = (more, ratio) if ratio >= 1.0 else (less, 1.0 / ratio)
     digits = 0 if value >= 9.95 else 1
     text = f"{value:.{digits}f}".removesuffix(".0")
+    if text == "1":
+        return _EQUAL[more]
     return f"{text} times {word}"

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from kd_tfrs.compression import sparsity
 from kd_tfrs.export import FLOAT32
 from kd_tfrs.models import RetrievalModel
 from kd_tfrs.workflow import measure
@@ -31,8 +30,6 @@ from kd_tfrs.workflow.prepare import Prepared, prepare
 
 logger = logging.getLogger(__name__)
 STAGES = ("teacher", "student", *FORMS, "saved_model")
-# What is exported answers as fast as the form that it is; both are timed.
-_TIMED = ("teacher", "student", "distilled", "saved_model")
 _COPIED = ("parameters", "nonzero_parameters")
 
 
@@ -100,7 +97,8 @@ class Stages(Chain):
         row, per_user = self._measure(stage, lambda _: model)
         row["train_seconds"] = progress.seconds
         if stage == "pruned":
-            row["sparsity"] = sparsity(model.query_tower)
+            kept = row["nonzero_parameters"] / row["parameters"]
+            row["sparsity"] = 1.0 - kept
         return row, per_user, progress.history
 
     @property
@@ -146,30 +144,16 @@ class Stages(Chain):
             "below"
         )
 
-    def latencies(self) -> dict[str, Any]:
-        """Latencies of the stages that are done, measured once.
-
-        Returns:
-            "rows", see `measure_latencies`, and "warning"; no rows without a
-            teacher, or where no time was given to it.
-        """
-        done = [stage for stage in _TIMED if self.is_done(stage)]
-        seconds = self.config.evaluation.latency_seconds
-        if "teacher" not in done or len(done) < 2 or not seconds:
-            return {"rows": {}, "warning": None}
-        kept = self.run.read_json("stages/latency.json")
-        if kept is not None and set(done) <= set(kept["rows"]):
-            return kept
-        logger.info("latencies of %s", ", ".join(done))
-        found = measure_latencies(
-            {stage: self.embedded(stage) for stage in done},
+    def measure_latencies(self, stages: list[str]) -> dict[str, Any]:
+        """See `Chain.measure_latencies`."""
+        options = self.config.evaluation
+        return measure_latencies(
+            {stage: self.embedded(stage) for stage in ("teacher", *stages)},
             self.prepared,
             reference="teacher",
-            top_k=self.config.evaluation.top_k,
-            seconds=seconds,
+            top_k=options.top_k,
+            seconds=options.latency_seconds,
         )
-        self.run.write_json("stages/latency.json", found)
-        return found
 
     def embedded(self, stage: str) -> measure.Embedded:
         """Embeddings of a finished stage, as they are stored.

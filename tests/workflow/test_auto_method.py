@@ -2,6 +2,7 @@
 
 import pytest
 
+from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.config import DistillationOptions
 from kd_tfrs.workflow.methods import METHODS, parse_method, resolve_auto
 from kd_tfrs.workflow.methods.auto import LARGEST_CATALOGUE
@@ -54,3 +55,16 @@ def test_a_weight_of_the_labels_that_is_given_is_kept(losses, weight):
     options, text = resolve_auto(given, 100)
     assert options.student_loss_weight == weight
     assert ("labels of weight 0.7" in text) == (weight == 0.7)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"losses": ("auto", "rd:0.5")},
+        {"losses": ("auto:0.5",)},
+        {"over": "top_k"},
+    ],
+)
+def test_auto_stands_alone(options):
+    with pytest.raises(UserError, match="should be auto alone"):
+        resolve_auto(DistillationOptions(**options), 100)

@@ -172,8 +172,8 @@ def test_p_values_are_of_the_pair_and_the_metric():
 def test_the_choice_names_the_sizes_and_losses_of_all_forms():
     assert report.choice_text(ROWS) == (
         "int8 ships: the smallest form within 1.0%. Validation loss of each "
-        "form: distilled 800 B +0.0% (up to +0.0%), int8 250 B -0.2% (up to "
-        "-0.1%), pruned (25% zeros) 600 B +5.0% (up to +5.4%)."
+        "form: distilled 800 B +0.0%, int8 250 B -0.2% (up to -0.1%), "
+        "pruned (25% zeros) 600 B +5.0% (up to +5.4%)."
     )
     assert report.choice_text(ROWS[:-1]) is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.config import DistillationOptions
 
 AUTO = "auto"
@@ -29,10 +30,21 @@ def resolve_auto(
         Options without "auto" and without an unset weight of the labels; and
         the method with its reason, one sentence without a full stop.
 
+    Raises:
+        UserError: "auto" is not alone, or candidates are given for it.
+
     Example:
     >>> resolve_auto(DistillationOptions(), num_items=1_000)[0].losses
     ('soft_targets_all:1',)
     """
+    names = [text.partition(":")[0] for text in options.losses]
+    if AUTO in names and (options.losses != (AUTO,) or options.over != AUTO):
+        raise UserError(
+            "`--distillation_losses` should be auto alone, without a weight "
+            "and with --distillation_over=auto, or name methods. Received: "
+            f"{','.join(options.losses)} with --distillation_over="
+            f"{options.over}. Write it as soft_targets:1."
+        )
     weight = options.student_loss_weight
     if options.losses != (AUTO,):
         named = ",".join(options.losses)

@@ -32,7 +32,7 @@ ARCHITECTURES = (
     "autoint",
 )
 ACTIVATIONS = ("relu", "prelu", "dice")
-DEFAULT_LOSSES = ("binary_soft_targets:1",)
+_SOFT = "binary_soft_targets"
 MONITORS = ("auto", "auc", "gauc", "log_loss", "rmse", "mae")
 
 
@@ -253,7 +253,7 @@ class RankingDistillationOptions(Checked):
     """What the student hears from the teacher, and how loud."""
 
     losses: tuple[str, ...] = option(
-        DEFAULT_LOSSES,
+        (f"{_SOFT}:1",),
         "Methods as name[:weight], several with commas; see --list_methods.",
     )
     temperature: float | None = option(
@@ -265,7 +265,7 @@ class RankingDistillationOptions(Checked):
     student_loss_weight: float | None = option(
         None,
         "Weight of the student's own loss on real labels; if unset, 0 with "
-        "the default method and 0.2 with methods that are named.",
+        "binary_soft_targets alone and 0.2 with other methods.",
         low=0.0,
     )
     teacher_output: str = option(
@@ -326,11 +326,13 @@ def labels_weight(options: RankingDistillationOptions) -> float:
         options: as they were given.
 
     Returns:
-        What was given; else 0 with the default method, 0.2 with others.
+        What was given; else 0 with binary soft targets alone, 0.2 with other
+        methods.
     """
     if options.student_loss_weight is not None:
         return options.student_loss_weight
-    return 0.0 if options.losses == DEFAULT_LOSSES else 0.2
+    names = [text.partition(":")[0] for text in options.losses]
+    return 0.0 if names == [_SOFT] else 0.2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 BASELINES = ("prior", "lightgbm")
 LITERT_FILE = "student.tflite"
 # What is exported answers as fast as the form that it is.
-_TIMED = ("student", "distilled", "saved_model")
 EXPORTS = ("saved_model", "litert")
 _COPIED = ("parameters", "nonzero_parameters", "model_bytes")
 
@@ -140,32 +139,17 @@ class RankingStages(Chain):
             self.result, self.config.shipping, self.learner.monitor
         )
 
-    def latencies(self) -> dict[str, Any]:
-        """Latencies of the stages that are done, measured once.
-
-        Returns:
-            "rows" and "warning", see `measure_latencies`; no rows without a
-            teacher, or where no time was given to it.
-        """
-        done = [stage for stage in _TIMED if self.is_done(stage)]
+    def measure_latencies(self, stages: list[str]) -> dict[str, Any]:
+        """See `Chain.measure_latencies`."""
         options = self.config.evaluation
-        ready = self.is_done("teacher") and done and options.latency_seconds
-        if not ready:
-            return {"rows": {}, "warning": None}
-        kept = self.run.read_json("stages/latency.json")
-        if kept is not None and set(done) <= set(kept["rows"]):
-            return kept
-        logger.info("latencies of %s", ", ".join(done))
         teaching = self.learner.teaching
-        found = measure_latencies(
+        return measure_latencies(
             (teaching.live, teaching.models),
-            {stage: self._served(stage) for stage in done},
+            {stage: self._served(stage) for stage in stages},
             self.prepared,
             candidates=options.candidates,
             seconds=options.latency_seconds,
         )
-        self.run.write_json("stages/latency.json", found)
-        return found
 
     def _served(self, stage: str) -> RankingModel:
         if stage == "saved_model":
@@ -303,17 +287,20 @@ class RankingStages(Chain):
         return self._row(
             "litert",
             edge.litert_logits(runner, self.prepared, names),
-            **self._as_chosen(choice),
+            # The converter stores weights in its own way.
+            **self._as_chosen(choice, ("parameters", "nonzero_parameters")),
             **measure.folder_size(path),
             latency_ms=measure_latency(
                 lambda: runner.predict(sent), repeats=options.latency_repeats
             ),
         )
 
-    def _as_chosen(self, choice: Choice) -> dict[str, Any]:
+    def _as_chosen(
+        self, choice: Choice, copied: tuple[str, ...] = _COPIED
+    ) -> dict[str, Any]:
         row = self.result(choice.name)
         return {
-            **{name: row[name] for name in _COPIED},
+            **{name: row[name] for name in copied},
             "choice": dataclasses.asdict(choice),
             "train_seconds": 0.0,
         }
