@@ -44,52 +44,57 @@ _TWO = {"teacher_networks": ("dcn", "deepfm"), "teacher_projection_dim": 64}
 TEACHERS = {
     "lr .001, dropout .2": {
         "teacher_learning_rate": 0.001,
-        "teacher_l2": 1e-5,
         "teacher_dropout": 0.2,
     },
     "lr .003, dropout .2": {
         "teacher_learning_rate": 0.003,
-        "teacher_l2": 1e-5,
         "teacher_dropout": 0.2,
     },
-    "lr .003, l2 1, dropout .3": {
-        "teacher_learning_rate": 0.003,
-        "teacher_l2": 1.0,
-        "teacher_dropout": 0.3,
-    },
-    "lr .01, l2 1, dropout .5, cosine": {
-        "teacher_learning_rate": 0.01,
-        "teacher_l2": 1.0,
-        "teacher_dropout": 0.5,
-        "teacher_decay": "cosine",
-    },
+}
+# As many and as large steps as the distilled student takes by default.
+_MORE_STEPS = {
+    "learning_rate": 0.01,
+    "decay": "cosine",
+    "epochs": 40,
+    "patience": 12,
+    "batch_size": 512,
+}
+_FEWER_STEPS = {
+    "learning_rate": 0.003,
+    "decay": "constant",
+    "epochs": 20,
+    "patience": 4,
+    "batch_size": 1024,
 }
 ALONE = {
-    "lr .003": {},
-    "lr .001": {"student_learning_rate": 0.001},
-    "lr .01": {"student_learning_rate": 0.01},
-    "lr .003, l2 1": {"student_l2": 1.0},
+    "lr .003": {f"student_{k}": v for k, v in _FEWER_STEPS.items()},
     "lr .003, cosine, 10 epochs": {
         "student_decay": "cosine",
         "student_epochs": 10,
         "student_patience": 10,
     },
+    "lr .01, cosine, 40 epochs": {
+        f"student_{k}": v for k, v in _MORE_STEPS.items()
+    },
 }
-_ALL = {
+_SOFT = {
     "distillation_losses": ("binary_soft_targets:1",),
     "distillation_student_loss_weight": 0.0,
 }
 DISTILLED = {
-    "labels .2, soft .8": {},
-    "soft alone": _ALL,
-    "soft alone, lr .01": {**_ALL, "distilled_learning_rate": 0.01},
-    "soft alone, cosine, 20 epochs": {
-        **_ALL,
-        "distilled_decay": "cosine",
-        "distilled_epochs": 20,
-        "distilled_patience": 20,
+    "labels .2, soft .8, lr .003": {
+        "distillation_losses": ("binary_soft_targets:0.8",),
+        "distillation_student_loss_weight": 0.2,
+        **{f"distilled_{k}": v for k, v in _FEWER_STEPS.items()},
     },
-    "soft alone, unlabelled 1": {**_ALL, "distillation_unlabelled": 1.0},
+    "soft alone, lr .003": {
+        **_SOFT,
+        **{f"distilled_{k}": v for k, v in _FEWER_STEPS.items()},
+    },
+    "soft alone, lr .01, cosine, 40 epochs": {
+        **_SOFT,
+        **{f"distilled_{k}": v for k, v in _MORE_STEPS.items()},
+    },
 }
 _PATIENT = {"teacher_patience": 1, "teacher_epochs": 12}
 Row = dict[str, Any]

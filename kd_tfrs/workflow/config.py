@@ -279,8 +279,9 @@ class ShippingOptions(Checked):
     max_loss: float = option(
         0.01,
         "Largest relative loss of the validation metric, against the "
-        "distilled student, that a smaller form may have, counted at the "
-        "upper end of its one-sided 95 % interval.",
+        "distilled student, that a smaller form may have: of an AUC, of what "
+        "is above 0.5; of retrieval, at the upper end of its one-sided 95 % "
+        "interval.",
         low=0.0,
         high=1.0,
     )
