@@ -47,9 +47,9 @@ OWN_OPTIONS = {
 TEACHER = TeacherRankers(embedding_dim=32, hidden_units=(256, 128), l2=1e-5)
 STUDENT = StudentRanker()
 TEACHER_TRAINING = RankerTrainOptions(learning_rate=0.001, dropout=0.2)
-TRAINING = RankerTrainOptions()
-# Soft labels do not overfit: the student may take larger and more steps.
-DISTILLED_TRAINING = RankerTrainOptions(
+# Of the student alone and the distilled one alike: the table of
+# experiments/results/defaults-ranking has both.
+TRAINING = RankerTrainOptions(
     learning_rate=0.01, decay="cosine", epochs=40, patience=12, batch_size=512
 )
 DISTILLATION = RankingDistillationOptions()
@@ -94,7 +94,7 @@ class RankingConfig(FlatConfig):
     teacher: RankerTrainOptions = TEACHER_TRAINING
     student_ranker: StudentRanker = STUDENT
     student: RankerTrainOptions = TRAINING
-    distilled: RankerTrainOptions = DISTILLED_TRAINING
+    distilled: RankerTrainOptions = TRAINING
     distillation: RankingDistillationOptions = DISTILLATION
     pruning: PruningOptions = PRUNING
     shipping: ShippingOptions = SHIPPING
