@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kd_tfrs.evaluation.lead import lead_kept, quality_kept
@@ -18,6 +18,7 @@ def with_ratios(
     is_error: bool = False,
     teacher: str = "teacher",
     alone: str = "student",
+    baselines: Collection[str] = (),
 ) -> list[Row]:
     """Rows of the stage table with their shares of the teacher.
 
@@ -30,12 +31,13 @@ def with_ratios(
         is_error: whether less of the metric is better.
         teacher: name of the teacher's stage.
         alone: name of the stage of the student alone.
+        baselines: names of stages that are no students.
 
     Returns:
         Copies of the rows with `kept` ("quality" and "lead", see
         `quality_kept` and `lead_kept`), `times_smaller` and
         `times_smaller_int8`; each is `None` where it does not apply. A
-        baseline, which has no model bytes, has no share of the lead.
+        baseline has no share of the lead.
 
     Example:
     >>> rows = [
@@ -60,8 +62,7 @@ def with_ratios(
         kept = {"quality": quality, "lead": lead}
         if row["stage"] == teacher:
             kept = {"quality": None, "lead": None}
-        elif not row.get("model_bytes"):
-            # A baseline is no student: of the lead it keeps nothing.
+        elif row["stage"] in baselines:
             del kept["lead"]
         size = None if row["stage"] == teacher else row.get("model_bytes")
         found.append(

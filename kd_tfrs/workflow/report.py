@@ -111,6 +111,7 @@ def rows_with_ratios(
         rows,
         metric=metric,
         p_value=p_value(compared, "student", "teacher", metric),
+        baselines=_BASELINES,
     )
     latencies = chain.latencies()["rows"]
     return [{**row, **latencies.get(row["stage"], {})} for row in found]

@@ -372,7 +372,8 @@ def check_summary(summary, directory, found):
         written = summary["stages"][stage]["ndcg@20"]
         assert written["mean"] == pytest.approx(np.mean(values))
         assert written["deviation"] == pytest.approx(np.std(values, ddof=1))
-    assert set(summary["significance"]) == {"ndcg@20", "recall@50"}
+    monitor = summary["flags"]["eval_monitor"]
+    assert set(summary["significance"]) == {monitor, "ndcg@20", "recall@50"}
     written = json.loads((directory / "summary" / "summary.json").read_text())
     assert written == json.loads(json.dumps(summary))
     text = (directory / "summary" / "summary.md").read_text()

@@ -21,12 +21,15 @@ ROWS = [
         "metrics": {"auc": 0.78, "log_loss": 0.45},
         "model_bytes": 25,
     },
+    # A converter stores weights in its own way, so their bytes are unknown.
+    {"stage": "litert", "metrics": {"auc": 0.78}},
     {"stage": "popularity", "metrics": {"auc": 0.5}},
 ]
 
 
 def by_stage(**changed):
     given = {"metric": "auc", "p_value": 0.001, **changed}
+    given["baselines"] = ("popularity",)
     return {row["stage"]: row for row in with_ratios(ROWS, **given)}
 
 
@@ -56,7 +59,7 @@ def test_that_errors_have_a_share_of_the_lead_alone():
 def test_that_the_teacher_and_what_has_no_bytes_have_no_ratio():
     rows = by_stage()
     assert rows["teacher"]["kept"] == {"quality": None, "lead": None}
-    for stage in ("teacher", "popularity"):
+    for stage in ("teacher", "popularity", "litert"):
         assert rows[stage]["times_smaller"] is None
         assert rows[stage]["times_smaller_int8"] is None
     assert "kept" not in ROWS[0]
@@ -65,3 +68,7 @@ def test_that_the_teacher_and_what_has_no_bytes_have_no_ratio():
 def test_that_a_baseline_has_no_share_of_the_lead():
     kept = by_stage()["popularity"]["kept"]
     assert kept == {"quality": pytest.approx(0.5 / 0.8)}
+
+
+def test_that_a_student_of_unknown_bytes_has_a_share_of_the_lead():
+    assert by_stage()["litert"]["kept"]["lead"] == pytest.approx(0.8)

@@ -14,7 +14,11 @@ from kd_tfrs.workflow.cautions import Cautions, nothing_significant
 from kd_tfrs.workflow.experiment import Say
 from kd_tfrs.workflow.ranking import report
 from kd_tfrs.workflow.ranking.config import RankingConfig
-from kd_tfrs.workflow.ranking.stages import RankingStages, stage_names
+from kd_tfrs.workflow.ranking.stages import (
+    BASELINES,
+    RankingStages,
+    stage_names,
+)
 from kd_tfrs.workflow.ratios import with_ratios
 from kd_tfrs.workflow.report import choice_text
 from kd_tfrs.workflow.run import Run
@@ -168,6 +172,7 @@ def _rows(
         metric=monitor,
         p_value=report.p_value(compared, ("student", "teacher"), monitor),
         is_error=monitor in ERRORS,
+        baselines=BASELINES,
     )
     latencies = chain.latencies()["rows"]
     return [{**row, **latencies.get(row["stage"], {})} for row in found]
