@@ -39,9 +39,9 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.retrieval.config import Config
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
@@ -142,8 +142,8 @@ def run() -> dict[str, Any]:
             "--task=retrieval. Leave it out."
         )
     with console.quiet_imports():
-        from kd_tfrs.workflow import comparison
         from kd_tfrs.workflow.ranking import comparison as of_rankers
+        from kd_tfrs.workflow.retrieval import comparison
     compare = of_rankers.compare if ranks else comparison.compare
     logging.getLogger("kd_tfrs").propagate = False
     data = [Path(config.data.dataset).stem for config in asked.values()]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from absl import app, flags, logging
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.retrieval.config import Config
 
 FLAGS = flags.FLAGS
 _WIDTH = 78
@@ -103,7 +103,8 @@ def _options(kind: type[FlatConfig]) -> dict[str, _Option]:
 def list_methods() -> str:
     """Every method that `--distillation` can name, one a line."""
     with quiet_imports():
-        from kd_tfrs.workflow.methods import METHODS, ranking
+        from kd_tfrs.workflow.ranking import methods as ranking
+        from kd_tfrs.workflow.retrieval.methods import METHODS
     methods = METHODS
     if "task" in FLAGS and FLAGS.task == "ranking":
         methods = ranking.RANKING_METHODS

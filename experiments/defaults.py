@@ -27,7 +27,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.retrieval.config import Config
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/defaults", "The run folder.")
@@ -116,7 +116,7 @@ def _seed(
             options |= SETTINGS.get(setting, {})
             config = Config.from_flat({**Config().flat(), **options})
             with console.quiet_imports():
-                from kd_tfrs.workflow.prepare import prepare
+                from kd_tfrs.workflow.retrieval.prepare import prepare
             if prepared is None:
                 prepared = prepare(config.data, config.evaluation, seed)
             row = _train(folder, config, stage, prepared, place / "teacher")
@@ -138,8 +138,8 @@ def _train(
 ) -> Row:
     import tensorflow as tf
 
-    from kd_tfrs.workflow import measure
-    from kd_tfrs.workflow.learner import Learner
+    from kd_tfrs.workflow.retrieval import measure
+    from kd_tfrs.workflow.retrieval.learner import Learner
     from kd_tfrs.workflow.run import Run
 
     tf.keras.backend.clear_session()

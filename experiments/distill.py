@@ -36,9 +36,9 @@ from absl import flags
 sys.path.insert(0, os.path.dirname(__file__))
 import console
 
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.retrieval.config import Config
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -89,8 +89,8 @@ def _task(config: FlatConfig) -> tuple[ModuleType, Sequence[str]]:
     """What runs a configuration, and the stages that it has."""
     with console.quiet_imports():
         if config.task == "retrieval":
-            from kd_tfrs.workflow import experiment
-            from kd_tfrs.workflow.stages import STAGES
+            from kd_tfrs.workflow.retrieval import experiment
+            from kd_tfrs.workflow.retrieval.stages import STAGES
 
             return experiment, STAGES
         from kd_tfrs.workflow.ranking import experiment
@@ -107,7 +107,7 @@ def run() -> dict[str, Any]:
     logging.getLogger("kd_tfrs").propagate = False
     options = {"wandb_project": FLAGS.wandb_project}
     if FLAGS.stages is not None:
-        from kd_tfrs.workflow.experiment import check_stages
+        from kd_tfrs.workflow.retrieval.experiment import check_stages
 
         options["stages"] = check_stages(FLAGS.stages, known)
     run_dir = Path(FLAGS.run_dir or default_run_dir(config))

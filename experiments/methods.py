@@ -22,7 +22,7 @@ import console
 
 if TYPE_CHECKING:
     from kd_tfrs.distillation import Term
-    from kd_tfrs.workflow.methods import Method
+    from kd_tfrs.workflow.retrieval.methods import Method
 
 FLAGS = flags.FLAGS
 # These follow from data and length of a run.
@@ -50,7 +50,7 @@ def rows(screening: dict | None) -> list[str]:
         Lines of a Markdown table.
     """
     from kd_tfrs.distillation import FeatureLoss
-    from kd_tfrs.workflow.methods import METHODS, documented_terms
+    from kd_tfrs.workflow.retrieval.methods import METHODS, documented_terms
 
     found = {}
     if screening is not None:

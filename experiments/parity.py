@@ -25,11 +25,11 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.retrieval.config import Config
 
 if TYPE_CHECKING:
-    from kd_tfrs.evaluation import Scorer
-    from kd_tfrs.workflow.stages import Stages
+    from kd_tfrs.evaluation.retrieval import Scorer
+    from kd_tfrs.workflow.retrieval.stages import Stages
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "A finished run of distill.py.")
@@ -83,8 +83,8 @@ def finished_run(run_dir: str | None) -> Stages:
             f"included. Received: {folder}. Run experiments/distill.py "
             f"--run_dir={folder} to the end first."
         )
+    from kd_tfrs.workflow.retrieval.stages import Stages
     from kd_tfrs.workflow.run import Run, read_json
-    from kd_tfrs.workflow.stages import Stages
 
     flat = read_json(folder / "flags.json")
     return Stages(Run(folder, Config.from_flat(flat)))
@@ -92,7 +92,7 @@ def finished_run(run_dir: str | None) -> Stages:
 
 def scorers(stages: Stages) -> dict[str, Scorer]:
     """The same model three times, by name."""
-    from kd_tfrs.evaluation import SavedModelScorer
+    from kd_tfrs.evaluation.retrieval import SavedModelScorer
 
     prepared = stages.prepared
     embedded = stages.embedded("saved_model")
@@ -107,7 +107,7 @@ def scorers(stages: Stages) -> dict[str, Scorer]:
 def run() -> list[dict[str, Any]]:
     """Prints the table; returns its rows."""
     with console.quiet_imports():
-        from kd_tfrs.export import compare_scorers
+        from kd_tfrs.export.retrieval import compare_scorers
     logging.getLogger("kd_tfrs").propagate = False
     stages = finished_run(FLAGS.run_dir)
     known = stages.prepared.test.users

@@ -42,10 +42,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.retrieval.config import Config
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(

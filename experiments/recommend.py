@@ -59,7 +59,7 @@ def run() -> list[tuple[Any, float]]:
                 "--help to see the flags."
             )
     with console.quiet_imports():
-        from kd_tfrs.evaluation import SavedModelScorer
+        from kd_tfrs.evaluation.retrieval import SavedModelScorer
     scorer = SavedModelScorer(FLAGS.export_dir)
     items = _items(scorer.path)
     user = scorer.parse_user_ids([FLAGS.user_id])
@@ -126,8 +126,8 @@ def _print_history(user: Any, items: dict[Any, tuple[str, str]]) -> list[Any]:
             )
         run_dir = run_dir.parent
     with console.quiet_imports():
-        from kd_tfrs.workflow.config import Config
-        from kd_tfrs.workflow.prepare import prepare
+        from kd_tfrs.workflow.retrieval.config import Config
+        from kd_tfrs.workflow.retrieval.prepare import prepare
         from kd_tfrs.workflow.run import read_json
     flat = read_json(run_dir / "flags.json")
     config = Config.from_flat(flat)

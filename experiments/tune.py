@@ -30,7 +30,7 @@ from absl import flags
 sys.path.insert(0, os.path.dirname(__file__))
 import console
 
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.retrieval.config import Config
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/tuning", "Where studies are kept.")
@@ -96,12 +96,16 @@ def run() -> Any:
     """Does what the flags say; returns the records of the trials."""
     flat = console.config_from_flags().flat()
     with console.quiet_imports():
-        from kd_tfrs.workflow.learner import Learner
-        from kd_tfrs.workflow.methods import resolve_auto
-        from kd_tfrs.workflow.prepare import prepare
+        from kd_tfrs.workflow.retrieval.learner import Learner
+        from kd_tfrs.workflow.retrieval.methods import resolve_auto
+        from kd_tfrs.workflow.retrieval.prepare import prepare
+        from kd_tfrs.workflow.retrieval.shared_teachers import SharedTeachers
+        from kd_tfrs.workflow.retrieval.tuning import (
+            Outcome,
+            Search,
+            train_reporting,
+        )
         from kd_tfrs.workflow.run import Run
-        from kd_tfrs.workflow.shared_teachers import SharedTeachers
-        from kd_tfrs.workflow.tuning import Outcome, Search, train_reporting
     logging.getLogger("kd_tfrs").propagate = False
     stage, directory = FLAGS.stage, Path(FLAGS.run_dir)
     config = Config.from_flat(flat)

@@ -15,31 +15,30 @@ __version__ = "0.1.0"
 # they are asked for: `import kd_tfrs` alone does not wait for TensorFlow.
 _ROOMS = {
     "kd_tfrs.data": ("Column", "Interactions", "Schema", "clean", "load"),
-    "kd_tfrs.models": (
-        "LazyAdam",
+    "kd_tfrs.models": ("LazyAdam",),
+    "kd_tfrs.models.retrieval": (
         "RetrievalModel",
         "TowerConfig",
         "build_tower",
     ),
-    "kd_tfrs.distillation": (
+    "kd_tfrs.distillation": ("SoftTargets", "Term"),
+    "kd_tfrs.distillation.retrieval": (
         "AllCandidates",
         "Distiller",
         "InBatch",
         "PairTeacher",
-        "SoftTargets",
         "TeacherTopK",
-        "Term",
         "TwoTowerTeacher",
     ),
-    "kd_tfrs.evaluation": ("SavedModelScorer",),
+    "kd_tfrs.evaluation.retrieval": ("SavedModelScorer",),
     "kd_tfrs.export": ("Storage",),
     "kd_tfrs.errors": ("UserError",),
-    "kd_tfrs.workflow.builders": ("build_model", "build_teacher"),
-    "kd_tfrs.workflow.config": ("TowerOptions", "TrainOptions"),
-    "kd_tfrs.workflow.exporting": ("export_model",),
-    "kd_tfrs.workflow.fitting": ("fit",),
-    "kd_tfrs.workflow.prepare": ("prepare_interactions",),
-    "kd_tfrs.workflow.table_student": ("table_student",),
+    "kd_tfrs.workflow.retrieval.builders": ("build_model", "build_teacher"),
+    "kd_tfrs.workflow.retrieval.config": ("TowerOptions", "TrainOptions"),
+    "kd_tfrs.workflow.retrieval.exporting": ("export_model",),
+    "kd_tfrs.workflow.retrieval.fitting": ("fit",),
+    "kd_tfrs.workflow.retrieval.prepare": ("prepare_interactions",),
+    "kd_tfrs.workflow.retrieval.table_student": ("table_student",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.retrieval.config import Config
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -246,7 +246,7 @@ def run() -> dict[str, Any]:
     with console.quiet_imports():
         import students
 
-        from kd_tfrs.workflow.prepare import prepare
+        from kd_tfrs.workflow.retrieval.prepare import prepare
     prepared = prepare(config.data, config.evaluation, config.seed)
     school = students.School(config, prepared, names, FLAGS.teacher_weights)
     made = [school.make(name) for name in names]

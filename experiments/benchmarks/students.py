@@ -15,27 +15,27 @@ import kd_tfrs  # noqa: F401  before TensorFlow: it chooses Keras 2
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.distillation import (
+from kd_tfrs.distillation import GradientNormBalance
+from kd_tfrs.distillation.retrieval import (
     Distiller,
     EmbeddingTeacher,
-    GradientNormBalance,
     Teacher,
     TwoTowerTeacher,
 )
-from kd_tfrs.distillation.teachers import rank_all
+from kd_tfrs.distillation.retrieval.teachers import rank_all
 from kd_tfrs.errors import UserError
-from kd_tfrs.models import RetrievalModel
-from kd_tfrs.workflow.builders import build_model, build_teacher
-from kd_tfrs.workflow.config import Config
-from kd_tfrs.workflow.contenders import ALONE, contender
-from kd_tfrs.workflow.methods import (
+from kd_tfrs.models.retrieval import RetrievalModel
+from kd_tfrs.workflow.retrieval.builders import build_model, build_teacher
+from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.contenders import ALONE, contender
+from kd_tfrs.workflow.retrieval.methods import (
     METHODS,
     Setting,
     build_terms,
     longest_list,
     parse_method,
 )
-from kd_tfrs.workflow.prepare import Prepared
+from kd_tfrs.workflow.retrieval.prepare import Prepared
 from kd_tfrs.workflow.training import set_weights
 
 LIVE = "@live"

@@ -6,17 +6,17 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kd_tfrs.data import (
+from kd_tfrs.data.interactions import Interactions, clean
+from kd_tfrs.data.schema import Schema
+from kd_tfrs.data.sources import (
     amazon_book,
     citeulike,
     goodbooks,
     movielens,
-    synthetic,
     user_files,
 )
-from kd_tfrs.data.further_columns import FurtherColumns
-from kd_tfrs.data.interactions import Interactions, clean
-from kd_tfrs.data.schema import Schema
+from kd_tfrs.data.sources.further_columns import FurtherColumns
+from kd_tfrs.data.synthetic import interactions as synthetic
 from kd_tfrs.data.tables import Tables
 from kd_tfrs.errors import UserError
 

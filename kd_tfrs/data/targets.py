@@ -33,7 +33,7 @@ def task_labels(
         UserError: when there is no such column, or a value is no number.
 
     Example:
-    >>> from kd_tfrs.data.synthetic import SCHEMA
+    >>> from kd_tfrs.data.synthetic.interactions import SCHEMA
     >>> events = pd.DataFrame({"rating": [3.0, 4.0, None]})
     >>> task_labels(events, SCHEMA, "liked")
     array([ 0.,  1., nan], dtype=float32)
@@ -60,7 +60,7 @@ def check_tasks(
         UserError: a task is not there, or is what another one is.
 
     Example:
-    >>> from kd_tfrs.data.synthetic import SCHEMA
+    >>> from kd_tfrs.data.synthetic.interactions import SCHEMA
     >>> check_tasks(["rating"], SCHEMA, ["liked", "rating"])
     """
     known = {}

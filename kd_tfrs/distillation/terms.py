@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-import tensorflow as tf
-
-from kd_tfrs.data.pipelines import Batch
-from kd_tfrs.distillation.knowledge import EmbeddingKnowledge
-from kd_tfrs.distillation.listeners import InBatch, Listener
 from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
-from kd_tfrs.distillation.teachers import Teacher
 from kd_tfrs.errors import UserError
 
-if TYPE_CHECKING:
-    from kd_tfrs.distillation.ranking import RankingListener, RankingTeacher
+
+class Compared(Protocol):
+    """What a term compares: candidates, outputs of towers, logits.
+
+    Attributes:
+        name: tells terms with the same loss apart in the logs.
+        of_features: whether it is for losses between features, rather than
+            between scores.
+    """
+
+    name: str
+    of_features: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +30,9 @@ class Term:
 
     Args:
         loss: compares teacher and student.
-        over: the candidates they are compared on, the batch's by default;
-            for a loss between features, `Features`. A `RankingDistiller`
-            has listeners of its own.
+        over: the candidates they are compared on; for a loss between
+            features, `Features`. A `RankingDistiller` has listeners of its
+            own. `None` for the Distiller's default.
         teacher: a teacher of its own, or `None` for the Distiller's. Several
             kinds of teachers may teach at once.
 
@@ -42,10 +46,8 @@ class Term:
     """
 
     loss: DistillationLoss | FeatureLoss
-    over: Listener | RankingListener = dataclasses.field(
-        default_factory=InBatch
-    )
-    teacher: Teacher | RankingTeacher | None = None
+    over: Compared | None = None
+    teacher: object = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, (DistillationLoss, FeatureLoss)):
@@ -53,6 +55,8 @@ class Term:
                 "`distillation_losses` should hold DistillationLoss or "
                 f"FeatureLoss objects. Received: {type(self.loss).__name__}."
             )
+        if self.over is None:
+            return
         if isinstance(self.loss, FeatureLoss) != self.over.of_features:
             raise UserError(
                 "A loss between features should listen to `Features`, in a "
@@ -63,13 +67,16 @@ class Term:
 
 
 def as_terms(
-    losses: object, teacher: Teacher | RankingTeacher
+    losses: object,
+    teacher: object,
+    default: Callable[[DistillationLoss | FeatureLoss], Compared],
 ) -> tuple[Term, ...]:
     """Terms from what a user gives, each with its teacher.
 
     Args:
         losses: a loss or a `Term`, or a sequence of them.
         teacher: of the terms that have none.
+        default: what a loss compares where its term does not say so.
 
     Returns:
         Terms. Equal listeners of different teachers get names of their own.
@@ -90,7 +97,7 @@ def as_terms(
         own = term.teacher or teacher
         if own not in teachers:
             teachers.append(own)
-        over = term.over
+        over = term.over or default(term.loss)
         if own is not teacher:
             over = copy.copy(over)
             over.name = f"{over.name}_teacher_{teachers.index(own)}"
@@ -117,139 +124,3 @@ def term_names(terms: Sequence[Term], taken: Sequence[str]) -> list[str]:
             name = f"{name}_{len(names)}"
         names.append(name)
     return names
-
-
-def build_features(term: Term, student: tf.keras.Model) -> None:
-    """Builds the layers of a loss between features before training starts.
-
-    Args:
-        term: any; one between scores has nothing to build.
-        student: its towers say how wide its outputs are.
-
-    Raises:
-        UserError: one of the two has no such output.
-    """
-    if not isinstance(term.loss, FeatureLoss):
-        return
-    over = term.over
-    tower = getattr(student, f"{over.side}_tower")
-    outputs = tower.output
-    if over.student_output not in outputs:
-        raise UserError(
-            f"The student's {over.side} tower should have the output "
-            f"{over.student_output!r}. Received: a tower with "
-            f"{sorted(outputs)}."
-        )
-    width = int(outputs[over.student_output].shape[-1])
-    term.loss.ensure_built(
-        term.teacher.width(over.side, over.teacher_output), width
-    )
-
-
-class Hearing:
-    """What the terms of one step hear; equal listeners hear once.
-
-    Args:
-        batch: of `RetrievalBatches`.
-        outputs: of the student for it.
-        temperature: the student's own.
-        step: training step.
-    """
-
-    def __init__(
-        self,
-        batch: Batch,
-        outputs: dict,
-        temperature: float,
-        step: tf.Tensor | int,
-    ) -> None:
-        self._batch = batch
-        self._outputs = outputs
-        self._student = EmbeddingKnowledge.of_student(outputs, temperature)
-        self._step = step
-        self._heard: dict[str, tuple] = {}
-        self._teachers: dict[int, object] = {}
-
-    def loss(self, term: Term) -> tf.Tensor:
-        """The value of a term.
-
-        Args:
-            term: see `as_terms`.
-
-        Returns:
-            A scalar.
-        """
-        if isinstance(term.loss, FeatureLoss):
-            teacher, student, selection = self._features(term)
-            # A loss that knows a graph has to know who is who.
-            hears_rows = getattr(term.loss, "hears_rows", False)
-            return term.loss(
-                teacher,
-                student,
-                selection.weight,
-                mask=selection.mask,
-                step=self._step,
-                **({"rows": selection.rows} if hears_rows else {}),
-            )
-        teacher, student, each, selection = self._scores(term)
-        return term.loss(
-            teacher,
-            student,
-            selection.weight,
-            mask=selection.mask,
-            step=self._step,
-            listed=selection.num_listed(),
-            target=selection.target,
-            rows=selection.candidate_rows(self._batch),
-            each=each,
-        )
-
-    def opponent_loss(self, term: Term) -> tf.Tensor:
-        """What the opponents of a term minimise.
-
-        Args:
-            term: one whose loss has opponents.
-
-        Returns:
-            A scalar.
-        """
-        teacher, student, selection = self._features(term)
-        weight = tf.where(selection.mask, selection.weight, 0.0)
-        return term.loss.opponent_loss(
-            *term.loss.features(teacher, tf.stop_gradient(student)),
-            weight,
-            self._step,
-        )
-
-    def _features(self, term: Term) -> tuple:
-        over = term.over
-        if over.name not in self._heard:
-            selection = over.select(self._batch)
-            student = self._outputs[over.side][over.student_output]
-            self._heard[over.name] = (
-                term.teacher.features(
-                    over.side, selection.rows, over.teacher_output
-                ),
-                student[: tf.shape(selection.rows)[0]],
-                selection,
-            )
-        return self._heard[over.name]
-
-    def _scores(self, term: Term) -> tuple:
-        name = term.over.name
-        if name not in self._heard:
-            selection = term.over.select(self._batch)
-            teacher = self._knowledge(term.teacher)
-            of_each = getattr(teacher, "scores_of_each", None)
-            self._heard[name] = (
-                teacher.scores(selection),
-                self._student.scores(selection),
-                of_each and of_each(selection),
-                selection,
-            )
-        return self._heard[name]
-
-    def _knowledge(self, teacher: Teacher) -> object:
-        if id(teacher) not in self._teachers:
-            self._teachers[id(teacher)] = teacher.knowledge(self._batch)
-        return self._teachers[id(teacher)]

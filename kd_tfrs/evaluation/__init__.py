@@ -1,10 +1,5 @@
-"""Every stage measured by the same scorer, on the same held-out events."""
+"""What all evaluations share: significance, latency, tables, plots."""
 
-from kd_tfrs.evaluation.baselines import AlsScorer, PopularityScorer
-from kd_tfrs.evaluation.bootstrap import (
-    paired_user_bootstrap,
-    user_bootstrap,
-)
 from kd_tfrs.evaluation.comparison_plot import plot_comparison
 from kd_tfrs.evaluation.ids import Exclusions
 from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
@@ -16,24 +11,7 @@ from kd_tfrs.evaluation.latency_ratio import (
 )
 from kd_tfrs.evaluation.lead import format_p_value, lead_kept, quality_kept
 from kd_tfrs.evaluation.plots import plot_curves, plot_stages
-from kd_tfrs.evaluation.protocol import FullRanking, Result
-from kd_tfrs.evaluation.ranking_plots import (
-    plot_calibration,
-    plot_roc,
-    plot_scores,
-)
-from kd_tfrs.evaluation.ranking_protocol import (
-    RankingEvaluation,
-    RankingResult,
-)
-from kd_tfrs.evaluation.report import (
-    format_bytes,
-    stages_markdown,
-    stages_text,
-)
-from kd_tfrs.evaluation.sampled import SampledRanking
-from kd_tfrs.evaluation.saved_model_scorer import SavedModelScorer
-from kd_tfrs.evaluation.scorers import EmbeddingScorer, Scorer
+from kd_tfrs.evaluation.report import format_bytes, stages_markdown, stages_text
 from kd_tfrs.evaluation.significance import (
     PairedTest,
     holm,
@@ -43,20 +21,10 @@ from kd_tfrs.evaluation.significance import (
 from kd_tfrs.evaluation.size import size_bytes, size_bytes_gzip
 
 __all__ = [
-    "AlsScorer",
-    "EmbeddingScorer",
     "Exclusions",
-    "FullRanking",
     "Interval",
     "PairedBootstrap",
     "PairedTest",
-    "PopularityScorer",
-    "RankingEvaluation",
-    "RankingResult",
-    "Result",
-    "SampledRanking",
-    "SavedModelScorer",
-    "Scorer",
     "format_bytes",
     "format_latency",
     "format_p_value",
@@ -66,12 +34,8 @@ __all__ = [
     "measure_latency",
     "paired_test",
     "paired_test_over_seeds",
-    "paired_user_bootstrap",
-    "plot_calibration",
     "plot_comparison",
     "plot_curves",
-    "plot_roc",
-    "plot_scores",
     "plot_stages",
     "quality_kept",
     "size_bytes",
@@ -79,6 +43,5 @@ __all__ = [
     "stages_markdown",
     "stages_text",
     "times_faster",
-    "user_bootstrap",
     "within_noise",
 ]

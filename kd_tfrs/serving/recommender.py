@@ -10,9 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation import SavedModelScorer
 from kd_tfrs.evaluation.ids import padding_id
-from kd_tfrs.export import SavedModelRanker
+from kd_tfrs.evaluation.retrieval import SavedModelScorer
+from kd_tfrs.export.ranking import SavedModelRanker
 
 Context = Mapping[str, Any]
 Ranked = tuple[np.ndarray, np.ndarray]

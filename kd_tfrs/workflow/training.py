@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from kd_tfrs.data.pipelines import Join, RetrievalBatches
-from kd_tfrs.data.ranking_pipelines import RankingBatches
-from kd_tfrs.models import RetrievalModel
+from kd_tfrs.data.ranking.batches import RankingBatches
+from kd_tfrs.data.retrieval.batches import Join, RetrievalBatches
 from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)

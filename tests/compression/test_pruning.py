@@ -7,10 +7,11 @@ import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression import prunable, pruning_schedule, sparsity, strip
 from kd_tfrs.compression.pruning import copy
-from kd_tfrs.distillation import Distiller, EmbeddingTeacher, SoftTargets
+from kd_tfrs.distillation import SoftTargets
+from kd_tfrs.distillation.retrieval import Distiller, EmbeddingTeacher
 from kd_tfrs.errors import UserError
 from kd_tfrs.models import LazyAdam
-from kd_tfrs.testing import tiny_world
+from kd_tfrs.testing.retrieval import tiny_world
 
 SHARE = 0.6
 PRUNED = (tf.keras.layers.Dense, tf.keras.layers.Embedding)

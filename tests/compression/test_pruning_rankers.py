@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression import prunable, pruning_schedule, sparsity, strip
-from kd_tfrs.data.ranking_pipelines import RankingBatches
+from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.distillation import BinarySoftTargets, Term
 from kd_tfrs.distillation.ranking import (
     NetworkTeacher,
@@ -19,7 +19,7 @@ from kd_tfrs.distillation.ranking import (
 )
 from kd_tfrs.models import FeatureSet, LazyAdam
 from kd_tfrs.models.ranking import RankingTask
-from kd_tfrs.testing_ranking import tiny_ranking
+from kd_tfrs.testing.ranking import tiny_ranking
 
 SHARE, STEPS = 0.6, 8
 COLUMNS = ("user_id", "item_id", "genres", "price")

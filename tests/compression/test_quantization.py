@@ -14,7 +14,7 @@ from kd_tfrs.compression import (
 from kd_tfrs.compression.quantization import quantized_rows
 from kd_tfrs.errors import UserError
 from kd_tfrs.models import FeatureSet
-from kd_tfrs.testing_ranking import tiny_ranking
+from kd_tfrs.testing.ranking import tiny_ranking
 
 COLUMNS = ("user_id", "item_id", "genres", "price")
 

@@ -8,7 +8,7 @@ from kd_tfrs.data import Column, Schema, clean
 from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.errors import UserError
 from kd_tfrs.models import FeatureSet
-from kd_tfrs.testing import tiny_interactions
+from kd_tfrs.testing.retrieval import tiny_interactions
 
 IDS = (Column("u", "user", "id"), Column("i", "item", "id"))
 

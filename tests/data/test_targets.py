@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from kd_tfrs.data import Column, Schema, clean
-from kd_tfrs.data.examples import build_examples
-from kd_tfrs.data.priors import balanced_class_weights
-from kd_tfrs.data.ranking_pipelines import RankingBatches
+from kd_tfrs.data.ranking.batches import RankingBatches
+from kd_tfrs.data.ranking.examples import build_examples
+from kd_tfrs.data.ranking.priors import balanced_class_weights
+from kd_tfrs.data.ranking.user_state import standing
 from kd_tfrs.data.splits import Split, by_time
-from kd_tfrs.data.standing import standing
 from kd_tfrs.data.targets import check_tasks, task_labels
 from kd_tfrs.errors import UserError
 

@@ -5,19 +5,21 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.distillation import (
-    Distiller,
-    Features,
     GradientNormBalance,
     Hint,
-    InBatch,
     ScoreRegression,
     SoftTargets,
     Term,
+)
+from kd_tfrs.distillation.retrieval import (
+    Distiller,
+    Features,
+    InBatch,
     TwoTowerTeacher,
 )
 from kd_tfrs.errors import UserError
 from kd_tfrs.models import LazyAdam
-from kd_tfrs.testing import tiny_world
+from kd_tfrs.testing.retrieval import tiny_world
 
 
 def test_factors_are_quotients_of_averaged_norms():

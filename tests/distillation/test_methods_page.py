@@ -6,7 +6,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.workflow.methods import METHODS
+from kd_tfrs.workflow.retrieval.methods import METHODS
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "kd_tfrs" / "distillation" / "README.md"

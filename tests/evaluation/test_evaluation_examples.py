@@ -10,7 +10,7 @@ import kd_tfrs.evaluation
 
 MODULES = [
     module.name
-    for module in pkgutil.iter_modules(
+    for module in pkgutil.walk_packages(
         kd_tfrs.evaluation.__path__, "kd_tfrs.evaluation."
     )
 ]

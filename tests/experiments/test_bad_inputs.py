@@ -12,7 +12,7 @@ import pytest
 import recommend
 from absl.testing import flagsaver
 
-from kd_tfrs.workflow.config import Config, DataConfig
+from kd_tfrs.workflow.retrieval.config import Config, DataConfig
 from kd_tfrs.workflow.run import Run
 
 HEADER = "user_id,item_id,rating,timestamp\n"
@@ -362,9 +362,9 @@ def test_wandb_that_is_not_installed(mistake, tmp_path, monkeypatch):
 def export_dir(tmp_path_factory):
     """An untrained model on integer ids, exported."""
     from kd_tfrs.export import export_saved_model
-    from kd_tfrs.workflow import measure
-    from kd_tfrs.workflow.builders import build_model
-    from kd_tfrs.workflow.prepare import prepare
+    from kd_tfrs.workflow.retrieval import measure
+    from kd_tfrs.workflow.retrieval.builders import build_model
+    from kd_tfrs.workflow.retrieval.prepare import prepare
 
     config = Config(data=DataConfig(num_events=300))
     prepared = prepare(config.data, config.evaluation, 0)

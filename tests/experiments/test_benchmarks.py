@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.retrieval.config import Config
 
 # One process each, since their flags have the same names; side by side.
 LAZY_ADAM = ["--rows=500", "--dim=4", "--batch=16", "--repeats=3", "--warmup=1"]

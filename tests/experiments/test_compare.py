@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.retrieval.config import Config
 
 # One process each, since its flags have the names of other scripts' flags;
 # side by side, since most of each is importing.

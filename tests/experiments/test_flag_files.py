@@ -8,8 +8,8 @@ import distill
 import pytest
 from absl.testing import flagsaver
 
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.retrieval.config import Config
 
 ROOT = os.path.dirname(os.path.dirname(distill.__file__))
 FILES = sorted(

@@ -7,7 +7,7 @@ import distill
 import pytest
 import recommend
 
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.retrieval.config import Config
 
 
 def help_of(script, monkeypatch, capsys):

@@ -33,7 +33,8 @@ RANKING_PHASES = {
         "weights/teacher_dcn*",
     ),
     "distilled": PHASES["distilled"],
-    "pruned": ("training/pruned/checkpoints/checkpoint", "weights/pruned*"),
+    # The first of several sparsities.
+    "pruned": ("training/pruned_*/checkpoints/checkpoint", "weights/pruned*"),
     "export": ("export/ranking/.partial-*", "export/ranking/1"),
 }
 RANKING = [

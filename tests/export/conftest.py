@@ -12,9 +12,11 @@ import tensorflow as tf
 
 from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.data.schema import Column, Encoding, Owner
-from kd_tfrs.evaluation import EmbeddingScorer
-from kd_tfrs.export import RetrievalModule, export_saved_model
-from kd_tfrs.models import FeatureSet, TowerConfig, build_tower
+from kd_tfrs.evaluation.retrieval import EmbeddingScorer
+from kd_tfrs.export import export_saved_model
+from kd_tfrs.export.retrieval import RetrievalModule
+from kd_tfrs.models import FeatureSet
+from kd_tfrs.models.retrieval import TowerConfig, build_tower
 
 NUM_USERS, NUM_ITEMS, DIM, TOP_K = 12, 17, 8, 5
 

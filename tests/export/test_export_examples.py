@@ -11,8 +11,8 @@ import pytest
     [
         "kd_tfrs.compression.quantization",
         "kd_tfrs.export.names",
-        "kd_tfrs.export.ranking_inputs",
-        "kd_tfrs.testing_ranking",
+        "kd_tfrs.export.ranking.inputs",
+        "kd_tfrs.testing.ranking",
     ],
 )
 def test_examples(module):

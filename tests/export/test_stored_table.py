@@ -7,13 +7,8 @@ import kd_tfrs  # noqa: F401  # isort: skip  (first: it chooses Keras 2)
 import tensorflow as tf
 
 from kd_tfrs.evaluation import size_bytes
-from kd_tfrs.export import (
-    CSavedModel,
-    RetrievalModule,
-    Storage,
-    StoredTable,
-    export_saved_model,
-)
+from kd_tfrs.export import CSavedModel, Storage, StoredTable, export_saved_model
+from kd_tfrs.export.retrieval import RetrievalModule
 
 STORAGES = [
     Storage(int8, sparse) for int8 in (False, True) for sparse in (False, True)

@@ -7,27 +7,26 @@ import pytest
 
 from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation import EmbeddingScorer
-from kd_tfrs.export import (
+from kd_tfrs.evaluation.retrieval import EmbeddingScorer
+from kd_tfrs.export import LiteRtRunner, export_saved_model, to_litert
+from kd_tfrs.export.ranking import (
     KerasRanker,
-    LiteRtRunner,
     RankingInputs,
     RankingModule,
-    RetrievalModule,
     ServingTables,
     export_ranking,
-    export_saved_model,
-    to_litert,
 )
-from kd_tfrs.models import FeatureSet, TowerConfig, build_tower
+from kd_tfrs.export.retrieval import RetrievalModule
+from kd_tfrs.models import FeatureSet
 from kd_tfrs.models.ranking import (
     RankerConfig,
     RankingModel,
     RankingTask,
     build_ranker,
 )
+from kd_tfrs.models.retrieval import TowerConfig, build_tower
 from kd_tfrs.serving import Candidates, Recommender
-from kd_tfrs.testing_ranking import tiny_ranking
+from kd_tfrs.testing.ranking import tiny_ranking
 
 RETRIEVED = 6
 COLUMNS = ("user_id", "age", "item_id", "genres", "device")

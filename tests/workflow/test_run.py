@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.run import Run, read_json
 
 

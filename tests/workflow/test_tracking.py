@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.tracking import Tracker
 
 ROW = {

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.models import LazyAdam
-from kd_tfrs.testing import tiny_world
+from kd_tfrs.testing.retrieval import tiny_world
 from kd_tfrs.workflow.training import (
     Guard,
     Progress,

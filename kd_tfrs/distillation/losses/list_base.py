@@ -6,11 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import (
-    MASKED_LOGIT,
-    Heard,
-    Untempered,
-)
+from kd_tfrs.distillation.losses.base import MASKED_LOGIT, Heard, Untempered
 from kd_tfrs.errors import UserError
 
 

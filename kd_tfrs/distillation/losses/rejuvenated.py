@@ -11,11 +11,7 @@ from kd_tfrs.distillation.losses.base import (
 )
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.list_base import require_lists
-from kd_tfrs.distillation.losses.ranks import (
-    count_above,
-    gumbel_noise,
-    largest,
-)
+from kd_tfrs.distillation.losses.ranks import count_above, gumbel_noise, largest
 from kd_tfrs.distillation.schedules import Scheduled
 
 AUTO = tf.keras.losses.Reduction.AUTO

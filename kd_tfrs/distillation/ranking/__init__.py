@@ -1,4 +1,4 @@
-"""Distillation of rankers: teachers, listeners, and the RankingDistiller."""
+"""Distillation of ranking models: teachers, logits, the RankingDistiller."""
 
 from kd_tfrs.distillation.ranking.auxiliary import (
     with_auxiliary_head,
@@ -9,17 +9,11 @@ from kd_tfrs.distillation.ranking.calibrated import CalibratedSoftTargets
 from kd_tfrs.distillation.ranking.distiller import RankingDistiller
 from kd_tfrs.distillation.ranking.ensemble import RankingEnsemble
 from kd_tfrs.distillation.ranking.gated import GatedRankingEnsemble
-from kd_tfrs.distillation.ranking.listeners import (
-    RankingListener,
-    TaskLogits,
-)
+from kd_tfrs.distillation.ranking.listeners import RankingListener, TaskLogits
 from kd_tfrs.distillation.ranking.network_outputs import NetworkOutputs
 from kd_tfrs.distillation.ranking.sessions import SessionLists
 from kd_tfrs.distillation.ranking.stopping import DistillationEarlyStopping
-from kd_tfrs.distillation.ranking.teachers import (
-    NetworkTeacher,
-    RankingTeacher,
-)
+from kd_tfrs.distillation.ranking.teachers import NetworkTeacher, RankingTeacher
 
 __all__ = [
     "CachedTeacher",

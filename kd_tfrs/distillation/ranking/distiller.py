@@ -83,7 +83,11 @@ class RankingDistiller(BaseDistiller):
         name: str = "ranking_distiller",
     ) -> None:
         _check_models(teacher, student)
-        terms = as_terms(_over_logits(distillation_losses, student), teacher)
+        terms = as_terms(
+            distillation_losses,
+            teacher,
+            lambda loss: _only_logits(loss, student),
+        )
         widths = output_widths(student.network)
         for term in terms:
             _check_term(term)
@@ -188,21 +192,16 @@ def _check_models(teacher: RankingTeacher, student: tf.keras.Model) -> None:
         )
 
 
-def _over_logits(losses: Losses, student: tf.keras.Model) -> list:
-    """Lets bare losses listen to the logits of the only task."""
-    losses = losses if isinstance(losses, Sequence) else (losses,)
-    bare = [x for x in losses if isinstance(x, DistillationLoss)]
-    if bare and len(student.tasks) > 1:
+def _only_logits(loss: DistillationLoss, student: tf.keras.Model) -> TaskLogits:
+    """The logits of the only task, for a loss whose term names none."""
+    if len(student.tasks) > 1:
         raise UserError(
             "`distillation_losses` should be Terms where the student has "
-            f"several tasks. Received: {type(bare[0]).__name__} for "
+            f"several tasks. Received: {type(loss).__name__} for "
             f"{[task.name for task in student.tasks]}. Name a TaskLogits for "
             "each task that is taught."
         )
-    over = TaskLogits(student.tasks[0].name)
-    return [
-        Term(x, over) if isinstance(x, DistillationLoss) else x for x in losses
-    ]
+    return TaskLogits(student.tasks[0].name)
 
 
 def _check_term(term: Term) -> None:

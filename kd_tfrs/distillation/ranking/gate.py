@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.data.ahead import made_ahead
+from kd_tfrs.data.prefetch import made_ahead
 
 _LEAST_SPREAD = 1e-6
 

@@ -1,4 +1,4 @@
-"""Ranking models: tasks, networks over fields, and the TFRS model."""
+"""Ranking models: tasks, networks over fields, the TFRS model."""
 
 from kd_tfrs.models.ranking.activations import Dice
 from kd_tfrs.models.ranking.autoint import FieldAttention

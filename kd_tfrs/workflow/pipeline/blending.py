@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kd_tfrs.evaluation.held_out import HeldOut
-from kd_tfrs.evaluation.metrics import ndcg_at_k
+from kd_tfrs.evaluation.retrieval.held_out import HeldOut
+from kd_tfrs.evaluation.retrieval.metrics import ndcg_at_k
 from kd_tfrs.serving import Candidates
 
 WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))

@@ -9,10 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd_tfrs.data.synthetic import generate
+from kd_tfrs.data.synthetic.interactions import generate
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow import experiment
-from kd_tfrs.workflow.config import Config
 from kd_tfrs.workflow.pipeline import findings, report
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.pipeline.latency import measure_calls
@@ -20,6 +18,8 @@ from kd_tfrs.workflow.pipeline.sides import RankingSide, RetrievalSide
 from kd_tfrs.workflow.pipeline.stages import PAIRS, PipelineStages
 from kd_tfrs.workflow.ranking import experiment as ranking_experiment
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.retrieval import experiment
+from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.run import Run
 
 Say = Callable[[str], None]

@@ -16,11 +16,15 @@ import tensorflow as tf
 from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.evaluation.catalogue import CatalogueScorer
-from kd_tfrs.export.ranking_inputs import HISTORY, RankingInputs
-from kd_tfrs.export.ranking_keras import KerasRanker, Network, check_context
-from kd_tfrs.export.ranking_tables import ServingTables
+from kd_tfrs.export.ranking.inputs import HISTORY, RankingInputs
+from kd_tfrs.export.ranking.keras_ranker import (
+    KerasRanker,
+    Network,
+    check_context,
+)
+from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.models.ranking import RankingTask
-from kd_tfrs.workflow.measure import Embedded
+from kd_tfrs.workflow.retrieval.measure import Embedded
 
 
 class TowerScorer(CatalogueScorer):

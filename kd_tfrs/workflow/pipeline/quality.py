@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_tfrs.evaluation.metrics import ndcg_at_k, recall_at_k
+from kd_tfrs.evaluation.retrieval.metrics import ndcg_at_k, recall_at_k
 from kd_tfrs.evaluation.significance import bootstrap_interval
 
 KS = (10, 20, 50)

@@ -11,14 +11,11 @@ import numpy as np
 
 from kd_tfrs.data.schema import Encoding, Owner
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation import PopularityScorer, Scorer
+from kd_tfrs.evaluation.retrieval import PopularityScorer, Scorer
 from kd_tfrs.export.litert_runner import LiteRtRunner
-from kd_tfrs.export.ranking_inputs import RankingInputs, RawColumn
-from kd_tfrs.export.ranking_tables import ServingTables
-from kd_tfrs.workflow import measure
+from kd_tfrs.export.ranking.inputs import RankingInputs, RawColumn
+from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.workflow.chain import Chain
-from kd_tfrs.workflow.config import Config
-from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.pipeline.live import (
     TableRanker,
@@ -29,8 +26,11 @@ from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.exporting import serving_tables
 from kd_tfrs.workflow.ranking.prepare import Inputs
 from kd_tfrs.workflow.ranking.stages import LITERT_FILE, RankingStages
+from kd_tfrs.workflow.retrieval import measure
+from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.forms import FORMS
+from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run, read_json
-from kd_tfrs.workflow.stages import Stages
 
 # The form of the student that a run exports, in process.
 SHIPPED = "shipped"

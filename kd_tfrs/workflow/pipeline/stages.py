@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from kd_tfrs.evaluation import SavedModelScorer, Scorer
-from kd_tfrs.export.ranking_client import SavedModelRanker
+from kd_tfrs.evaluation.retrieval import SavedModelScorer, Scorer
+from kd_tfrs.export.ranking.client import SavedModelRanker
 from kd_tfrs.serving import Candidates, Ranker, Recommender
 from kd_tfrs.workflow.chain import Chain, Made
 from kd_tfrs.workflow.pipeline.blending import choose_weight

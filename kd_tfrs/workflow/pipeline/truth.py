@@ -10,7 +10,7 @@ import pandas as pd
 
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.held_out import HeldOut
+from kd_tfrs.evaluation.retrieval.held_out import HeldOut
 from kd_tfrs.workflow.pipeline.sides import RankingSide, RetrievalSide
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 

@@ -1,6 +1,6 @@
 """Methods of distillation between rankers, with one budget of trials.
 
-The same as `kd_tfrs.workflow.comparison` for rankers: teachers are the
+The same as the comparison of retrieval models for rankers: teachers are the
 ensemble and each of its networks, LightGBM stands beside them, and the student
 that validation likes best can be pruned and made an int8 file.
 """
@@ -15,8 +15,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kd_tfrs.workflow.comparison import Comparison, Plan, Say
-from kd_tfrs.workflow.contenders import ALONE, Contender
 from kd_tfrs.workflow.ranking import comparison_report
 from kd_tfrs.workflow.ranking.comparison_summary import Findings
 from kd_tfrs.workflow.ranking.comparison_training import RankingTrainings
@@ -28,6 +26,8 @@ from kd_tfrs.workflow.ranking.contenders import (
 from kd_tfrs.workflow.ranking.learner import monitored
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
 from kd_tfrs.workflow.ranking.shared_teachers import RankingTeachers
+from kd_tfrs.workflow.retrieval.comparison import Comparison, Plan, Say
+from kd_tfrs.workflow.retrieval.contenders import ALONE, Contender
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import ERRORS
 

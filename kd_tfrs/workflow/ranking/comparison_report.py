@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kd_tfrs.workflow.comparison_files import as_csv, plot
-from kd_tfrs.workflow.comparison_report import (
+from kd_tfrs.workflow.ranking.comparison_summary import (
+    COMPRESSED,
+    TESTED,
+    Findings,
+)
+from kd_tfrs.workflow.retrieval.comparison_files import as_csv, plot
+from kd_tfrs.workflow.retrieval.comparison_report import (
     budget,
     findings,
     table,
@@ -14,13 +19,13 @@ from kd_tfrs.workflow.comparison_report import (
     validation_lines,
     write_chosen,
 )
-from kd_tfrs.workflow.comparison_summary import LEVEL, TEACHER, UNITS, Row
-from kd_tfrs.workflow.contenders import ALONE
-from kd_tfrs.workflow.ranking.comparison_summary import (
-    COMPRESSED,
-    TESTED,
-    Findings,
+from kd_tfrs.workflow.retrieval.comparison_summary import (
+    LEVEL,
+    TEACHER,
+    UNITS,
+    Row,
 )
+from kd_tfrs.workflow.retrieval.contenders import ALONE
 from kd_tfrs.workflow.run import Run
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kd_tfrs.workflow.comparison_summary import (
+from kd_tfrs.workflow.ranking.comparison_tests import UserDraws, over_seeds
+from kd_tfrs.workflow.ranking.comparison_training import LIGHTGBM, ROWS
+from kd_tfrs.workflow.retrieval.comparison_summary import (
     TEACHER,
     Row,
     correct,
@@ -18,9 +20,7 @@ from kd_tfrs.workflow.comparison_summary import (
     verdict,
     with_changes,
 )
-from kd_tfrs.workflow.contenders import ALONE
-from kd_tfrs.workflow.ranking.comparison_tests import UserDraws, over_seeds
-from kd_tfrs.workflow.ranking.comparison_training import LIGHTGBM, ROWS
+from kd_tfrs.workflow.retrieval.contenders import ALONE
 from kd_tfrs.workflow.run import read_json
 from kd_tfrs.workflow.training import ERRORS
 
@@ -90,8 +90,7 @@ class Findings:
         Returns:
             "teacher", "student", "members", "baselines", "methods" (the best
             one first) and "compressed", see
-            `kd_tfrs.workflow.comparison_summary.summarise`; and "beside",
-            tests of other pairs.
+            the `summarise` of retrieval; and "beside", tests of other pairs.
         """
         methods, compressed = [], []
         for name in self.rows:

@@ -9,11 +9,11 @@ import numpy as np
 import scipy.stats
 
 from kd_tfrs.evaluation import paired_test
-from kd_tfrs.evaluation.bootstrap import resampled
-from kd_tfrs.evaluation.ranking_kinds import pooled_metrics, user_metrics
-from kd_tfrs.evaluation.ranking_statistics import Statistic
-from kd_tfrs.evaluation.scored_rows import ScoredRows
-from kd_tfrs.workflow.comparison_summary import Row, paired_row
+from kd_tfrs.evaluation.ranking.bootstrap import resampled
+from kd_tfrs.evaluation.ranking.kinds import pooled_metrics, user_metrics
+from kd_tfrs.evaluation.ranking.scored_rows import ScoredRows
+from kd_tfrs.evaluation.ranking.statistics import Statistic
+from kd_tfrs.workflow.retrieval.comparison_summary import Row, paired_row
 
 _SEED = 0
 _ENDS = (0.025, 0.975)

@@ -13,14 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.models.ranking import RankingModel
-from kd_tfrs.workflow.comparison_summary import TEACHER, Row
-from kd_tfrs.workflow.comparison_training import Trainings
-from kd_tfrs.workflow.contenders import Contender
 from kd_tfrs.workflow.ranking import edge, measure
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
 from kd_tfrs.workflow.ranking.learner import RankingLearner
 from kd_tfrs.workflow.ranking.measure import Logits
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+from kd_tfrs.workflow.retrieval.comparison_summary import TEACHER, Row
+from kd_tfrs.workflow.retrieval.comparison_training import Trainings
+from kd_tfrs.workflow.retrieval.contenders import Contender
 
 LIGHTGBM = "lightgbm"
 ROWS = "rows"

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.config import PruningOptions, ShippingOptions
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.ranking.options import (
     RankerOptions,
@@ -18,6 +17,7 @@ from kd_tfrs.workflow.ranking.options import (
     StudentRanker,
     TeacherRankers,
 )
+from kd_tfrs.workflow.retrieval.config import PruningOptions, ShippingOptions
 
 # Flags are named after the section that owns them.
 SECTIONS = {

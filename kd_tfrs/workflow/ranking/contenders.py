@@ -7,7 +7,14 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingTask
-from kd_tfrs.workflow.contenders import (
+from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.ranking.loss_inputs import Hearing
+from kd_tfrs.workflow.ranking.methods import (
+    RANKING_METHODS,
+    parse_ranking_method,
+)
+from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+from kd_tfrs.workflow.retrieval.contenders import (
     ALONE,
     Choices,
     Contender,
@@ -17,13 +24,6 @@ from kd_tfrs.workflow.contenders import (
     scaled,
     sizes,
 )
-from kd_tfrs.workflow.methods.ranking import (
-    RANKING_METHODS,
-    parse_ranking_method,
-)
-from kd_tfrs.workflow.ranking.config import RankingConfig
-from kd_tfrs.workflow.ranking.hearing import Hearing
-from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 
 ALL = "all"
 _PENALTIES = (0.0, 1e-5, 1e-4)
@@ -38,8 +38,7 @@ def named_contenders(
     """The contenders that are named, before the data are read.
 
     Args:
-        names: see `kd_tfrs.workflow.contenders.contenders`; "all" is for
-            `fitting_contenders`.
+        names: see `contenders`; "all" is for `fitting_contenders`.
         config: options of everybody.
 
     Returns:

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kd_tfrs.evaluation import stages_text
-from kd_tfrs.workflow import experiment
 from kd_tfrs.workflow.cautions import Cautions, nothing_significant
-from kd_tfrs.workflow.experiment import Say
 from kd_tfrs.workflow.ranking import report
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.stages import (
@@ -20,7 +18,9 @@ from kd_tfrs.workflow.ranking.stages import (
     stage_names,
 )
 from kd_tfrs.workflow.ratios import with_ratios
-from kd_tfrs.workflow.report import choice_text
+from kd_tfrs.workflow.retrieval import experiment
+from kd_tfrs.workflow.retrieval.experiment import Say
+from kd_tfrs.workflow.retrieval.report import choice_text
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import ERRORS
 
@@ -93,7 +93,7 @@ def run_seeds(
         **options: more of `run_experiment`.
 
     Returns:
-        What stands in `summary.json`, see `kd_tfrs.workflow.experiment`.
+        What stands in `summary.json`.
     """
     return experiment.run_seeds(
         config,

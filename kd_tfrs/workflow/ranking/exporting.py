@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from kd_tfrs.export.ranking_client import SavedModelRanker
-from kd_tfrs.export.ranking_export import RankingModule
-from kd_tfrs.export.ranking_inputs import RankingInputs
-from kd_tfrs.export.ranking_keras import KerasRanker
-from kd_tfrs.export.ranking_tables import ServingTables
-from kd_tfrs.export.ranking_verify import RankingCheck, export_ranking
-from kd_tfrs.export.stored_layers import rounded_network
+from kd_tfrs.export.ranking.client import SavedModelRanker
+from kd_tfrs.export.ranking.inputs import RankingInputs
+from kd_tfrs.export.ranking.keras_ranker import KerasRanker
+from kd_tfrs.export.ranking.signatures import RankingModule
+from kd_tfrs.export.ranking.stored_layers import rounded_network
+from kd_tfrs.export.ranking.tables import ServingTables
+from kd_tfrs.export.ranking.verify import RankingCheck, export_ranking
 from kd_tfrs.export.stored_table import FLOAT32, Storage
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.ranking.measure import Logits

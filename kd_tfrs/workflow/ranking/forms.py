@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export.stored_layers import rounded_network
+from kd_tfrs.export.ranking.stored_layers import rounded_network
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.choice import AUTO, Candidate, Choice, choose
-from kd_tfrs.workflow.config import ShippingOptions
-from kd_tfrs.workflow.forms import FORMS
+from kd_tfrs.workflow.retrieval.config import ShippingOptions
+from kd_tfrs.workflow.retrieval.forms import FORMS
 from kd_tfrs.workflow.training import ERRORS
 
 # Forms that no training makes.

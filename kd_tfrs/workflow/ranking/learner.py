@@ -12,7 +12,7 @@ import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression import prunable, pruning_schedule, strip
 from kd_tfrs.compression.pruning import copy
-from kd_tfrs.data.ranking_pipelines import RankingBatches
+from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.distillation.ranking import (
     RankingDistiller,
     with_auxiliary_head,
@@ -20,14 +20,13 @@ from kd_tfrs.distillation.ranking import (
 )
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingModel
-from kd_tfrs.workflow.builders import build_optimizer
 from kd_tfrs.workflow.choice import relative_loss
 from kd_tfrs.workflow.levels import largest_within
 from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
 from kd_tfrs.workflow.ranking.forms import chance_of
-from kd_tfrs.workflow.ranking.hearing import Hearing
+from kd_tfrs.workflow.ranking.loss_inputs import Hearing
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.options import (
     RankerOptions,
@@ -35,7 +34,8 @@ from kd_tfrs.workflow.ranking.options import (
     labels_weight,
 )
 from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
-from kd_tfrs.workflow.ranking.teaching import RankingTeaching, together
+from kd_tfrs.workflow.ranking.teacher_factory import RankingTeaching, together
+from kd_tfrs.workflow.retrieval.builders import build_optimizer
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import (
     ERRORS,

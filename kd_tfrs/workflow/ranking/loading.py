@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from kd_tfrs.data import ExampleSplit, load_examples, read_key
+from kd_tfrs.data import read_key
+from kd_tfrs.data.ranking import ExampleSplit, load_examples
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking.options import RankingDataConfig

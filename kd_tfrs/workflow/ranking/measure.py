@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.data.ranking_pipelines import RankingBatches
+from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.distillation.ranking import RankingTeacher
 from kd_tfrs.evaluation import size_bytes, size_bytes_gzip
+from kd_tfrs.export.ranking.stored_layers import model_bytes, stored_network
 from kd_tfrs.export.signature_functions import concrete
-from kd_tfrs.export.stored_layers import model_bytes, stored_network
 from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
 from kd_tfrs.models.ranking import RankingModel, RankingTask
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kd_tfrs.data import Examples, ExampleSplit
-from kd_tfrs.data.examples import PARTS
-from kd_tfrs.data.priors import balanced_class_weights
-from kd_tfrs.data.ranking_pipelines import RankingBatches
+from kd_tfrs.data.ranking import Examples, ExampleSplit
+from kd_tfrs.data.ranking.batches import RankingBatches
+from kd_tfrs.data.ranking.examples import PARTS
+from kd_tfrs.data.ranking.priors import balanced_class_weights
+from kd_tfrs.data.ranking.sessions import SessionBatches
+from kd_tfrs.data.ranking.unlabelled import unlabelled_rows
 from kd_tfrs.data.schema import Column, Encoding, Owner
-from kd_tfrs.data.session_batches import SessionBatches
-from kd_tfrs.data.unlabelled import unlabelled_rows
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation import RankingEvaluation
+from kd_tfrs.evaluation.ranking import RankingEvaluation
 from kd_tfrs.models.features import FeatureSet
 from kd_tfrs.models.ranking import RankingTask
 from kd_tfrs.workflow.ranking.loading import load_data

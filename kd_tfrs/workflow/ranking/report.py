@@ -7,15 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from kd_tfrs.evaluation import (
-    plot_calibration,
-    plot_curves,
-    plot_roc,
-    plot_scores,
-    plot_stages,
-    stages_markdown,
-)
+from kd_tfrs.evaluation import plot_curves, plot_stages, stages_markdown
 from kd_tfrs.evaluation.latency_ratio import within_noise
+from kd_tfrs.evaluation.ranking import plot_calibration, plot_roc, plot_scores
 from kd_tfrs.models.ranking import RankingTask
 from kd_tfrs.workflow.cautions import (
     Cautions,
@@ -24,7 +18,7 @@ from kd_tfrs.workflow.cautions import (
 )
 from kd_tfrs.workflow.ranking.measure import INTERVALS, metric_name
 from kd_tfrs.workflow.ranking.stages import BASELINES, RankingStages
-from kd_tfrs.workflow.report import choice_text
+from kd_tfrs.workflow.retrieval.report import choice_text
 from kd_tfrs.workflow.sentence import closing_sentence
 from kd_tfrs.workflow.training import ERRORS
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from kd_tfrs.workflow.ranking.learner import RankingLearner
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+from kd_tfrs.workflow.retrieval.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.run import Run
-from kd_tfrs.workflow.shared_teachers import SharedTeachers
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from kd_tfrs.export.stored_table import FLOAT32
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.chain import Chain, Made
 from kd_tfrs.workflow.choice import Choice
-from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.ranking import edge, exporting, measure
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
 from kd_tfrs.workflow.ranking.config import RankingConfig
@@ -32,6 +31,7 @@ from kd_tfrs.workflow.ranking.learner import RankingLearner
 from kd_tfrs.workflow.ranking.matrix import request_matrix
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
+from kd_tfrs.workflow.retrieval.forms import FORMS
 from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from list_checks import ListLossChecks, lists
 
-from kd_tfrs.distillation.losses.ranking_distillation import (
-    RankingDistillation,
-)
+from kd_tfrs.distillation.losses.ranking_distillation import RankingDistillation
 from kd_tfrs.errors import UserError
 
 N = 50

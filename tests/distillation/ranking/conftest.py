@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.data.ranking_pipelines import RankingBatches
+from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.data.schema import Encoding
 from kd_tfrs.distillation.ranking import RankingTeacher
 from kd_tfrs.models import FeatureSet

@@ -9,9 +9,7 @@ import tensorflow as tf
 from kd_tfrs import distillation
 from kd_tfrs.distillation import (
     BinarySoftTargets,
-    Distiller,
     Hint,
-    InBatch,
     RelationalDistance,
     RelaxedRanking,
     ScoreRegression,
@@ -29,6 +27,7 @@ from kd_tfrs.distillation.ranking import (
     SessionLists,
     TaskLogits,
 )
+from kd_tfrs.distillation.retrieval import Distiller, InBatch
 from kd_tfrs.errors import UserError
 
 SGD = tf.keras.optimizers.legacy.SGD

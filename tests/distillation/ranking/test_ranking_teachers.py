@@ -10,11 +10,7 @@ from kd_tfrs.distillation.ranking import (
     NetworkTeacher,
     RankingEnsemble,
 )
-from kd_tfrs.distillation.ranking.gate import (
-    GateRows,
-    TeacherGate,
-    gate_loss,
-)
+from kd_tfrs.distillation.ranking.gate import GateRows, TeacherGate, gate_loss
 from kd_tfrs.errors import UserError
 
 

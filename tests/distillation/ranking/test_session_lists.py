@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.data.session_batches import SessionBatches, session_numbers
+from kd_tfrs.data.ranking.sessions import SessionBatches, session_numbers
 from kd_tfrs.distillation import RelaxedRanking, SoftTargets, Term
 from kd_tfrs.distillation.ranking import RankingDistiller, SessionLists
 from kd_tfrs.distillation.ranking.sessions import session_rows

@@ -7,11 +7,7 @@ import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression import pruning
 from kd_tfrs.models import LazyAdam
-from kd_tfrs.models.ranking import (
-    ARCHITECTURES,
-    RankerConfig,
-    RankingModel,
-)
+from kd_tfrs.models.ranking import ARCHITECTURES, RankerConfig, RankingModel
 
 # Options that leave the defaults, so that a lost one would show.
 OPTIONS = {

@@ -9,11 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kd_tfrs.workflow.builders import build_model
-from kd_tfrs.workflow.config import Config
-from kd_tfrs.workflow.exporting import export_model
-from kd_tfrs.workflow.forms import FORMS
-from kd_tfrs.workflow.learner import MODELS
 from kd_tfrs.workflow.pipeline.config import PipelineConfig, PipelineOptions
 from kd_tfrs.workflow.pipeline.experiment import run_pipeline
 from kd_tfrs.workflow.pipeline.sides import RankingSide, RetrievalSide
@@ -21,8 +16,13 @@ from kd_tfrs.workflow.pipeline.stages import PipelineStages
 from kd_tfrs.workflow.ranking import edge, exporting
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.stages import RankingStages
+from kd_tfrs.workflow.retrieval.builders import build_model
+from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.exporting import export_model
+from kd_tfrs.workflow.retrieval.forms import FORMS
+from kd_tfrs.workflow.retrieval.learner import MODELS
+from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run
-from kd_tfrs.workflow.stages import Stages
 
 RETRIEVED = 12
 SHIPS_PRUNED = {"stage": "saved_model", "choice": {"name": "pruned"}}

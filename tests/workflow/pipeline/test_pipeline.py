@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export import KerasRanker
-from kd_tfrs.workflow import measure
-from kd_tfrs.workflow.config import Config
+from kd_tfrs.export.ranking import KerasRanker
 from kd_tfrs.workflow.pipeline import experiment, truth
 from kd_tfrs.workflow.pipeline.experiment import run_pipeline, train_and_run
 from kd_tfrs.workflow.pipeline.quality import accuracy
 from kd_tfrs.workflow.pipeline.stages import PAIRS
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.retrieval import measure
+from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run
-from kd_tfrs.workflow.stages import Stages
 
 RETRIEVED = 12
 

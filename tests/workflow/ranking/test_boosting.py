@@ -5,7 +5,7 @@ import builtins
 import numpy as np
 import pytest
 
-from kd_tfrs.evaluation.ranking_metrics import auc
+from kd_tfrs.evaluation.ranking.metrics import auc
 from kd_tfrs.workflow.ranking import boosting, matrix
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
 from kd_tfrs.workflow.ranking.matrix import as_matrix

@@ -1,0 +1,163 @@
+"""Parquet files and shards, whole or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pa_dataset
+import pyarrow.parquet as pq
+
+from kd_tfrs.data.formats import arrow
+from kd_tfrs.errors import UserError
+
+_BUFFER_BYTES = 1 << 20
+
+
+def column_names(path: Path) -> list[str]:
+    """Returns the column names in a file's footer.
+
+    Args:
+        path: a Parquet file.
+
+    Returns:
+        The names in the file's order.
+
+    Raises:
+        UserError: when the file is not complete, or a name stands twice.
+    """
+    try:
+        names = pq.read_schema(path).names
+    except (pa.ArrowException, OSError) as error:
+        raise _bad_parquet(path, error) from error
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(
+            f"`{path}` should have column names that differ. Received: "
+            f"`{twice[0]}` more than once. Rename one of them."
+        )
+    return names
+
+
+def _bad_parquet(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"`{path}` should be a complete Parquet file. Received: "
+        f"{str(error)[:150]} (empty, cut short or of another format). Write "
+        f"or copy it again."
+    )
+
+
+def read(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    """Reads one file, only the columns that are asked for.
+
+    Args:
+        path: a Parquet file.
+        columns: names to read; None reads all.
+
+    Returns:
+        An Arrow table with at least one row.
+
+    Raises:
+        UserError: when the file cannot be read to its end or has no row.
+    """
+    try:
+        source = pa_dataset.dataset(str(path), format="parquet")
+        table = source.to_table(columns=list(columns) if columns else None)
+    except (pa.ArrowException, OSError) as error:
+        raise _bad_parquet(path, error) from error
+    if not len(table):
+        raise UserError(
+            f"`{path}` should have at least one row. Received: no row. Give a "
+            f"file with data."
+        )
+    return table
+
+
+def batches(
+    files: Sequence[Path],
+    columns: Sequence[str] | None,
+    batch_rows: int,
+) -> Iterator[pd.DataFrame]:
+    """Streams Parquet shards that need not fit into memory.
+
+    Args:
+        files: the shards.
+        columns: names to read; None reads all.
+        batch_rows: the most rows at a time, at least 1.
+
+    Yields:
+        Frames of at most `batch_rows` rows, in the order of the files.
+
+    Raises:
+        UserError: when a shard is not a complete Parquet file or lacks a
+            column.
+    """
+    for file in files:
+        names = column_names(file)
+        for name in columns or ():
+            if name not in names:
+                raise arrow.missing_column(file, name, names)
+    source = pa_dataset.dataset([str(f) for f in files], format="parquet")
+    chosen = list(columns) if columns else None
+    for batch in source.to_batches(columns=chosen, batch_size=batch_rows):
+        if len(batch):
+            yield arrow.flat(pa.Table.from_batches([batch])).to_pandas()
+
+
+def num_rows(path: Path) -> int:
+    """Returns the number of rows that a file's footer tells.
+
+    Args:
+        path: a Parquet file.
+
+    Returns:
+        The rows, without reading one.
+
+    Raises:
+        UserError: when the file is not complete.
+    """
+    try:
+        return pq.read_metadata(path).num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise _bad_parquet(path, error) from error
+
+
+def shuffled_batches(
+    path: Path,
+    columns: Sequence[str],
+    batch_rows: int,
+    rng: np.random.Generator | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Streams one file with its row groups in a random order.
+
+    Nothing is read ahead: a page of each column and one batch are all that
+    is in memory, however large the row groups are.
+
+    Args:
+        path: a Parquet file.
+        columns: names to read.
+        batch_rows: the most rows at a time, at least 1.
+        rng: draws the order; None leaves the file's own.
+
+    Yields:
+        Frames of at most `batch_rows` rows; within a row group they stand in
+        the order of the file.
+
+    Raises:
+        UserError: when the file cannot be read to its end.
+    """
+    try:
+        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as file:
+            groups = np.arange(file.num_row_groups)
+            if rng is not None:
+                groups = rng.permutation(groups)
+            for batch in file.iter_batches(
+                batch_rows, row_groups=groups.tolist(), columns=list(columns)
+            ):
+                if len(batch):
+                    yield arrow.flat(pa.Table.from_batches([batch])).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise _bad_parquet(path, error) from error

@@ -1,0 +1,259 @@
+"""tf.data batches of impressions: rows first, features gathered last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.data.prefetch import made_ahead
+from kd_tfrs.data.ranking.priors import (
+    check_class_weights,
+    check_rate,
+    prior_logit_offset,
+)
+from kd_tfrs.errors import UserError
+
+RankingBatch = dict[str, Any]
+RankingJoin = Callable[[RankingBatch, tf.Tensor], RankingBatch]
+_OWN = ("features", "labels", "weight", "row")
+
+
+class RankingBatches:
+    """Shuffled batches of impressions that are in memory.
+
+    Every epoch depends on `seed` and its number alone: a run that goes on at
+    epoch 7 sees what an unbroken one sees. All batches have the same shape;
+    the last, smaller one of an epoch is left out, another one each epoch.
+
+    A batch is a dict:
+
+    * `features`: encoded columns, `[batch]` or `[batch, length]` each;
+    * `labels`: by task, `[batch]` float32;
+    * `weight`: `[batch]` float32, class weights included;
+    * `row`: `[batch]` int32, where in the arrays each impression stands;
+    * whatever `extras` and `join` add.
+
+    Args:
+        features: encoded columns by name, `[n, ...]` each.
+        labels: by task, `[n]`.
+        weights: `[n]` non-negative weights; ones when `None`.
+        batch_size: impressions a step; at most those of an epoch are taken.
+        seed: of the permutations and of what is joined.
+        task: whose negatives are sampled and whose classes are weighted; the
+            first of `labels` when `None`. An impression is positive when its
+            label is above 0; one without a label (NaN) is neither, is in
+            every epoch, and has no class weight.
+        negative_rate: share of the negatives that an epoch has, in (0, 1];
+            positives are all there. Every epoch draws other negatives, and
+            always as many. Probabilities are too high afterwards: add
+            `logit_offset` to the trained logits. That is exact for `task`
+            alone; other tasks of the same batch are shifted by less.
+        class_weights: weights of the classes 0 and 1, or None; see
+            `balanced_class_weights`. They shift logits as well, which
+            `logit_offset` undoes.
+        extras: more arrays by row, such as a teacher's logits: names to
+            arrays `[n, ...]` or to nested dicts of such.
+
+    Raises:
+        UserError: when there is no row, lengths differ, or a number is out of
+            range.
+
+    Example:
+    ```python
+    batches = RankingBatches(
+        features.encode(train.table), train.labels, train.weights,
+        batch_size=1024, negative_rate=0.1, extras={"teacher": logits},
+    )
+    model.fit(
+        batches.dataset(epochs=3),
+        epochs=3,
+        steps_per_epoch=batches.steps_per_epoch,
+    )
+    probability = tf.sigmoid(logits + batches.logit_offset)
+    ```
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, np.ndarray],
+        labels: Mapping[str, np.ndarray],
+        weights: np.ndarray | None = None,
+        *,
+        batch_size: int = 1024,
+        seed: int = 0,
+        task: str | None = None,
+        negative_rate: float = 1.0,
+        class_weights: Mapping[int, float] | None = None,
+        extras: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.task = _choose_task(labels, task)
+        self.num_rows = len(labels[self.task])
+        self.seed = seed
+        if weights is None:
+            weights = np.ones(self.num_rows)
+        tables = {**(extras or {}), "features": dict(features)}
+        tables["labels"] = {
+            name: np.asarray(values, np.float32)
+            for name, values in labels.items()
+        }
+        tables["weight"] = np.asarray(weights, np.float32)
+        _check(self.num_rows, tables, extras, batch_size)
+        # Neither is true of NaN: other tasks may have the label.
+        own = tables["labels"][self.task]
+        positive, negative = own > 0, own <= 0
+        if class_weights is not None:
+            check_class_weights(class_weights)
+            by_class = np.where(positive, class_weights[1], 1.0)
+            by_class = np.where(negative, class_weights[0], by_class)
+            tables["weight"] = np.float32(tables["weight"] * by_class)
+        self._keep(negative, negative_rate)
+        self.logit_offset = prior_logit_offset(
+            self.negative_rate, class_weights
+        )
+        self.batch_size = min(batch_size, self.num_events)
+        # Eager tensors are captured by reference, so that a table stands
+        # neither in the graph nor in memory twice.
+        self._tables = tf.nest.map_structure(tf.constant, tables)
+
+    def _keep(self, negative: np.ndarray, negative_rate: float) -> None:
+        """Decides how many negatives an epoch has."""
+        check_rate(negative_rate)
+        self._always = self._sometimes = None
+        self.num_events, self.negative_rate = self.num_rows, 1.0
+        if negative_rate == 1.0:
+            return
+        always, sometimes = np.flatnonzero(~negative), np.flatnonzero(negative)
+        if not len(sometimes):
+            return
+        self._kept = max(1, round(negative_rate * len(sometimes)))
+        # The rate that is reached, in whole impressions.
+        self.negative_rate = self._kept / len(sometimes)
+        self.num_events = len(always) + self._kept
+        self._always = tf.constant(always.astype(np.int32))
+        self._sometimes = tf.constant(sometimes.astype(np.int32))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in an epoch."""
+        return self.num_events // self.batch_size
+
+    def dataset(
+        self,
+        epochs: int,
+        start_epoch: int = 0,
+        join: RankingJoin | None = None,
+    ) -> tf.data.Dataset:
+        """The batches of the epochs `start_epoch .. epochs - 1`, in order.
+
+        Args:
+            epochs: epoch after the last.
+            start_epoch: first epoch, counted from 0.
+            join: adds to a batch; called with it and a `[2]` int32 seed of
+                that step, inside the graph.
+
+        Returns:
+            A dataset of `(epochs - start_epoch) * steps_per_epoch` batches.
+        """
+        numbers = tf.data.Dataset.range(
+            start_epoch, epochs, output_type=tf.int32
+        )
+        steps = numbers.flat_map(
+            lambda epoch: tf.data.Dataset.from_tensor_slices(
+                (self._rows_of(epoch), self._seeds_of(epoch))
+            )
+        )
+
+        def build(rows: tf.Tensor, step_seed: tf.Tensor) -> RankingBatch:
+            batch = self._gather(rows)
+            return batch if join is None else join(batch, step_seed)
+
+        return made_ahead(
+            steps.map(build, num_parallel_calls=2, deterministic=True)
+        )
+
+    def in_order(self, batch_size: int | None = None) -> tf.data.Dataset:
+        """Every row once, as it stands, for measuring and for a teacher.
+
+        Nothing is sampled; the last batch may be smaller. Class weights are
+        in `weight` here as well.
+
+        Args:
+            batch_size: impressions a batch; that of training when `None`.
+
+        Returns:
+            A dataset of all rows.
+        """
+        size = self.batch_size if batch_size is None else batch_size
+        rows = tf.data.Dataset.range(self.num_rows, output_type=tf.int32)
+        return made_ahead(rows.batch(size).map(self._gather))
+
+    def _rows_of(self, epoch: tf.Tensor) -> tf.Tensor:
+        """`[steps, batch]` rows of an epoch."""
+        rows = tf.range(self.num_rows)
+        if self._sometimes is not None:
+            drawn = _shuffle(self._sometimes, self.seed + 2, epoch)
+            rows = tf.concat([self._always, drawn[: self._kept]], axis=0)
+        steps, size = self.steps_per_epoch, self.batch_size
+        order = self._order(rows, epoch)
+        return tf.reshape(order[: steps * size], [steps, size])
+
+    def _order(self, rows: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+        """The order in which an epoch sees its rows, `[events]` both."""
+        return _shuffle(rows, self.seed, epoch)
+
+    def _seeds_of(self, epoch: tf.Tensor) -> tf.Tensor:
+        steps = self.steps_per_epoch
+        numbers = epoch * steps + tf.range(steps)
+        return tf.stack([tf.fill([steps], self.seed + 1), numbers], axis=1)
+
+    def _gather(self, rows: tf.Tensor) -> RankingBatch:
+        batch = tf.nest.map_structure(
+            lambda table: tf.gather(table, rows), self._tables
+        )
+        return {**batch, "row": rows}
+
+
+def _shuffle(rows: tf.Tensor, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_shuffle(
+        rows, seed=tf.stack([seed, epoch])
+    )
+
+
+def _choose_task(labels: Mapping[str, np.ndarray], task: str | None) -> str:
+    task = next(iter(labels), None) if task is None else task
+    if task not in labels:
+        raise UserError(
+            f"`task` should be one of the labels. Received: `task` = {task!r} "
+            f"and labels {sorted(labels)}. Name one of them."
+        )
+    return task
+
+
+def _check(
+    num_rows: int,
+    tables: Mapping[str, Any],
+    extras: Mapping[str, Any] | None,
+    batch_size: int,
+) -> None:
+    if not num_rows or batch_size < 1:
+        raise UserError(
+            "Training needs at least one example and a positive `batch_size`. "
+            f"Received: {num_rows} examples and `batch_size` = {batch_size}. "
+            "Check the split and the numbers."
+        )
+    taken = sorted(set(extras or {}) & set(_OWN))
+    if taken:
+        raise UserError(
+            f"`extras` should not be named {', '.join(_OWN)}. Received: "
+            f"{taken[0]!r}. Rename it."
+        )
+    lengths = {len(table) for table in tf.nest.flatten(dict(tables))}
+    if lengths != {num_rows}:
+        raise UserError(
+            "Features, labels, weights and extras should have one value a "
+            f"row. Received: {sorted(lengths | {num_rows})} rows. Give arrays "
+            "of the same length."
+        )

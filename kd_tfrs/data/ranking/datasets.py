@@ -1,0 +1,251 @@
+"""`load_examples`: a name or a path goes in, examples to be scored come out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.data import datasets
+from kd_tfrs.data.interactions import Interactions
+from kd_tfrs.data.privacy import pseudonymise
+from kd_tfrs.data.ranking.examples import PARTS, ExampleSplit, build_examples
+from kd_tfrs.data.ranking.sources import criteo, libfm
+from kd_tfrs.data.ranking.splits import FOLDS, split_for_ranking
+from kd_tfrs.data.schema import Encoding, Schema
+from kd_tfrs.data.splits import Split
+from kd_tfrs.data.synthetic.impressions import (
+    TASKS,
+    Impressions,
+    generate_impressions,
+)
+from kd_tfrs.data.targets import LIKED
+from kd_tfrs.errors import UserError
+
+LOGS = ("criteo", "frappe")
+_ROW = "__row__"
+
+
+def load_examples(
+    name_or_path: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    tasks: Sequence[str] | None = None,
+    split: str = "auto",
+    validation: float | None = None,
+    test: float | None = None,
+    hash_buckets: int | None = None,
+    num_events: int | None = None,
+    seed: int = 0,
+    read: Mapping[str, Any] | None = None,
+    pseudonym_key: bytes | None = None,
+    **options: Any,
+) -> ExampleSplit:
+    """Loads impressions by name or path, split and ready to be encoded.
+
+    Args:
+        name_or_path: "synthetic" (impressions with clicks and likes, see
+            `generate_impressions`), "criteo" or "frappe" (logs), a name that
+            `load` knows and that has labels ("movielens-100k"), or a path: of
+            libFM's files (.libfm), or of events that `load` reads.
+        data_dir: where named data are; of a log, also the folder of its files
+            itself. See `load`.
+        tasks: names of labels, see `build_examples`; of your own files also
+            columns that are read for this alone. By default "click" and
+            "like" of synthetic, "click" of logs, the label itself where it is
+            0 or 1, and otherwise "liked".
+        split: see `split_for_ranking`; logs have "auto" only, which takes
+            their files as given and cuts by order otherwise.
+        validation: share to validate; see `split_for_ranking`.
+        test: share to test; likewise.
+        hash_buckets: into which ids of users and items (of criteo all
+            categories) are hashed, so that those never seen have an embedding
+            too. None: 16,384 for criteo, no hashing elsewhere.
+        num_events: of synthetic, 200,000 by default.
+        seed: of synthetic and of random splits.
+        read: more of `load`, such as `user_id`, `event_columns` or `schema` of
+            your own files.
+        pseudonym_key: puts keyed pseudonyms in place of user and item ids,
+            see `pseudonymise`; not for synthetic, logs and u1 to u5.
+        **options: more of `build_examples`, such as `history_length`; not for
+            logs.
+
+    Returns:
+        The examples. Those of synthetic have their `truth` with them.
+
+    Raises:
+        UserError: for an unknown name, a broken file, or an argument that
+            would be ignored.
+
+    Example:
+    ```python
+    parts = load_examples("movielens-100k", tasks=["liked", "rating"])
+    parts = load_examples("criteo", "data/criteo", hash_buckets=100_000)
+    ```
+    """
+    name = str(name_or_path)
+    if num_events is not None and name != "synthetic":
+        raise _unused("num_events", name, "is the size of `synthetic` only")
+    shares = {"validation": validation, "test": test}
+    shares = {key: value for key, value in shares.items() if value is not None}
+    if name in LOGS or _is_libfm(name):
+        given = {
+            "split": split != "auto",
+            **dict.fromkeys(read or {}, True),
+            "pseudonym_key": pseudonym_key is not None,
+        }
+        used = [key for key, value in given.items() if value]
+        if used or options:
+            raise _unused([*used, *options][0], name, "is not for logs")
+        return _load_log(name, data_dir, tasks, hash_buckets, shares)
+    cut = {"method": split, "seed": seed, **shares}
+    if name == "synthetic":
+        if read:
+            raise _unused(next(iter(read)), name, "is for files")
+        if pseudonym_key is not None:
+            raise _unused("pseudonym_key", name, "hides the ids of real data")
+        made = _invent(num_events, seed)
+        return _synthetic(made, tasks, hash_buckets, cut, options)
+    own = {} if name in datasets.DATASETS else {"keep_repeats": True}
+    if own and tasks:
+        own["tasks"] = tasks
+    interactions = datasets.load(
+        name, data_dir=data_dir, **{**own, **(read or {})}
+    )
+    folder = None
+    if name in datasets.DATASETS:
+        folder = datasets.folder_of(name, data_dir)
+    interactions = _hide_ids(interactions, pseudonym_key, split)
+    interactions = _hash_ids(interactions, hash_buckets)
+    parts = split_for_ranking(interactions, folder=folder, **cut)
+    tasks = tasks or _default_tasks(interactions)
+    return build_examples(interactions, parts, tasks, **options)
+
+
+def _unused(key: str, name: str, why: str) -> UserError:
+    return UserError(
+        f"`{key}` should be left out, since it {why}. Received: `{key}` with "
+        f"`{name}`. Drop one of the two."
+    )
+
+
+def _is_libfm(name: str) -> bool:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return any(path.glob("*.libfm*"))
+    return ".libfm" in path.suffixes and path.exists()
+
+
+def _load_log(
+    name: str,
+    data_dir: str | Path | None,
+    tasks: Sequence[str] | None,
+    hash_buckets: int | None,
+    shares: Mapping[str, float],
+) -> ExampleSplit:
+    tasks = ["click"] if tasks is None else list(tasks)
+    if len(tasks) != 1 or (name in LOGS and tasks != ["click"]):
+        raise UserError(
+            f"`tasks` of `{name}` should be ['click'], its only label. "
+            f"Received: `tasks` = {tasks}. Leave it out."
+        )
+    buckets = {} if hash_buckets is None else {"hash_buckets": hash_buckets}
+    if name == "criteo":
+        return criteo.load_criteo(
+            _log_folder(name, data_dir), **buckets, **shares
+        )
+    if name != "frappe":
+        path = Path(name).expanduser()
+        if buckets:
+            raise _unused("hash_buckets", name, "has fields without names")
+        return libfm.load_libfm(
+            path, name=path.name.split(".")[0], task=tasks[0], **shares
+        )
+    return libfm.load_libfm(
+        _log_folder(name, data_dir),
+        libfm.FRAPPE,
+        name=name,
+        user="user",
+        item="item",
+        **buckets,
+        **shares,
+    )
+
+
+def _log_folder(name: str, data_dir: str | Path | None) -> Path:
+    if data_dir is not None:
+        own = Path(data_dir).expanduser()
+        return own / name if (own / name).is_dir() else own
+    folder = datasets.folder_of(name)
+    if folder is None:
+        raise UserError(
+            f"`{name}` should be found in the data folder. Received: no "
+            f"`data_dir`, and no folder `{name}` in the default ones. Give "
+            "`data_dir`."
+        )
+    return folder
+
+
+def _hide_ids(
+    interactions: Interactions, key: bytes | None, split: str
+) -> Interactions:
+    if key is None:
+        return interactions
+    if split in FOLDS:
+        raise _unused("pseudonym_key", split, "is not in that file of ids")
+    return pseudonymise(interactions, key)
+
+
+def _hash_ids(
+    interactions: Interactions, hash_buckets: int | None
+) -> Interactions:
+    if hash_buckets is None:
+        return interactions
+    columns = [
+        dataclasses.replace(column, hash_buckets=hash_buckets)
+        if column.encoding is Encoding.ID
+        else column
+        for column in interactions.schema.columns
+    ]
+    return dataclasses.replace(interactions, schema=Schema(tuple(columns)))
+
+
+def _default_tasks(interactions: Interactions) -> list[str]:
+    label = interactions.schema.label
+    if label is not None:
+        values = interactions.events[label].dropna().to_numpy()
+        if np.isin(values, (0, 1)).all():
+            return [label]
+    return [LIKED]
+
+
+def _invent(num_events: int | None, seed: int) -> Impressions:
+    sizes = {} if num_events is None else {"num_events": num_events}
+    return generate_impressions(**sizes, seed=seed)
+
+
+def _synthetic(
+    made: Impressions,
+    tasks: Sequence[str] | None,
+    hash_buckets: int | None,
+    cut: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> ExampleSplit:
+    interactions = _hash_ids(made.interactions, hash_buckets)
+    events = interactions.events
+    # Which event a row is, whatever the split does to their order.
+    numbered = events.assign(**{_ROW: np.arange(len(events), dtype=np.int32)})
+    numbered = dataclasses.replace(interactions, events=numbered)
+    parts: Split = split_for_ranking(numbered, **cut)
+    if options.get("history_length") != 0:
+        # An item that was shown and passed over was not taken.
+        options = {"taken": "click", **options}
+    built = build_examples(interactions, parts, tasks or TASKS, **options)
+    truth = {}
+    for part in PARTS:
+        rows = getattr(parts, part)[_ROW].to_numpy()
+        truth[part] = {k: p[rows] for k, p in made.probabilities.items()}
+    return dataclasses.replace(built, truth=truth)

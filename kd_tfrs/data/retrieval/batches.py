@@ -1,0 +1,299 @@
+"""tf.data batches for retrieval: rows first, features gathered last."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.data.prefetch import made_ahead
+from kd_tfrs.errors import UserError
+
+Batch = dict[str, tf.Tensor]
+Tables = Mapping[str, np.ndarray]
+Join = Callable[[Batch, tf.Tensor], Batch]
+Events = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+
+def gather_features(tables: Tables, rows: tf.Tensor) -> Batch:
+    """Encoded features of some rows.
+
+    Args:
+        tables: encoded columns, each `[num_rows, ...]`.
+        rows: `[batch]` rows.
+
+    Returns:
+        The same columns, each `[batch, ...]`.
+    """
+    return {name: tf.gather(table, rows) for name, table in tables.items()}
+
+
+def sampling_probability(
+    item_events: np.ndarray, batch_size: int, num_uniform_negatives: int
+) -> np.ndarray:
+    r"""How likely an item is to be a candidate of a batch, up to a constant.
+
+    $$q_j \propto B \frac{n_j}{\sum_i n_i} + N \frac{1}{|I|}$$
+
+    Args:
+        item_events: `[num_items]` training events of each item, `n`.
+        batch_size: events of a batch, `B`.
+        num_uniform_negatives: items drawn uniformly beside them, `N`.
+
+    Returns:
+        `[num_items]` float32, scaled so that the largest is 1: TFRS clips
+        probabilities at 1e-6, and a softmax does not see the constant.
+
+    References:
+        Yang et al. 2020, "Mixed Negative Sampling for Learning Two-tower
+        Neural Networks in Recommendations", eq. 3.
+    """
+    share = item_events / max(1, item_events.sum())
+    mixed = batch_size * share + num_uniform_negatives / len(item_events)
+    return (mixed / mixed.max()).astype(np.float32)
+
+
+class EventBatches(abc.ABC):
+    """Batches of (user, item) events with in-batch and uniform candidates.
+
+    Where the events come from is up to the subclass: `RetrievalBatches` has
+    them in memory, `StreamedBatches` in shards on disk. Every epoch depends on
+    `seed` and its number alone: a run that goes on at epoch 7 sees what an
+    unbroken one sees. The last, smaller batch of an epoch is left out.
+
+    A batch is a dict:
+
+    * `query`, `candidate`: encoded features, `[queries, ...]` and
+      `[candidates, ...]`;
+    * `query_row`, `candidate_row`: their rows, int32;
+    * `event_weight`: `[batch]`; the first `batch` queries and candidates are
+      the events themselves;
+    * `candidate_probability`: `[batch + num_uniform_negatives]`, the
+      candidates that the softmax loss sees;
+    * whatever `join` adds: more queries and candidates at the end.
+
+    Args:
+        num_events: events of an epoch.
+        query_tables: encoded user columns by row.
+        candidate_tables: encoded item columns by row.
+        item_events: `[num_items]` training events of each item.
+        batch_size: events a step; at most `num_events` are taken.
+        num_uniform_negatives: extra candidates drawn uniformly each step.
+        seed: of the permutations and the draws.
+    """
+
+    def __init__(
+        self,
+        num_events: int,
+        query_tables: Tables,
+        candidate_tables: Tables,
+        item_events: np.ndarray,
+        *,
+        batch_size: int,
+        num_uniform_negatives: int,
+        seed: int,
+    ) -> None:
+        if not num_events:
+            raise UserError(
+                "Training needs at least one event. Received: 0 events. "
+                "Check the split and the filters."
+            )
+        if batch_size < 1 or num_uniform_negatives < 0:
+            raise UserError(
+                "`batch_size` should be positive and `num_uniform_negatives` "
+                f"not negative. Received: {batch_size} and "
+                f"{num_uniform_negatives}. Mend the two numbers."
+            )
+        self.num_events = num_events
+        self.batch_size = min(batch_size, num_events)
+        self.num_uniform_negatives = num_uniform_negatives
+        self.seed = seed
+        self.num_items = len(item_events)
+        self._query_tables = _constants(query_tables)
+        self._candidate_tables = _constants(candidate_tables)
+        self._probability = tf.constant(
+            sampling_probability(
+                np.asarray(item_events), self.batch_size, num_uniform_negatives
+            )
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in an epoch."""
+        return self.num_events // self.batch_size
+
+    def dataset(
+        self, epochs: int, start_epoch: int = 0, join: Join | None = None
+    ) -> tf.data.Dataset:
+        """The batches of the epochs `start_epoch .. epochs - 1`, in order.
+
+        Args:
+            epochs: epoch after the last.
+            start_epoch: first epoch, counted from 0.
+            join: adds rows to a row batch (see `Distiller.join`); called with
+                the batch and a `[2]` int32 seed of that step, inside the
+                graph.
+
+        Returns:
+            A dataset of `(epochs - start_epoch) * steps_per_epoch` batches.
+        """
+        epoch_numbers = tf.data.Dataset.range(
+            start_epoch, epochs, output_type=tf.int32
+        )
+        steps = epoch_numbers.flat_map(
+            lambda epoch: tf.data.Dataset.zip(
+                (self._picks(epoch), self._step_seeds(epoch))
+            )
+        )
+
+        def build(pick: Any, step_seed: tf.Tensor) -> Batch:
+            rows = self._row_batch(*self._events_of(pick), step_seed)
+            if join is not None:
+                rows = join(rows, step_seed)
+            return self._with_features(rows)
+
+        return made_ahead(
+            steps.map(build, num_parallel_calls=2, deterministic=True)
+        )
+
+    @abc.abstractmethod
+    def _picks(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        """An element for every step of an epoch, in the epoch's order."""
+
+    @abc.abstractmethod
+    def _events_of(self, pick: Any) -> Events:
+        """User rows, item rows and weights, each `[batch]`, of an element."""
+
+    def _step_seeds(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        steps = self.steps_per_epoch
+        return tf.data.Dataset.from_tensor_slices(
+            tf.stack(
+                [
+                    tf.fill([steps], self.seed + 1),
+                    epoch * steps + tf.range(steps),
+                ],
+                axis=1,
+            )
+        )
+
+    def _row_batch(
+        self,
+        users: tf.Tensor,
+        items: tf.Tensor,
+        weights: tf.Tensor,
+        step_seed: tf.Tensor,
+    ) -> Batch:
+        if self.num_uniform_negatives:
+            negatives = tf.random.stateless_uniform(
+                [self.num_uniform_negatives],
+                seed=step_seed,
+                maxval=self.num_items,
+                dtype=tf.int32,
+            )
+            items = tf.concat([items, negatives], axis=0)
+        return {
+            "query_row": users,
+            "candidate_row": items,
+            "event_weight": weights,
+            "candidate_probability": tf.gather(self._probability, items),
+        }
+
+    def _with_features(self, rows: Batch) -> Batch:
+        return {
+            **rows,
+            "query": gather_features(self._query_tables, rows["query_row"]),
+            "candidate": gather_features(
+                self._candidate_tables, rows["candidate_row"]
+            ),
+        }
+
+
+class RetrievalBatches(EventBatches):
+    """Batches of events that are in memory, see `EventBatches`.
+
+    Every epoch is a permutation of the events; the permutations leave out
+    different remainders.
+
+    Args:
+        user_rows: `[n]` int32 user rows of the events.
+        item_rows: `[n]` int32 item rows of the events.
+        query_tables: encoded user columns by row.
+        candidate_tables: encoded item columns by row.
+        item_events: `[num_items]` training events of each item.
+        batch_size: events a step; at most `n` are taken.
+        num_uniform_negatives: extra candidates drawn uniformly each step.
+        weights: `[n]` non-negative weights of the events; 1 when `None`.
+        seed: of the permutations and the draws.
+
+    Raises:
+        UserError: there is no event, or a number is out of range.
+
+    Example:
+    ```python
+    batches = RetrievalBatches(
+        users, items, query_tables, candidate_tables, catalogue.item_events,
+        batch_size=1024, seed=7,
+    )
+    model.fit(
+        batches.dataset(epochs=3),
+        epochs=3,
+        steps_per_epoch=batches.steps_per_epoch,
+    )
+    ```
+    """
+
+    def __init__(
+        self,
+        user_rows: np.ndarray,
+        item_rows: np.ndarray,
+        query_tables: Tables,
+        candidate_tables: Tables,
+        item_events: np.ndarray,
+        *,
+        batch_size: int = 1024,
+        num_uniform_negatives: int = 0,
+        weights: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            len(user_rows),
+            query_tables,
+            candidate_tables,
+            item_events,
+            batch_size=batch_size,
+            num_uniform_negatives=num_uniform_negatives,
+            seed=seed,
+        )
+        if weights is None:
+            weights = np.ones(len(user_rows))
+        self._events = (
+            tf.constant(np.asarray(user_rows, np.int32)),
+            tf.constant(np.asarray(item_rows, np.int32)),
+            tf.constant(np.asarray(weights, np.float32)),
+        )
+
+    def _picks(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        steps, size = self.steps_per_epoch, self.batch_size
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(self.num_events), seed=tf.stack([self.seed, epoch])
+        )
+        return tf.data.Dataset.from_tensor_slices(
+            tf.reshape(order[: steps * size], [steps, size])
+        )
+
+    def _events_of(self, pick: tf.Tensor) -> Events:
+        users, items, weights = self._events
+        return (
+            tf.gather(users, pick),
+            tf.gather(items, pick),
+            tf.gather(weights, pick),
+        )
+
+
+def _constants(tables: Tables) -> dict[str, tf.Tensor]:
+    # Eager tensors are captured by reference, so that a table stands neither
+    # in the graph nor in memory twice.
+    return {name: tf.constant(table) for name, table in tables.items()}

@@ -1,0 +1,27 @@
+"""Where a loss listens: over which candidates, for which queries."""
+
+from kd_tfrs.distillation.retrieval.candidates.all_candidates import (
+    AllCandidates,
+)
+from kd_tfrs.distillation.retrieval.candidates.base import (
+    Listener,
+    first_occurrences,
+)
+from kd_tfrs.distillation.retrieval.candidates.in_batch import InBatch
+from kd_tfrs.distillation.retrieval.candidates.item_side import ItemSide
+from kd_tfrs.distillation.retrieval.candidates.rank_sampled import RankSampled
+from kd_tfrs.distillation.retrieval.candidates.sampled import Sampled
+from kd_tfrs.distillation.retrieval.candidates.teacher_top_k import TeacherTopK
+from kd_tfrs.distillation.retrieval.feature_pairs import Features
+
+__all__ = [
+    "AllCandidates",
+    "Features",
+    "InBatch",
+    "ItemSide",
+    "Listener",
+    "RankSampled",
+    "Sampled",
+    "TeacherTopK",
+    "first_occurrences",
+]

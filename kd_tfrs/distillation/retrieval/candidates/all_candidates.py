@@ -1,0 +1,88 @@
+"""The whole catalogue, for catalogues that are small enough."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.candidates.base import Listener
+from kd_tfrs.distillation.retrieval.knowledge import Selection
+from kd_tfrs.distillation.retrieval.teachers import Teacher
+from kd_tfrs.errors import UserError
+
+
+class AllCandidates(Listener):
+    """Every candidate there is, for some users.
+
+    Every step draws `num_queries` users uniformly, apart from the batch's
+    events. Nothing is sampled but the users, so that a softmax over the
+    candidates is the model's own; a step costs `num_queries` times the
+    catalogue, which suits up to some 100,000 items.
+
+    Args:
+        num_queries: users drawn a step.
+        seen: `[num_users + 1, (events)]` ragged int32 item rows that do not
+            count for a user, or `None`.
+
+    Raises:
+        UserError: `num_queries` is not positive.
+
+    Example:
+    ```python
+    Term(SoftTargets(temperature=0.4), AllCandidates(num_queries=64))
+    ```
+    """
+
+    def __init__(
+        self, num_queries: int = 64, seen: tf.RaggedTensor | None = None
+    ) -> None:
+        if num_queries < 1:
+            raise UserError(
+                "`num_queries` should be positive. Received: `num_queries` = "
+                f"{num_queries}."
+            )
+        super().__init__(f"all_{num_queries}_{int(seen is None)}")
+        self.num_queries = num_queries
+        self.seen = seen
+
+    def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
+        """See `Listener.join`."""
+        queries = tf.random.stateless_uniform(
+            [self.num_queries],
+            seed=seed + 5,
+            minval=teacher.first_query,
+            maxval=teacher.num_queries,
+            dtype=tf.int32,
+        )
+        start = tf.shape(rows["candidate_row"])[0]
+        everything = tf.range(teacher.num_candidates)
+        mask = tf.fill([self.num_queries, teacher.num_candidates], True)
+        if self.seen is not None:
+            seen = tf.gather(self.seen, queries)
+            places = tf.stack(
+                [tf.cast(seen.value_rowids(), tf.int32), seen.values], axis=1
+            )
+            mask = tf.tensor_scatter_nd_update(
+                mask, places, tf.fill([tf.shape(places)[0]], False)
+            )
+        return {
+            **rows,
+            "query_row": tf.concat([rows["query_row"], queries], 0),
+            "candidate_row": tf.concat([rows["candidate_row"], everything], 0),
+            self.name: {
+                "query": tf.shape(rows["query_row"])[0]
+                + tf.range(self.num_queries),
+                "shared": start + everything,
+                "mask": mask,
+            },
+        }
+
+    def select(self, batch: Batch) -> Selection:
+        """See `Listener.select`."""
+        joined = self.joined(batch)
+        return Selection(
+            query=joined["query"],
+            mask=joined["mask"],
+            weight=tf.ones_like(joined["query"], tf.float32),
+            shared=joined["shared"],
+        )

@@ -1,0 +1,86 @@
+"""Where a loss listens: over which candidates, for which queries."""
+
+from __future__ import annotations
+
+import abc
+
+import tensorflow as tf
+
+from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.knowledge import Selection
+from kd_tfrs.distillation.retrieval.teachers import Teacher
+from kd_tfrs.errors import UserError
+
+
+class Listener(abc.ABC):
+    """A place in the batch that a loss listens to.
+
+    `join` runs in the `tf.data` pipeline and may append queries and
+    candidates to the batch; `select` runs in the training step and says where
+    they stand. Two losses with equal listeners share what was joined.
+
+    Args:
+        name: key of what it joins; unique in a batch.
+
+    Attributes:
+        of_features: whether it is for losses between features, rather than
+            between scores.
+    """
+
+    of_features = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
+        """Adds rows to a row batch; the default adds none.
+
+        Args:
+            rows: see `RetrievalBatches`.
+            seed: `[2]` int32, of the training step.
+            teacher: for its lists.
+
+        Returns:
+            The batch, or a larger one with a key of its own.
+        """
+        del seed, teacher
+        return rows
+
+    @abc.abstractmethod
+    def select(self, batch: Batch) -> Selection:
+        """Says where in a batch the candidates stand."""
+
+    def joined(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """What `join` has put into a batch under this listener's name.
+
+        Args:
+            batch: a batch of `RetrievalBatches`.
+
+        Returns:
+            Its entry.
+
+        Raises:
+            UserError: the batches were made without `join`.
+        """
+        if self.name not in batch:
+            raise UserError(
+                f"`{type(self).__name__}` listens to candidates that the "
+                f"batches lack. Received: a batch with {sorted(batch)}. Make "
+                "them with `batches.dataset(..., join=distiller.join)`."
+            )
+        return batch[self.name]
+
+
+def first_occurrences(rows: tf.Tensor) -> tf.Tensor:
+    """Marks the first of equal rows.
+
+    Args:
+        rows: `[n]` int32.
+
+    Returns:
+        `[n]` bool, false where the same row stood before.
+    """
+    unique, groups = tf.unique(rows)
+    places = tf.range(tf.shape(rows)[0])
+    first = tf.math.unsorted_segment_min(places, groups, tf.size(unique))
+    return tf.gather(first, groups) == places

@@ -1,0 +1,101 @@
+"""The teacher's good candidates, the better the likelier."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kd_tfrs.distillation.retrieval.candidates.teacher_lists import TeacherLists
+from kd_tfrs.errors import UserError
+
+# The smallest draw: its double logarithm stays finite.
+_TINY = 1e-30
+
+
+class RankSampled(TeacherLists):
+    r"""Some of the teacher's best candidates, drawn by rank, and random ones.
+
+    $$p(\text{rank}) \propto e^{-\text{rank} / \lambda}$$
+
+    without replacement, anew for every query of every step, kept in the
+    teacher's order: the "interesting" items of relaxed ranking distillation.
+    The random candidates are the "uninteresting" ones: drawn uniformly and
+    shared by the queries, and left out for a query that has them among its
+    `k` best. The paper draws both once an epoch and the uninteresting ones
+    for each user; to share them saves most of the scores.
+
+    Args:
+        num_interesting: candidates drawn from the `k` best of a query.
+        k: how many of the teacher's best they are drawn from.
+        rank_decay: $\lambda$, in ranks, positive; large draws uniformly.
+        num_random: candidates drawn uniformly and shared by the queries.
+        num_queries: users drawn a step.
+        seen: see `TeacherLists`.
+
+    Raises:
+        UserError: a number is out of range.
+
+    Example:
+    ```python
+    Term(RelaxedRanking(), RankSampled(40, k=100, rank_decay=10.0))
+    # Collaborative distillation: binary soft targets of what was drawn.
+    Term(BinarySoftTargets(), RankSampled(40, k=100, num_random=0))
+    ```
+
+    References:
+        Kang, Hwang, Kweon and Yu 2020, "DE-RRD: A Knowledge Distillation
+        Framework for Recommender System", section on RRD, its sampling of
+        interesting and uninteresting items.
+        Lee, Choi, Lee and Shim 2019, "Collaborative Distillation for Top-N
+        Recommendation", for the same draw by rank.
+        Efraimidis and Spirakis 2006, "Weighted Random Sampling with a
+        Reservoir", for the draw without replacement.
+    """
+
+    def __init__(
+        self,
+        num_interesting: int = 40,
+        k: int = 100,
+        rank_decay: float = 10.0,
+        num_random: int = 40,
+        num_queries: int = 256,
+        seen: tf.RaggedTensor | None = None,
+    ) -> None:
+        if not 1 <= num_interesting <= k:
+            raise UserError(
+                "`num_interesting` should be at least 1 and at most `k`. "
+                f"Received: `num_interesting` = {num_interesting} of `k` = "
+                f"{k}. Raise `k` or take fewer."
+            )
+        if not rank_decay > 0:
+            raise UserError(
+                "`rank_decay` should be positive. Received: `rank_decay` = "
+                f"{rank_decay}. Give the ranks after which the chance falls "
+                "to 1/e."
+            )
+        super().__init__(
+            f"ranked_{num_interesting}_{k}_{rank_decay:g}_{num_random}_"
+            f"{num_queries}",
+            k,
+            num_random,
+            num_queries,
+            seen,
+        )
+        self.num_interesting = num_interesting
+        self.rank_decay = rank_decay
+
+    def choose(
+        self, rows: tf.Tensor, scores: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `TeacherLists.choose`."""
+        # The largest of log weight plus Gumbel noise are such a draw.
+        draws = tf.random.stateless_uniform(rows.shape, seed, minval=_TINY)
+        ranks = tf.range(1, self.k + 1, dtype=tf.float32)
+        keys = -tf.math.log(-tf.math.log(draws)) - ranks / self.rank_decay
+        # Places that a short list lacks come last and are masked.
+        keys = tf.where(tf.math.is_finite(scores), keys, keys.dtype.min)
+        chosen = tf.math.top_k(keys, self.num_interesting, sorted=False)
+        at = tf.sort(chosen.indices, axis=1)
+        return (
+            tf.gather(rows, at, batch_dims=1),
+            tf.gather(scores, at, batch_dims=1),
+        )

@@ -1,0 +1,260 @@
+"""Easy to hard: a teacher's training, snapshot by snapshot, for each user."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.knowledge import Selection
+from kd_tfrs.distillation.retrieval.teachers import Knowledge, Teacher, rank_all
+from kd_tfrs.distillation.retrieval.teachers.embedding import read_lists
+from kd_tfrs.errors import UserError
+
+# Relevance falls to 1/e after so many ranks.
+_RELEVANCE_RANKS = 10.0
+_BLOCK = 1024
+
+
+class TrajectoryTeacher(Teacher):
+    r"""A teacher as it was while it learned: early snapshots teach first.
+
+    Every query is at a stage $v$, and hears the snapshot of that stage. Now
+    and then the student's list $\pi$ is compared with the next snapshot's,
+    $D = 1 - \text{NDCG@}k(\pi, E^{v+1})$, and the query advances when
+
+    $$D_\text{then} / D_\text{now} > \alpha \gamma^{n}
+    \quad \text{or} \quad D_\text{now} > D_\text{then}$$
+
+    with the discrepancy $D_\text{then}$ when the stage began and the number
+    $n$ of comparisons so far: the student has come closer to what follows,
+    or cannot get closer by what it hears now. Until the first comparison all
+    are at the first stage.
+
+    For several teachers' trajectories put several of these into an
+    `EnsembleTeacher`; every teacher then has stages of its own. The paper
+    adds the teachers' importances by rank where the ensemble averages
+    standardised scores, and changes its loss once all users are through.
+
+    Args:
+        snapshots: two or more teachers from early to final, over the same
+            rows; the paper takes four, evenly spaced until convergence.
+        k: length of the lists that are kept of every snapshot; at most as
+            many as there are candidates are kept.
+        depth: how many of a list the discrepancy counts, at most `k`.
+        alpha: how much closer the student has to come, positive.
+        decay: $\gamma$, what `alpha` is multiplied by at every comparison, in
+            (0, 1], so that nobody stays behind for good.
+
+    Raises:
+        UserError: snapshots do not fit together, or a number is out of range.
+
+    Example:
+    ```python
+    teacher = TrajectoryTeacher([epoch_5, epoch_10, epoch_20, epoch_40])
+    distiller = Distiller(teacher, student, Term(loss, TeacherTopK(100)))
+    advance = AdvanceCurriculum(teacher, lambda: as_teacher(student))
+    distiller.fit(data, epochs=100, callbacks=[advance])
+    ```
+
+    References:
+        Kang, Kweon, Lee, Lian, Xie and Yu 2023, "Distillation from
+        Heterogeneous Models for Top-K Recommendation", section 4.2, dynamic
+        knowledge construction. The second condition and the decay are those
+        of the authors' program. We take an item's relevance from its rank in
+        the snapshot's list, $2^{\exp(-\text{rank} / 10)} - 1$.
+    """
+
+    def __init__(
+        self,
+        snapshots: Sequence[Teacher],
+        k: int = 100,
+        depth: int = 50,
+        alpha: float = 1.05,
+        decay: float = 0.995,
+    ) -> None:
+        self.snapshots = _check_snapshots(snapshots)
+        first = self.snapshots[0]
+        super().__init__(
+            first.num_queries,
+            first.num_candidates,
+            next((s.seen for s in self.snapshots if s.seen is not None), None),
+        )
+        if not 1 <= depth <= k or not alpha > 0 or not 0 < decay <= 1:
+            raise UserError(
+                "`depth` should be at least 1 and at most `k`, `alpha` "
+                "positive and `decay` in (0, 1]. Received: `depth` = "
+                f"{depth}, `k` = {k}, `alpha` = {alpha}, `decay` = {decay}."
+            )
+        lists = [rank_all(snapshot, k) for snapshot in self.snapshots]
+        # Snapshot by snapshot, so that one row is a query at a stage.
+        self._lists = tuple(
+            tf.constant(np.concatenate(x)) for x in zip(*lists, strict=True)
+        )
+        self.depth = min(depth, self.num_candidates)
+        self.alpha = alpha
+        self.decay = decay
+        self.state = _State(self.num_queries)
+
+    @property
+    def learned(self) -> tuple[tf.Module, ...]:
+        """What a checkpoint has to hold: who is at which stage."""
+        return (self.state,)
+
+    @property
+    def stage(self) -> tf.Variable:
+        """`[num_queries]` int32: the snapshot that each query hears."""
+        return self.state.stage
+
+    def knowledge(self, batch: Batch) -> StagedKnowledge:
+        """See `Teacher.knowledge`."""
+        return StagedKnowledge(
+            self, batch, tuple(s.knowledge(batch) for s in self.snapshots)
+        )
+
+    def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
+        """See `Teacher.all_scores`."""
+        found = [s.all_scores(query_rows) for s in self.snapshots]
+        return self.of_stage(found, query_rows)
+
+    def top_k(
+        self, query_rows: tf.Tensor, k: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Teacher.top_k`; of the query's stage."""
+        at = tf.gather(self.stage, query_rows) * self.num_queries
+        return read_lists(self._lists, at + query_rows, k)
+
+    def of_stage(
+        self, values: Sequence[tf.Tensor], query_rows: tf.Tensor
+    ) -> tf.Tensor:
+        """Takes every query's row from the snapshot of its stage.
+
+        Args:
+            values: `[queries, n]` of every snapshot.
+            query_rows: `[queries]` int32.
+
+        Returns:
+            `[queries, n]`.
+        """
+        stage = tf.gather(self.stage, query_rows)
+        return tf.gather(tf.stack(values, axis=1), stage, axis=1, batch_dims=1)
+
+    def advance(self, lists: np.ndarray) -> float:
+        """Compares the student with what comes next, and moves on.
+
+        Args:
+            lists: `[num_queries, n]` rows of the student's best unseen
+                candidates, n at least `depth`.
+
+        Returns:
+            The mean stage of all that stand for somebody.
+
+        Raises:
+            UserError: the lists do not fit.
+        """
+        if len(lists) != self.num_queries or lists.shape[1] < self.depth:
+            raise UserError(
+                f"`lists` should be {self.depth} long at least, for each of "
+                f"{self.num_queries} queries. Received: {tuple(lists.shape)}."
+            )
+        self._advance(tf.constant(lists[:, : self.depth], tf.int32))
+        return float(tf.reduce_mean(tf.cast(self.stage[1:], tf.float32)))
+
+    @tf.function(reduce_retracing=True)
+    def _advance(self, lists: tf.Tensor) -> None:
+        state, last = self.state, len(self.snapshots) - 1
+        stage = state.stage.value()
+        now = self._gap(lists, tf.minimum(stage + 1, last))
+        bar = self.alpha * self.decay ** tf.cast(state.rounds, tf.float32)
+        moves = (state.gap > bar * now) | (now > state.gap)
+        moves &= (stage < last) & (state.rounds > 0)
+        stage += tf.cast(moves, tf.int32)
+        later = self._gap(lists, tf.minimum(stage + 1, last))
+        begins = moves | (state.rounds == 0)
+        state.gap.assign(tf.where(begins, later, state.gap))
+        state.stage.assign(stage)
+        state.rounds.assign_add(1)
+
+    def _gap(self, lists: tf.Tensor, stage: tf.Tensor) -> tf.Tensor:
+        """`[num_queries]`: 1 - NDCG of the lists at a stage's snapshot."""
+        gaps = []
+        for start in range(0, self.num_queries, _BLOCK):
+            rows = tf.range(start, min(start + _BLOCK, self.num_queries))
+            at = tf.gather(stage, rows) * self.num_queries + rows
+            ranked = tf.gather(self._lists[0], at)[:, : self.depth]
+            counts = tf.gather(self._lists[1], at)[:, : self.depth] > -np.inf
+            gaps.append(1 - _ndcg(tf.gather(lists, rows), ranked, counts))
+        return tf.concat(gaps, axis=0)
+
+
+class _State(tf.Module):
+    """Who is at which stage, and how far from the next one it began."""
+
+    def __init__(self, num_queries: int) -> None:
+        super().__init__(name="curriculum")
+        self.stage = tf.Variable(
+            tf.zeros(num_queries, tf.int32), trainable=False
+        )
+        self.gap = tf.Variable(tf.ones(num_queries), trainable=False)
+        self.rounds = tf.Variable(0, trainable=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class StagedKnowledge:
+    """What a trajectory says about a batch: each query's own snapshot.
+
+    Args:
+        teacher: the trajectory.
+        batch: see `RetrievalBatches`.
+        members: what its snapshots say.
+    """
+
+    teacher: TrajectoryTeacher
+    batch: Batch
+    members: tuple[Knowledge, ...]
+
+    def scores(self, selection: Selection) -> tf.Tensor:
+        """Scores of the selected candidates, see `EmbeddingKnowledge`."""
+        if selection.reverse:
+            raise UserError(
+                "A TrajectoryTeacher should be asked for items of a user: its "
+                "stages are the users'. Received: a listener to users of an "
+                "item. Give that loss a teacher of its own."
+            )
+        # A list joined before the query advanced is another stage's.
+        asked = selection._replace(list_scores=None)
+        return self.teacher.of_stage(
+            [member.scores(asked) for member in self.members],
+            tf.gather(self.batch["query_row"], selection.query),
+        )
+
+
+def _ndcg(lists: tf.Tensor, ranked: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """NDCG of lists by another list's ranks, `[queries]`.
+
+    Args:
+        lists: `[queries, depth]` rows that are judged.
+        ranked: `[queries, depth]` rows, the most relevant first.
+        counts: `[queries, depth]` bool, false where `ranked` is too short.
+    """
+    ranks = tf.range(ranked.shape[1], dtype=tf.float32)
+    gain = 2.0 ** tf.exp(-ranks / _RELEVANCE_RANKS) - 1.0
+    gain = tf.where(counts, gain, 0.0)
+    discount = tf.math.log(2.0) / tf.math.log(ranks + 2.0)
+    same = tf.cast(lists[:, :, None] == ranked[:, None, :], tf.float32)
+    found = tf.einsum("qlr,qr,l->q", same, gain, discount)
+    return tf.math.divide_no_nan(found, tf.linalg.matvec(gain, discount))
+
+
+def _check_snapshots(snapshots: Sequence[Teacher]) -> tuple[Teacher, ...]:
+    snapshots = tuple(snapshots)
+    shapes = {(s.num_queries, s.num_candidates) for s in snapshots}
+    if len(snapshots) < 2 or len(shapes) > 1:
+        raise UserError(
+            "`snapshots` should be two or more teachers over the same queries "
+            f"and candidates. Received: {len(snapshots)} of {sorted(shapes)}."
+        )
+    return snapshots

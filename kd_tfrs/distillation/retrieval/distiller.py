@@ -1,0 +1,151 @@
+"""The Distiller: one training step that listens to labels and teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation import schedules
+from kd_tfrs.distillation.balance import GradientNormBalance
+from kd_tfrs.distillation.base_distiller import BaseDistiller
+from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
+from kd_tfrs.distillation.retrieval.candidates import InBatch, Listener
+from kd_tfrs.distillation.retrieval.step_inputs import Hearing, build_features
+from kd_tfrs.distillation.retrieval.teachers import Teacher
+from kd_tfrs.distillation.terms import Term, as_terms
+from kd_tfrs.errors import UserError
+
+
+class Distiller(BaseDistiller):
+    r"""Trains a student on real labels and on what a teacher says.
+
+    $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
+    \text{student})$$
+
+    with the student's own TFRS task as $L_\text{student}$. The student runs
+    forward once a step. The teacher is never changed, nor the student but by
+    training: it is yours, before and after.
+
+    Args:
+        teacher: see `kd_tfrs.distillation.retrieval.teachers`.
+        student: a `RetrievalModel`, or any model with the same `call`,
+            `task_loss` and `temperature`.
+        distillation_losses: a `DistillationLoss` or a `Term`, or a sequence
+            of them; a bare loss listens to the batch's candidates. Layers
+            that a loss brings are trained with the student; a discriminator
+            is trained against it, once a step, after it.
+        distillation_loss_weights: $w_i$, one for each loss; numbers or Keras
+            schedules. When `None`, they share `1 - student_loss_weight`,
+            which then has to be positive.
+        student_loss_weight: $\lambda$, a number of at least 0 or a schedule.
+        balance: multiplies the $w_i$ so that gradients keep a proportion, or
+            `None`.
+        name: name of the model.
+
+    Raises:
+        UserError: an argument does not fit; see the message.
+
+    Example:
+    ```python
+    distiller = Distiller(
+        teacher, student, Term(SoftTargets(), TeacherTopK(k=200)),
+        student_loss_weight=0.2,
+    )
+    distiller.compile(optimizer=LazyAdam(0.01))
+    distiller.fit(batches.dataset(epochs=10, join=distiller.join))
+    distiller.student.query_tower  # trained
+    ```
+
+    References:
+        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural
+        Network", section 2.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        student: tf.keras.Model,
+        distillation_losses: DistillationLoss
+        | Term
+        | Sequence[DistillationLoss | FeatureLoss | Term],
+        distillation_loss_weights: schedules.Scheduled
+        | Sequence[schedules.Scheduled]
+        | None = None,
+        student_loss_weight: schedules.Scheduled = 0.5,
+        balance: GradientNormBalance | None = None,
+        name: str = "distiller",
+    ) -> None:
+        _check_models(teacher, student)
+        terms = as_terms(distillation_losses, teacher, lambda _: InBatch())
+        for term in terms:
+            build_features(term, student)
+        if balance is not None:
+            _check_balanced(terms)
+            balance.build(len(terms))
+        super().__init__(
+            teacher,
+            student,
+            terms,
+            distillation_loss_weights,
+            student_loss_weight,
+            balance,
+            name,
+        )
+
+    def join(self, rows: Batch, seed: tf.Tensor) -> Batch:
+        """Adds to a row batch what the losses listen to.
+
+        Args:
+            rows: see `RetrievalBatches`.
+            seed: `[2]` int32, of the training step.
+
+        Returns:
+            The batch with more rows.
+        """
+        for listener, teacher in self._listeners():
+            rows = listener.join(rows, seed, teacher)
+        return rows
+
+    def hear(self, batch: Batch, outputs: dict) -> Hearing:
+        """See `BaseDistiller.hear`."""
+        return Hearing(batch, outputs, self.student.temperature, self._step())
+
+    def batch_weight(self, batch: Batch) -> tf.Tensor:
+        """Sum of the events' weights."""
+        return tf.reduce_sum(batch["event_weight"])
+
+    def _listeners(self) -> list[tuple[Listener, Teacher]]:
+        """Each listener once, however many losses share it."""
+        by_name = {
+            term.over.name: (term.over, term.teacher)
+            for term in self._terms.value
+        }
+        return list(by_name.values())
+
+
+def _check_models(teacher: Teacher, student: tf.keras.Model) -> None:
+    if not isinstance(teacher, Teacher):
+        raise UserError(
+            "`teacher` should be a kd_tfrs Teacher. Received: "
+            f"{type(teacher).__name__}. Wrap a Keras model in "
+            "TwoTowerTeacher or PairTeacher."
+        )
+    if not callable(getattr(student, "task_loss", None)):
+        raise UserError(
+            "`student` should have a `task_loss`, as RetrievalModel has. "
+            f"Received: {type(student).__name__}."
+        )
+
+
+def _check_balanced(terms: Sequence[Term]) -> None:
+    for term in terms:
+        output = getattr(term.over, "student_output", "embedding")
+        if output != "embedding":
+            raise UserError(
+                "`balance` measures gradients at the embeddings, so that every "
+                "loss should be one on embeddings or scores. Received: a term "
+                f"on the student's {output!r}. Leave `balance` out and give "
+                "weights."
+            )

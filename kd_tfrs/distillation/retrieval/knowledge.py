@@ -1,0 +1,181 @@
+"""What a teacher, or a student, says about the candidates of a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from kd_tfrs.data.retrieval.batches import Batch
+
+
+class Selection(NamedTuple):
+    """Which queries and candidates of a batch a loss listens to.
+
+    Positions count along the batch's queries and candidates. The scores are
+    `[queries, lists + shared]`: every query's own list first, then the
+    candidates that all queries share.
+
+    Args:
+        query: `[queries]` positions.
+        mask: bool, `[lists + shared]` or `[queries, lists + shared]`; false
+            where a candidate repeats another one.
+        weight: `[queries]` sample weights.
+        shared: `[shared]` positions, or `None`.
+        lists: `[queries, lists]` positions, or `None`.
+        list_scores: `[queries, lists]`, the teacher's scores over `lists`
+            where they are known already.
+        target: bool, `[queries, lists + shared]`; true where the candidate
+            is the query's own event. `None` where events are not known.
+        reverse: queries are positions along the batch's candidates and
+            candidates along its queries: an item asks for its users.
+        rows: catalogue rows of what a feature loss listens to.
+    """
+
+    query: tf.Tensor
+    mask: tf.Tensor
+    weight: tf.Tensor
+    shared: tf.Tensor | None = None
+    lists: tf.Tensor | None = None
+    list_scores: tf.Tensor | None = None
+    target: tf.Tensor | None = None
+    reverse: bool = False
+    rows: tf.Tensor | None = None
+
+    def num_listed(self) -> int:
+        """Width of the queries' own lists, 0 without any."""
+        return 0 if self.lists is None else int(self.lists.shape[1])
+
+    def candidate_rows(self, batch: Batch) -> tf.Tensor:
+        """Catalogue rows of the candidates.
+
+        Args:
+            batch: the batch that was selected from.
+
+        Returns:
+            `[shared]`, or `[queries, lists + shared]`.
+        """
+        rows = batch["query_row" if self.reverse else "candidate_row"]
+        shared = None if self.shared is None else tf.gather(rows, self.shared)
+        if self.lists is None:
+            return shared
+        listed = tf.gather(rows, self.lists)
+        if shared is None:
+            return listed
+        width = [tf.shape(listed)[0], tf.shape(shared)[0]]
+        return tf.concat([listed, tf.broadcast_to(shared, width)], axis=1)
+
+
+def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
+    return tf.concat(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingKnowledge:
+    r"""Scores that are dot products: $\langle q, c \rangle / \tau$.
+
+    Args:
+        embed_queries: from `[n]` positions to `[n, dim]`.
+        embed_candidates: likewise; called only for what is listened to.
+        temperature: the model's own softmax temperature $\tau$.
+        trusts_lists: take `Selection.list_scores` as they are. For teachers;
+            a student has to compute its own.
+    """
+
+    embed_queries: Callable[[tf.Tensor], tf.Tensor]
+    embed_candidates: Callable[[tf.Tensor], tf.Tensor]
+    temperature: float
+    trusts_lists: bool = False
+
+    @classmethod
+    def of_student(
+        cls, outputs: Mapping[str, Mapping[str, tf.Tensor]], temperature: float
+    ) -> EmbeddingKnowledge:
+        """What a two-tower student said in its one forward pass.
+
+        Args:
+            outputs: named outputs by side, see `RetrievalModel.call`.
+            temperature: the student's softmax temperature.
+
+        Returns:
+            Its knowledge, with gradients.
+        """
+        query = outputs["query"]["embedding"]
+        candidate = outputs["candidate"]["embedding"]
+        return cls(
+            lambda at: tf.gather(query, at),
+            lambda at: tf.gather(candidate, at),
+            temperature,
+        )
+
+    def scores(self, selection: Selection) -> tf.Tensor:
+        """Scores of the selected candidates.
+
+        Args:
+            selection: what is listened to.
+
+        Returns:
+            `[queries, lists + shared]` float32 logits.
+        """
+        ask, answer = self.embed_queries, self.embed_candidates
+        if selection.reverse:
+            ask, answer = answer, ask
+        queries = ask(selection.query)
+        parts = []
+        if selection.lists is not None:
+            parts.append(self._list_scores(selection, queries, answer))
+        if selection.shared is not None:
+            shared = answer(selection.shared)
+            parts.append(
+                tf.matmul(queries, shared, transpose_b=True) / self.temperature
+            )
+        return _concat(parts)
+
+    def _list_scores(
+        self,
+        selection: Selection,
+        queries: tf.Tensor,
+        answer: Callable[[tf.Tensor], tf.Tensor],
+    ) -> tf.Tensor:
+        if self.trusts_lists and selection.list_scores is not None:
+            return selection.list_scores
+        listed = answer(selection.lists)
+        return tf.einsum("qd,qld->ql", queries, listed) / self.temperature
+
+
+@dataclasses.dataclass(frozen=True)
+class PairKnowledge:
+    """Scores of a teacher that knows pairs only and has no embeddings.
+
+    Args:
+        score_pairs: from `[n]` query and `[n]` candidate positions to `[n]`
+            scores.
+    """
+
+    score_pairs: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+    def scores(self, selection: Selection) -> tf.Tensor:
+        """Scores of the selected candidates, see `EmbeddingKnowledge`."""
+        parts = []
+        if selection.list_scores is not None:
+            parts.append(selection.list_scores)
+        elif selection.lists is not None:
+            parts.append(self._grid(selection, selection.lists))
+        if selection.shared is not None:
+            rows = tf.broadcast_to(
+                selection.shared[None, :],
+                [tf.shape(selection.query)[0], tf.shape(selection.shared)[0]],
+            )
+            parts.append(self._grid(selection, rows))
+        return _concat(parts)
+
+    def _grid(self, selection: Selection, listed: tf.Tensor) -> tf.Tensor:
+        pairs = [
+            tf.repeat(selection.query, tf.shape(listed)[1]),
+            tf.reshape(listed, [-1]),
+        ]
+        if selection.reverse:
+            pairs.reverse()
+        return tf.reshape(self.score_pairs(*pairs), tf.shape(listed))

@@ -1,0 +1,234 @@
+"""What all teachers share: scores, lists, and their other side."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.knowledge import (
+    EmbeddingKnowledge,
+    PairKnowledge,
+)
+from kd_tfrs.errors import UserError
+
+Knowledge = EmbeddingKnowledge | PairKnowledge
+Side = Literal["query", "candidate"]
+SIDES: tuple[Side, ...] = ("query", "candidate")
+
+
+class Teacher(abc.ABC):
+    """Anything that knows how good candidates are for a query.
+
+    Queries and candidates are rows of a `Catalogue`; a teacher owns its
+    inputs by row, which may differ from the student's. It is never trained
+    and no gradient reaches it.
+
+    Args:
+        num_queries: user rows, the unknown one counted.
+        num_candidates: item rows.
+        seen: `[num_queries, (events)]` ragged int32 item rows that are left
+            out of a query's top-k lists, or `None`.
+
+    Attributes:
+        first_query: the first row that stands for somebody: 1, as row 0 is
+            the unknown user; 0 where items are the queries.
+        first_candidate: likewise; 0, and 1 where users are the candidates.
+    """
+
+    first_query = 1
+    first_candidate = 0
+
+    def __init__(
+        self,
+        num_queries: int,
+        num_candidates: int,
+        seen: tf.RaggedTensor | None = None,
+    ) -> None:
+        self.num_queries = num_queries
+        self.num_candidates = num_candidates
+        self.seen = seen
+
+    @abc.abstractmethod
+    def knowledge(self, batch: Batch) -> Knowledge:
+        """What it says about a batch, see `RetrievalBatches`."""
+
+    @abc.abstractmethod
+    def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
+        """Scores of every candidate, `[queries, num_candidates]`."""
+
+    def top_k(
+        self, query_rows: tf.Tensor, k: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best unseen candidates of some queries.
+
+        Args:
+            query_rows: `[queries]` int32.
+            k: how many; at most `num_candidates`.
+
+        Returns:
+            `[queries, k]` int32 rows and `[queries, k]` float32 scores in
+            descending order; ties go to the lower row. A score is -inf where
+            fewer than `k` candidates are left.
+
+        Raises:
+            UserError: `k` exceeds the number of candidates.
+        """
+        if k > self.num_candidates:
+            raise UserError(
+                "`k` should not exceed the number of candidates. Received: "
+                f"`k` = {k} of {self.num_candidates}. Lower `k`."
+            )
+        scores = self.all_scores(query_rows)
+        if self.first_candidate:
+            nobody = tf.range(self.num_candidates) < self.first_candidate
+            scores = tf.where(nobody, -np.inf, scores)
+        if self.seen is not None:
+            scores = mask_seen(scores, tf.gather(self.seen, query_rows))
+        values, rows = tf.math.top_k(scores, k)
+        return rows, values
+
+    def features(
+        self, side: Side, rows: tf.Tensor, output: str = "embedding"
+    ) -> tf.Tensor:
+        """A named output of one of its towers, without gradient.
+
+        Args:
+            side: "query" or "candidate".
+            rows: `[n]` int32 rows of that side.
+            output: name of the output, such as "hidden_0".
+
+        Returns:
+            `[n, width]` float32.
+
+        Raises:
+            UserError: it has no such output.
+        """
+        del side, rows
+        raise self._no_features(output)
+
+    def width(self, side: Side, output: str = "embedding") -> int:
+        """How wide a named output is, see `features`."""
+        del side
+        raise self._no_features(output)
+
+    def reversed(self) -> Teacher:
+        """The same teacher asked from the other side: users for an item.
+
+        Returns:
+            A teacher whose queries are the items and whose candidates are the
+            user rows. Its lists leave out the unknown user, and those who
+            have seen the item.
+
+        Raises:
+            UserError: this kind of teacher cannot be turned round.
+        """
+        raise UserError(
+            "A teacher that is asked for an item's best users should have "
+            f"embeddings. Received: {type(self).__name__}. Take a "
+            "TwoTowerTeacher or an EmbeddingTeacher."
+        )
+
+    def _turn(self, other: Teacher) -> Teacher:
+        """Tells a teacher that was built the other way round that it is."""
+        other.first_query = self.first_candidate
+        other.first_candidate = self.first_query
+        return other
+
+    def _no_features(self, output: str) -> UserError:
+        return UserError(
+            "A teacher whose features are listened to should have towers. "
+            f"Received: {type(self).__name__}, asked for {output!r}. Take a "
+            "TwoTowerTeacher or an EmbeddingTeacher, or listen to scores."
+        )
+
+
+def check_side(side: str) -> None:
+    """Refuses anything but a side.
+
+    Args:
+        side: what was asked for.
+
+    Raises:
+        UserError: it is neither "query" nor "candidate".
+    """
+    if side not in SIDES:
+        raise UserError(
+            f"`side` should be query or candidate. Received: `side` = {side!r}."
+        )
+
+
+def check_output(side: Side, output: str, known: Iterable[str]) -> None:
+    """Refuses an output that a teacher does not have.
+
+    Args:
+        side: "query" or "candidate".
+        output: what was asked for.
+        known: the outputs of that side.
+
+    Raises:
+        UserError: it is not among them.
+    """
+    if output not in known:
+        raise UserError(
+            f"`output` should be one that the teacher's {side} side has: "
+            f"{', '.join(sorted(known))}. Received: `output` = {output!r}. "
+            "Name one of these; a cache keeps what `build_cache` was asked "
+            "to keep."
+        )
+
+
+def mask_seen(scores: tf.Tensor, seen: tf.RaggedTensor) -> tf.Tensor:
+    """Puts -inf where a query has seen the candidate.
+
+    Args:
+        scores: `[queries, candidates]`.
+        seen: `[queries, (events)]` ragged candidate rows.
+
+    Returns:
+        `[queries, candidates]`.
+    """
+    places = tf.stack(
+        [tf.cast(seen.value_rowids(), tf.int32), seen.values], axis=1
+    )
+    return tf.tensor_scatter_nd_update(
+        scores, places, tf.fill([tf.shape(places)[0]], -np.inf)
+    )
+
+
+def transpose_seen(
+    seen: tf.RaggedTensor | None, num_candidates: int
+) -> tf.RaggedTensor | None:
+    """Who has seen a candidate, from what a query has seen.
+
+    Args:
+        seen: `[queries, (events)]` ragged candidate rows, or `None`.
+        num_candidates: how many there are.
+
+    Returns:
+        `[num_candidates, (events)]` ragged int32 query rows in ascending
+        order, or `None`.
+    """
+    if seen is None:
+        return None
+    candidates = seen.values.numpy()
+    order = np.argsort(candidates, kind="stable")
+    return tf.RaggedTensor.from_value_rowids(
+        seen.value_rowids().numpy()[order].astype(np.int32),
+        candidates[order].astype(np.int64),
+        nrows=num_candidates,
+    )
+
+
+def positive_temperature(temperature: float) -> float:
+    """A teacher's temperature, refused where it is not positive."""
+    if temperature <= 0:
+        raise UserError(
+            "A teacher's `temperature` should be positive. Received: "
+            f"`temperature` = {temperature}. Take its softmax temperature."
+        )
+    return float(temperature)

@@ -1,0 +1,243 @@
+"""A teacher whose embeddings are known: gathered, never computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
+from kd_tfrs.distillation.retrieval.teachers.base import (
+    SIDES,
+    Side,
+    Teacher,
+    check_output,
+    check_side,
+    positive_temperature,
+    transpose_seen,
+)
+from kd_tfrs.errors import UserError
+
+Lists = tuple[np.ndarray, np.ndarray]
+Hidden = Mapping[str, Mapping[str, np.ndarray]]
+
+
+class EmbeddingTeacher(Teacher):
+    """A teacher whose embeddings are known: gathered, never computed.
+
+    Args:
+        query_embeddings: `[num_users + 1, dim]` by user row.
+        candidate_embeddings: `[num_items, dim]` by item row.
+        temperature: scores are dot products divided by it, positive.
+        lists: `[num_users + 1, K]` rows of the best candidates and their
+            `[num_users + 1, K]` scores, or `None` to rank at every step.
+        seen: see `Teacher`; only where `lists` are not given.
+        hidden: further outputs by side and name, each `[rows, width]`, such
+            as `{"query": {"hidden_0": values}}`.
+        item_lists: `[num_items, K]` rows of the best users of an item and
+            their scores: the lists of `reversed()`.
+
+    Raises:
+        UserError: both `lists` and `seen` are given, an array has another
+            number of rows than its side, or `temperature` is not positive.
+
+    Example:
+    ```python
+    teacher = EmbeddingTeacher(user_vectors, item_vectors, temperature=0.1)
+    ```
+    """
+
+    def __init__(
+        self,
+        query_embeddings: np.ndarray,
+        candidate_embeddings: np.ndarray,
+        temperature: float = 1.0,
+        lists: Lists | None = None,
+        seen: tf.RaggedTensor | None = None,
+        hidden: Hidden | None = None,
+        item_lists: Lists | None = None,
+    ) -> None:
+        super().__init__(len(query_embeddings), len(candidate_embeddings), seen)
+        self.temperature = positive_temperature(temperature)
+        if lists is not None and seen is not None:
+            raise UserError(
+                "`seen` should be left out where `lists` are given: lists "
+                "stay as they are. Received: both. Leave seen items out of "
+                "the lists."
+            )
+        outputs = _with_hidden(
+            (query_embeddings, candidate_embeddings), hidden or {}
+        )
+        self._outputs = {
+            side: {name: tf.constant(x) for name, x in named.items()}
+            for side, named in outputs.items()
+        }
+        self._lists = as_lists(lists, self.num_queries, "lists")
+        self._item_lists = as_lists(
+            item_lists, self.num_candidates, "item_lists"
+        )
+
+    def embed_queries(self, rows: tf.Tensor) -> tf.Tensor:
+        """Embeddings of user rows, `[..., dim]` float32."""
+        return self.features("query", rows)
+
+    def embed_candidates(self, rows: tf.Tensor) -> tf.Tensor:
+        """Embeddings of item rows, `[..., dim]` float32."""
+        return self.features("candidate", rows)
+
+    def features(
+        self, side: Side, rows: tf.Tensor, output: str = "embedding"
+    ) -> tf.Tensor:
+        """See `Teacher.features`."""
+        return tf.cast(tf.gather(self._output(side, output), rows), tf.float32)
+
+    def width(self, side: Side, output: str = "embedding") -> int:
+        """See `Teacher.width`."""
+        return int(self._output(side, output).shape[-1])
+
+    def reversed(self) -> EmbeddingTeacher:
+        """See `Teacher.reversed`; its lists are the `item_lists`.
+
+        Raises:
+            UserError: there are `lists` but no `item_lists`: who has seen an
+                item cannot be told from them.
+        """
+        if self._lists is not None and self._item_lists is None:
+            raise UserError(
+                "A cached teacher that is asked for an item's best users "
+                "should have `item_lists`. Received: lists of users only. "
+                "Build the cache with `item_k`."
+            )
+        users, items = (self._outputs[side] for side in SIDES)
+        hidden = {"query": items, "candidate": users}
+        seen = None
+        if self._item_lists is None:
+            seen = transpose_seen(self.seen, self.num_candidates)
+        return self._turn(
+            EmbeddingTeacher(
+                items["embedding"],
+                users["embedding"],
+                self.temperature,
+                lists=self._item_lists,
+                seen=seen,
+                hidden={
+                    side: {k: v for k, v in x.items() if k != "embedding"}
+                    for side, x in hidden.items()
+                },
+                item_lists=self._lists,
+            )
+        )
+
+    def knowledge(self, batch: Batch) -> EmbeddingKnowledge:
+        """See `Teacher.knowledge`."""
+        return EmbeddingKnowledge(
+            lambda at: self.embed_queries(tf.gather(batch["query_row"], at)),
+            lambda at: self.embed_candidates(
+                tf.gather(batch["candidate_row"], at)
+            ),
+            self.temperature,
+            trusts_lists=True,
+        )
+
+    def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
+        """See `Teacher.all_scores`."""
+        candidates = tf.cast(self._output("candidate", "embedding"), tf.float32)
+        queries = self.embed_queries(query_rows)
+        return tf.matmul(queries, candidates, transpose_b=True) / (
+            self.temperature
+        )
+
+    def top_k(
+        self, query_rows: tf.Tensor, k: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Teacher.top_k`; a cached list has to be `k` long at least."""
+        if self._lists is None:
+            return super().top_k(query_rows, k)
+        return read_lists(self._lists, query_rows, k)
+
+    def _output(self, side: Side, output: str) -> tf.Tensor:
+        check_side(side)
+        check_output(side, output, self._outputs[side])
+        return self._outputs[side][output]
+
+
+def _with_hidden(
+    embeddings: tuple[np.ndarray, np.ndarray], hidden: Hidden
+) -> dict[str, dict[str, np.ndarray]]:
+    """All outputs by side, refused where a row is missing."""
+    unknown = sorted(set(hidden) - set(SIDES))
+    if unknown:
+        raise UserError(
+            "`hidden` should have the keys query and candidate. Received: "
+            f"{unknown[0]!r}."
+        )
+    outputs = {}
+    for side, embedding in zip(SIDES, embeddings, strict=True):
+        named = hidden.get(side, {})
+        for name, values in named.items():
+            if name == "embedding" or len(values) != len(embedding):
+                raise UserError(
+                    "`hidden` should have another name than embedding, and a "
+                    f"row for each of {len(embedding)}. Received: {name!r} of "
+                    f"{len(values)} rows on the {side} side."
+                )
+        outputs[side] = {"embedding": embedding, **named}
+    return outputs
+
+
+def read_lists(
+    lists: tuple[tf.Tensor, tf.Tensor], query_rows: tf.Tensor, k: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first `k` of some known lists, see `Teacher.top_k`.
+
+    Args:
+        lists: `[num_queries, K]` rows and scores.
+        query_rows: `[queries]` int32.
+        k: how many.
+
+    Returns:
+        `[queries, k]` int32 rows and float32 scores.
+
+    Raises:
+        UserError: the lists are shorter.
+    """
+    rows, scores = lists
+    if k > rows.shape[1]:
+        raise UserError(
+            f"`k` should not exceed the cache's {rows.shape[1]}. "
+            f"Received: `k` = {k}. Build the cache with a larger `k`."
+        )
+    return (
+        tf.gather(rows, query_rows)[:, :k],
+        tf.cast(tf.gather(scores, query_rows)[:, :k], tf.float32),
+    )
+
+
+def as_lists(
+    lists: Lists | None, num_rows: int, name: str
+) -> tuple[tf.Tensor, tf.Tensor] | None:
+    """Lists as tensors, refused where they do not fit.
+
+    Args:
+        lists: rows and scores of one shape, or `None`.
+        num_rows: how many lists there have to be.
+        name: of the argument, for the error.
+
+    Returns:
+        `[num_rows, K]` int32 rows and `[num_rows, K]` scores, or `None`.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    if lists is None:
+        return None
+    rows, scores = lists
+    if len(rows) != num_rows or rows.shape != scores.shape:
+        raise UserError(
+            f"`{name}` should be rows and scores of one shape, a list for "
+            f"each of {num_rows} rows. Received: {tuple(rows.shape)} and "
+            f"{tuple(scores.shape)}."
+        )
+    return tf.cast(tf.constant(rows), tf.int32), tf.constant(scores)

@@ -1,0 +1,179 @@
+"""A teacher that knows its lists and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.knowledge import Selection
+from kd_tfrs.distillation.retrieval.teachers import Teacher
+from kd_tfrs.distillation.retrieval.teachers.embedding import (
+    as_lists,
+    read_lists,
+)
+from kd_tfrs.errors import UserError
+
+Unlisted = float | Literal["lowest"] | None
+
+
+class ListTeacher(Teacher):
+    """A teacher whose best candidates are known, with their scores alone.
+
+    It is what a cache of a teacher without embeddings is, and what another
+    system's recommendations are. Losses may listen to its lists
+    (`TeacherTopK`, `RankSampled`); what it says of other candidates has to be
+    assumed.
+
+    Args:
+        lists: `[num_users + 1, K]` rows of the best candidates in descending
+            order, and their `[num_users + 1, K]` scores; -inf where a list
+            is shorter.
+        num_candidates: item rows.
+        unlisted: the score of a candidate that is not on a query's list: a
+            number, or "lowest" for the last score of the query's list, which
+            no other candidate exceeds. `None` refuses to say.
+        item_lists: `[num_items, K]` rows of the best users of an item and
+            their scores: the lists of `reversed()`.
+
+    Raises:
+        UserError: an array does not fit.
+
+    Example:
+    ```python
+    teacher = ListTeacher((rows, scores), num_items, unlisted="lowest")
+    ```
+    """
+
+    def __init__(
+        self,
+        lists: tuple[np.ndarray, np.ndarray],
+        num_candidates: int,
+        unlisted: Unlisted = None,
+        item_lists: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        super().__init__(len(lists[0]), num_candidates)
+        self._lists = as_lists(lists, self.num_queries, "lists")
+        self._item_lists = as_lists(item_lists, num_candidates, "item_lists")
+        self.unlisted = _check_unlisted(unlisted)
+        # By ascending row, so that a candidate is found by bisection.
+        order = tf.argsort(self._lists[0], axis=1)
+        self._sorted = tuple(
+            tf.gather(values, order, batch_dims=1) for values in self._lists
+        )
+
+    def knowledge(self, batch: Batch) -> ListKnowledge:
+        """See `Teacher.knowledge`."""
+        return ListKnowledge(self, batch)
+
+    def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
+        """See `Teacher.all_scores`; only where `unlisted` is given."""
+        candidates = tf.range(self.num_candidates)[None, :]
+        count = tf.shape(query_rows)[0]
+        return self.score(query_rows, tf.tile(candidates, [count, 1]))
+
+    def top_k(
+        self, query_rows: tf.Tensor, k: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Teacher.top_k`; a list has to be `k` long at least."""
+        return read_lists(self._lists, query_rows, k)
+
+    def score(
+        self, query_rows: tf.Tensor, candidate_rows: tf.Tensor
+    ) -> tf.Tensor:
+        """Scores of some candidates of each query.
+
+        Args:
+            query_rows: `[queries]` int32.
+            candidate_rows: `[queries, n]` int32.
+
+        Returns:
+            `[queries, n]` float32.
+
+        Raises:
+            UserError: what is not listed has no score.
+        """
+        if self.unlisted is None:
+            raise UserError(
+                "A loss that listens to a ListTeacher should listen to its "
+                "lists alone, or `unlisted` should say what all else scores. "
+                "Received: other candidates, and `unlisted` = None. Listen to "
+                "TeacherTopK(num_random=0), or give `unlisted='lowest'`."
+            )
+        rows, scores = (tf.gather(x, query_rows) for x in self._sorted)
+        at = tf.searchsorted(rows, candidate_rows)
+        at = tf.minimum(at, rows.shape[1] - 1)
+        found = tf.cast(tf.gather(scores, at, batch_dims=1), tf.float32)
+        # A place that a short list lacks names a row that is not on it.
+        listed = tf.gather(rows, at, batch_dims=1) == candidate_rows
+        listed &= tf.math.is_finite(found)
+        return tf.where(listed, found, self._floor(scores))
+
+    def reversed(self) -> ListTeacher:
+        """See `Teacher.reversed`; its lists are the `item_lists`."""
+        if self._item_lists is None:
+            raise UserError(
+                "A ListTeacher that is asked for an item's best users should "
+                "have `item_lists`. Received: lists of users only. Build the "
+                "cache with `item_k`."
+            )
+        return self._turn(
+            ListTeacher(
+                self._item_lists, self.num_queries, self.unlisted, self._lists
+            )
+        )
+
+    def _floor(self, scores: tf.Tensor) -> tf.Tensor | float:
+        if self.unlisted != "lowest":
+            return self.unlisted
+        scores = tf.cast(scores, tf.float32)
+        known = tf.where(tf.math.is_finite(scores), scores, np.inf)
+        lowest = tf.reduce_min(known, axis=1, keepdims=True)
+        return tf.where(tf.math.is_finite(lowest), lowest, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ListKnowledge:
+    """Scores of a teacher that knows its lists only.
+
+    Args:
+        teacher: whose.
+        batch: see `RetrievalBatches`.
+    """
+
+    teacher: ListTeacher
+    batch: Batch
+
+    def scores(self, selection: Selection) -> tf.Tensor:
+        """Scores of the selected candidates, see `EmbeddingKnowledge`."""
+        sides = ("query_row", "candidate_row")
+        teacher = self.teacher
+        if selection.reverse:
+            sides, teacher = sides[::-1], teacher.reversed()
+        queries = tf.gather(self.batch[sides[0]], selection.query)
+        candidates = self.batch[sides[1]]
+        parts = []
+        if selection.list_scores is not None:
+            parts.append(selection.list_scores)
+        elif selection.lists is not None:
+            listed = tf.gather(candidates, selection.lists)
+            parts.append(teacher.score(queries, listed))
+        if selection.shared is not None:
+            shared = tf.gather(candidates, selection.shared)
+            width = [tf.shape(queries)[0], tf.shape(shared)[0]]
+            parts.append(teacher.score(queries, tf.broadcast_to(shared, width)))
+        return tf.concat(parts, axis=1)
+
+
+def _check_unlisted(unlisted: Unlisted) -> Unlisted:
+    if unlisted is None or unlisted == "lowest":
+        return unlisted
+    if isinstance(unlisted, str) or not np.isfinite(unlisted):
+        raise UserError(
+            "`unlisted` should be a finite number, 'lowest' or None. "
+            f"Received: `unlisted` = {unlisted!r}."
+        )
+    return float(unlisted)

@@ -1,0 +1,283 @@
+"""Confidence intervals of a metric by drawing users with replacement.
+
+Rows of one user depend on each other: users are drawn, with all their rows,
+and not rows. Equal `num_users`, `num_resamples` and `seed` draw equal users,
+whatever is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
+from kd_tfrs.evaluation.ranking.scored_rows import scored_rows
+from kd_tfrs.evaluation.ranking.statistics import Metric, Statistic, value_of
+
+NUM_RESAMPLES = 1000
+# Counts at a time: 2**22 are 32 MB.
+_BLOCK = 2**22
+
+
+def user_bootstrap(
+    metric: Metric,
+    labels: Any,
+    scores: Any,
+    groups: Any,
+    weights: Any = None,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Interval of a metric, from users drawn with replacement.
+
+    Args:
+        metric: makes the statistic of the rows: a function of
+            `ranking_statistics` or `sorted_statistics`; one of
+            `grouped_metrics` as `lambda rows: user_auc(rows).statistic()`.
+        labels: [n].
+        scores: [n], what the metric takes.
+        groups: [n], user ids.
+        weights: [n], at least 0; ones by default.
+        num_resamples: how often as many users are drawn as there are.
+        level: of the interval, in (0, 1).
+        seed: of the draws.
+
+    Returns:
+        Value and interval.
+
+    Raises:
+        UserError: shapes that do not fit, or settings out of range.
+
+    Example:
+    >>> from kd_tfrs.evaluation.ranking.sorted_statistics import auc
+    >>> user_bootstrap(auc, [1, 0, 1, 0], [2, 1, 2, 1], list("aabb")).low
+    1.0
+
+    References:
+        Efron and Tibshirani 1993, "An Introduction to the Bootstrap"; Field
+        and Welsh 2007, "Bootstrapping clustered data".
+    """
+    rows = scored_rows(labels, scores, weights, groups)
+    return interval_of(
+        metric(rows),
+        rows.num_users,
+        num_resamples=num_resamples,
+        level=level,
+        seed=seed,
+    )
+
+
+def paired_user_bootstrap(
+    metric: Metric,
+    labels: Any,
+    scores_a: Any,
+    scores_b: Any,
+    groups: Any,
+    weights: Any = None,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> PairedBootstrap:
+    """Difference of two models, measured on the same drawn users.
+
+    Args:
+        metric: as for `user_bootstrap`.
+        labels: [n].
+        scores_a: [n], of the baseline.
+        scores_b: [n], of the challenger, for the same rows.
+        groups: [n], user ids.
+        weights: [n], at least 0; ones by default.
+        num_resamples: how often as many users are drawn as there are.
+        level: of the interval, in (0, 1).
+        seed: of the draws.
+
+    Returns:
+        Both values, the difference with its interval, and a p-value.
+
+    Raises:
+        UserError: shapes that do not fit, or settings out of range.
+
+    Example:
+    >>> from kd_tfrs.evaluation.ranking.sorted_statistics import auc
+    >>> found = paired_user_bootstrap(
+    ...     auc, [1, 0, 1, 0], [1, 2, 1, 2], [2, 1, 2, 1], list("aabb"))
+    >>> found.difference.value, found.difference.low
+    (1.0, 1.0)
+    """
+    a = scored_rows(labels, scores_a, weights, groups)
+    b = scored_rows(labels, scores_b, weights, groups)
+    return paired_of(
+        metric(a),
+        metric(b),
+        a.num_users,
+        num_resamples=num_resamples,
+        level=level,
+        seed=seed,
+    )
+
+
+def interval_of(
+    statistic: Statistic,
+    num_users: int,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Interval of a statistic; see `user_bootstrap`.
+
+    Args:
+        statistic: of the data.
+        num_users: how many users it counts.
+        num_resamples: how often users are drawn.
+        level: of the interval, in (0, 1).
+        seed: of the draws.
+
+    Returns:
+        Value and interval.
+
+    Raises:
+        UserError: settings out of range.
+
+    Example:
+    >>> interval_of(lambda counts: counts.mean(axis=1), 3).high
+    1.0
+    """
+    values = resampled([statistic], num_users, num_resamples, seed)[0]
+    return _interval(value_of(statistic, num_users), values, num_users, level)
+
+
+def paired_of(
+    a: Statistic,
+    b: Statistic,
+    num_users: int,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> PairedBootstrap:
+    """Difference of two statistics; see `paired_user_bootstrap`.
+
+    Args:
+        a: of the baseline.
+        b: of the challenger, of the same users.
+        num_users: how many users they count.
+        num_resamples: how often users are drawn.
+        level: of the interval, in (0, 1).
+        seed: of the draws.
+
+    Returns:
+        The finding.
+
+    Raises:
+        UserError: settings out of range.
+
+    Example:
+    ```python
+    paired_of(log_loss(rows_a), log_loss(rows_b), rows_a.num_users)
+    ```
+    """
+    values = resampled([a, b], num_users, num_resamples, seed)
+    gains = values[1] - values[0]
+    value_a, value_b = value_of(a, num_users), value_of(b, num_users)
+    both = value_a is not None and value_b is not None
+    return PairedBootstrap(
+        value_a,
+        value_b,
+        _interval(value_b - value_a if both else None, gains, num_users, level),
+        _p_value(gains[~np.isnan(gains)]),
+    )
+
+
+def drawn_counts(
+    num_users: int, num_resamples: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Draws as many users as there are, with replacement, again and again.
+
+    Args:
+        num_users: how many users there are.
+        num_resamples: how often to draw.
+        seed: of the draws.
+
+    Yields:
+        Counts [block, users]; the blocks together are all resamples.
+
+    Example:
+    >>> [block.sum(axis=1).tolist() for block in drawn_counts(3, 2, seed=0)]
+    [[3.0, 3.0]]
+    """
+    random = np.random.default_rng(seed)
+    step = max(1, _BLOCK // max(1, num_users))
+    for start in range(0, num_resamples, step):
+        counts = np.empty((min(step, num_resamples - start), num_users))
+        for row in counts:
+            drawn = random.integers(num_users, size=num_users)
+            row[:] = np.bincount(drawn, minlength=num_users)
+        yield counts
+
+
+def resampled(
+    statistics: Sequence[Statistic],
+    num_users: int,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> np.ndarray:
+    """Values of statistics on the same draws.
+
+    Args:
+        statistics: of the same users.
+        num_users: how many users they count.
+        num_resamples: how often users are drawn.
+        seed: of the draws.
+
+    Returns:
+        [statistics, resamples], NaN where the draw leaves one undefined.
+
+    Raises:
+        UserError: settings out of range.
+
+    Example:
+    >>> resampled([lambda counts: counts.mean(axis=1)], 3, 2).tolist()
+    [[1.0, 1.0]]
+    """
+    check_k(num_resamples, "num_resamples")
+    if num_users == 0:
+        return np.full((len(statistics), num_resamples), np.nan)
+    blocks = [
+        np.stack([statistic(counts) for statistic in statistics])
+        for counts in drawn_counts(num_users, num_resamples, seed)
+    ]
+    return np.concatenate(blocks, axis=1)
+
+
+def _interval(
+    value: float | None, values: np.ndarray, num_users: int, level: float
+) -> Interval:
+    """The percentiles of the resamples that have a value."""
+    if not 0 < level < 1:
+        raise UserError(
+            "`level` should be between 0 and 1. Received: `level` = "
+            f"{level}. Give 0.95 for 95 %."
+        )
+    there = values[~np.isnan(values)]
+    low = high = None
+    if len(there):
+        ends = np.quantile(there, [(1 - level) / 2, (1 + level) / 2])
+        low, high = map(float, ends)
+    missing = len(values) - len(there)
+    return Interval(value, low, high, level, num_users, len(values), missing)
+
+
+def _p_value(gains: np.ndarray) -> float | None:
+    """Twice the rarer side of 0; the data count as one resample on it."""
+    if not len(gains):
+        return None
+    rarer = min((gains <= 0).sum(), (gains >= 0).sum())
+    return float(min(1.0, 2 * (rarer + 1) / (len(gains) + 1)))

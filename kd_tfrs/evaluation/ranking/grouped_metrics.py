@@ -1,0 +1,289 @@
+"""Metrics within each user's list, and their means over users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.ranking.scored_rows import (
+    ScoredRows,
+    check_binary,
+    scored_rows,
+)
+from kd_tfrs.evaluation.ranking.sorted_statistics import run_ends
+from kd_tfrs.evaluation.ranking.statistics import (
+    Statistic,
+    UserSums,
+    first_over_second,
+    ratio,
+    sums_of,
+    value_of,
+)
+
+GAINS = ("exponential", "linear")
+# 2**64: what lies above is no grade, and 2**1024 is no number any more.
+_MAX_GRADE = 64
+
+
+class UserMean(NamedTuple):
+    """A mean over users.
+
+    Args:
+        value: the mean; None where no user has a value.
+        num_users: users who have one.
+        left_out: users who have none.
+
+    Example:
+    >>> gauc([1, 0, 1], [2.0, 1.0, 0.0], groups=["a", "a", "b"])
+    UserMean(value=1.0, num_users=1, left_out=1)
+    """
+
+    value: float | None
+    num_users: int
+    left_out: int
+
+
+@dataclass(frozen=True, eq=False)
+class PerUser:
+    """A metric of each user who has one; who that is the labels decide.
+
+    Args:
+        values: [m].
+        places: [m], ascending places of the users.
+        weights: [m], what each counts in the mean.
+        num_users: of all users.
+        left_out: users with rows and without a value.
+
+    Example:
+    ```python
+    user_auc(rows).values
+    ```
+    """
+
+    values: np.ndarray
+    places: np.ndarray
+    weights: np.ndarray
+    num_users: int
+    left_out: int
+
+    def statistic(self) -> Statistic:
+        """The weighted mean, for resampled users."""
+        sums = np.zeros((self.num_users, 2))
+        sums[self.places, 0] = self.weights * self.values
+        sums[self.places, 1] = self.weights
+        return UserSums(sums, first_over_second)
+
+    def mean(self) -> UserMean:
+        """The weighted mean over the users who have a value."""
+        value = value_of(self.statistic(), self.num_users)
+        return UserMean(value, len(self.values), self.left_out)
+
+
+def gauc(
+    labels: Any, scores: Any, groups: Any, weights: Any = None
+) -> UserMean:
+    """AUC within each user's rows, averaged with the weight of the rows.
+
+    `gauc = sum_u W_u auc_u / sum_u W_u` over the users who have both classes,
+    with W_u the sum of the user's weights, that is the impressions.
+
+    Args:
+        labels: [n], 0 or 1.
+        scores: [n], finite, more is better: logits or probabilities.
+        groups: [n], user ids.
+        weights: [n], at least 0; ones by default.
+
+    Returns:
+        The mean in [0, 1], and how many users have one class only.
+
+    Raises:
+        UserError: shapes that do not fit, or labels that are not 0 or 1.
+
+    Example:
+    >>> gauc([1, 0, 0, 1, 1], [2, 1, 1, 0, 1], list("aabbb")).value
+    0.55
+
+    References:
+        Zhu et al. 2017, "Optimized cost per click in Taobao display
+        advertising"; Zhou et al. 2018, "Deep interest network".
+    """
+    return user_auc(scored_rows(labels, scores, weights, groups)).mean()
+
+
+def user_ndcg_at_k(
+    labels: Any,
+    scores: Any,
+    groups: Any,
+    k: int,
+    weights: Any = None,
+    *,
+    gain: str = "exponential",
+) -> UserMean:
+    """NDCG of the first k of each user's rows, averaged over users.
+
+    `ndcg@k = sum_{rank <= k} g(y_rank) / log2(rank + 1) / ideal` with
+    `g(y) = 2^y - 1`, or y; the same for labels of 0 and 1. Rows of equal
+    score share their ranks: the value is the mean over all orders of them, and
+    so neither the order of the rows nor a draw decides.
+
+    Args:
+        labels: [n], grades, at least 0.
+        scores: [n], finite, more is better.
+        groups: [n], user ids.
+        k: length of the list.
+        weights: [n], at least 0, ones by default: a user counts with the mean
+            weight of their rows.
+        gain: "exponential" or "linear".
+
+    Returns:
+        The mean in [0, 1], and how many users have no grade above 0.
+
+    Raises:
+        UserError: shapes that do not fit, `k` that is no positive integer, or
+            labels that are no grades.
+
+    Example:
+    >>> user_ndcg_at_k([1, 0], [1.0, 2.0], ["a", "a"], k=2).value
+    0.6309297535714575
+
+    References:
+        Burges et al. 2005, "Learning to rank using gradient descent"; McSherry
+        and Najork 2008, "Computing information retrieval performance measures
+        efficiently in the presence of tied scores".
+    """
+    rows = scored_rows(labels, scores, weights, groups)
+    return user_ndcg(rows, k, gain).mean()
+
+
+def user_auc(rows: ScoredRows) -> PerUser:
+    """AUC of each user who has both classes; see `gauc`.
+
+    Args:
+        rows: the impressions.
+
+    Returns:
+        One value a user, weighted by the user's rows.
+
+    Raises:
+        UserError: labels that are not 0 or 1.
+
+    Example:
+    >>> user_auc(scored_rows([1, 0], [2.0, 1.0])).values.tolist()
+    [1.0]
+    """
+    check_binary(rows)
+    rows = rows.take(np.lexsort((rows.scores, rows.users)))
+    lost = np.append(0.0, np.cumsum(rows.weights * (1 - rows.labels)))
+    first, last = _runs(rows.users, rows.scores)
+    user_first, _ = _runs(rows.users)
+    # Negatives of the same user with a lower score, and half of the equals.
+    beaten = (lost[first] + lost[last + 1]) / 2 - lost[user_first]
+    won = sums_of(rows, rows.labels * beaten)
+    positive = sums_of(rows, rows.labels)
+    negative = sums_of(rows, 1 - rows.labels)
+    values = np.clip(ratio(won, positive * negative), 0.0, 1.0)
+    return _per_user(rows, values, positive + negative)
+
+
+def user_ndcg(rows: ScoredRows, k: int, gain: str = "exponential") -> PerUser:
+    """NDCG of each user who has a grade above 0; see `user_ndcg_at_k`.
+
+    Args:
+        rows: the impressions.
+        k: length of the list.
+        gain: "exponential" or "linear".
+
+    Returns:
+        One value a user, weighted by the mean weight of the user's rows.
+
+    Raises:
+        UserError: `k` that is no positive integer, or labels that are no
+            grades.
+
+    Example:
+    >>> user_ndcg(scored_rows([2, 1], [2.0, 1.0]), k=1).values.tolist()
+    [1.0]
+    """
+    check_k(k)
+    check_grades(rows.labels, gain)
+    gains = rows.labels if gain == "linear" else np.exp2(rows.labels) - 1
+    found = _discounted(rows, gains, rows.scores, k)
+    ideal = _discounted(rows, gains, gains, k)
+    sizes = np.bincount(rows.users, minlength=rows.num_users)
+    weights = ratio(sums_of(rows, np.ones(len(gains))), sizes)
+    values = np.minimum(ratio(found, ideal), 1.0)
+    return _per_user(rows, values, weights)
+
+
+def _discounted(
+    rows: ScoredRows, gains: np.ndarray, by: np.ndarray, k: int
+) -> np.ndarray:
+    """[users] discounted gain of the first k of each list in descending order.
+
+    What has the same place in the order shares the discounts of its ranks.
+    """
+    order = np.lexsort((-by, rows.users))
+    users, by = rows.users[order], by[order]
+    ranks = np.arange(len(users)) - _runs(users)[0]
+    discounts = np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0)
+    first, last = _runs(users, by)
+    # Summed run by run: a cumulative sum would blur the last digits.
+    sums = np.bincount(first, discounts, minlength=len(users))
+    shared = sums[first] / (last + 1 - first)
+    return np.bincount(users, gains[order] * shared, minlength=rows.num_users)
+
+
+def _runs(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last place of the run of equal keys that each row is in."""
+    codes = np.zeros(len(keys[0]), np.int64)
+    for key in keys:
+        codes[1:] += np.cumsum(key[1:] != key[:-1])
+    ends = run_ends(codes)
+    lengths = np.diff(ends, prepend=-1)
+    return np.repeat(ends + 1 - lengths, lengths), np.repeat(ends, lengths)
+
+
+def check_grades(labels: np.ndarray, gain: str) -> None:
+    """Raises where labels are no grades, or a gain is unknown.
+
+    Args:
+        labels: [n].
+        gain: "exponential" or "linear".
+
+    Raises:
+        UserError: it is so.
+
+    Example:
+    >>> check_grades(np.array([0.5, 5.0]), "exponential")
+    """
+    if gain not in GAINS:
+        raise UserError(
+            f"`gain` should be one of {list(GAINS)}. Received: {gain!r}. Both "
+            "are the same for labels of 0 and 1."
+        )
+    highest = _MAX_GRADE if gain == "exponential" else np.inf
+    if len(labels) and not 0 <= labels.min() <= labels.max() <= highest:
+        raise UserError(
+            f"`labels` should be grades from 0 to {highest:g} for the {gain} "
+            f"gain of NDCG. Received: {labels.min():g} to {labels.max():g}. "
+            "Shift them, or take gain='linear' for large ones."
+        )
+
+
+def _per_user(
+    rows: ScoredRows, values: np.ndarray, weights: np.ndarray
+) -> PerUser:
+    """Those of the users [users] who have a value."""
+    places = np.flatnonzero(~np.isnan(values))
+    present = np.bincount(rows.users, minlength=rows.num_users) > 0
+    return PerUser(
+        values[places],
+        places,
+        weights[places],
+        rows.num_users,
+        int(present.sum()) - len(places),
+    )

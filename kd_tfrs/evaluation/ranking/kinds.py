@@ -1,0 +1,93 @@
+"""Which metrics an evaluation of impressions has, by kind of label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.ranking import sorted_statistics as by_order
+from kd_tfrs.evaluation.ranking import statistics as sums
+from kd_tfrs.evaluation.ranking.grouped_metrics import (
+    PerUser,
+    user_auc,
+    user_ndcg,
+)
+from kd_tfrs.evaluation.ranking.scored_rows import ScoredRows
+from kd_tfrs.evaluation.ranking.statistics import Metric
+
+KINDS = ("binary", "rating")
+UserMetric = Callable[[ScoredRows], PerUser]
+
+
+def pooled_metrics(
+    kind: str, threshold: float = 0.5, bins: int = 15
+) -> dict[str, Metric]:
+    """Metrics of all rows together.
+
+    Args:
+        kind: "binary" or "rating".
+        threshold: least probability that is taken.
+        bins: of the calibration error.
+
+    Returns:
+        What makes the statistic, by name.
+
+    Example:
+    >>> list(pooled_metrics("rating"))
+    ['rmse', 'mae']
+    """
+    if kind == "rating":
+        return {"rmse": sums.rmse, "mae": sums.mae}
+    return {
+        "auc": by_order.auc,
+        "log_loss": sums.log_loss,
+        "accuracy": partial(sums.accuracy, threshold=threshold),
+        "precision": partial(sums.precision, threshold=threshold),
+        "recall": partial(sums.recall, threshold=threshold),
+        "f1": partial(sums.f1, threshold=threshold),
+        "pr_auc": by_order.average_precision,
+        "ece": partial(sums.calibration_error, bins=bins),
+        "ece_equal_mass": partial(by_order.calibration_error_mass, bins=bins),
+        "predicted_over_observed": sums.predicted_over_observed,
+    }
+
+
+def user_metrics(
+    kind: str, ks: Sequence[int], gain: str = "exponential"
+) -> dict[str, UserMetric]:
+    """Metrics that are means over users.
+
+    Args:
+        kind: "binary" or "rating".
+        ks: lengths of the lists for NDCG.
+        gain: of NDCG, "exponential" or "linear".
+
+    Returns:
+        What makes the values of the users, by name.
+
+    Example:
+    >>> list(user_metrics("binary", [10]))
+    ['gauc', 'ndcg@10']
+    """
+    found = {"gauc": user_auc} if kind == "binary" else {}
+    return found | {f"ndcg@{k}": partial(user_ndcg, k=k, gain=gain) for k in ks}
+
+
+def check_kind(kind: str) -> None:
+    """Raises where a kind of label is unknown.
+
+    Args:
+        kind: what a caller gave.
+
+    Raises:
+        UserError: it is neither "binary" nor "rating".
+
+    Example:
+    >>> check_kind("binary")
+    """
+    if kind not in KINDS:
+        raise UserError(
+            f"`kind` should be one of {list(KINDS)}. Received: {kind!r}. Take "
+            "'binary' for labels of 0 and 1."
+        )

@@ -1,0 +1,273 @@
+"""Plots of scored impressions, several models beside each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.plots import save_png
+from kd_tfrs.evaluation.ranking.calibration import calibration_curve
+from kd_tfrs.evaluation.ranking.metrics import auc, roc_curve
+from kd_tfrs.evaluation.ranking.scored_rows import (
+    ScoredRows,
+    check_binary,
+    scored_rows,
+)
+from kd_tfrs.evaluation.stage_style import StageStyle, stage_styles
+
+_NEGATIVE, _POSITIVE = "0.75", "0.25"
+# A curve has at most twice as many points: more than the picture can show.
+_STEPS = 1000
+
+
+def plot_roc(
+    scores: Mapping[str, Any],
+    labels: Any,
+    path: str | Path,
+    *,
+    weights: Any = None,
+) -> None:
+    """Draws true over false positives, a line a model, with its AUC.
+
+    Args:
+        scores: for each model its scores [n].
+        labels: [n], 0 or 1.
+        path: the PNG to write.
+        weights: [n], at least 0; ones by default.
+
+    Raises:
+        UserError: no model, shapes that do not fit, or labels of one class.
+
+    Example:
+    ```python
+    plot_roc({"teacher": teacher, "student": student}, labels, "roc.png")
+    ```
+    """
+    figure, axes = _square(scores, "false positive rate", "true positive rate")
+    styles = stage_styles(scores)
+    for place, (name, values) in enumerate(scores.items()):
+        curve = roc_curve(labels, values, weights)
+        if curve is None:
+            raise UserError(
+                "`labels` should hold both classes. Received: one only. A "
+                "curve needs a positive and a negative row of some weight."
+            )
+        axes.plot(
+            *_thinned(*curve),
+            color=styles[name].colour,
+            linestyle=styles[name].line,
+            marker=styles[name].marker,
+            markersize=5,
+            # Markers of curves that are nearly the same are not on top of
+            # each other.
+            markevery=(0.1 + 0.2 * place / len(scores), 0.2),
+            linewidth=1.5,
+            label=f"{name} {auc(labels, values, weights):.4f}",
+        )
+    axes.legend(loc="lower right", frameon=False, title="AUC")
+    save_png(figure, path)
+
+
+def plot_calibration(
+    logits: Mapping[str, Any],
+    labels: Any,
+    path: str | Path,
+    *,
+    weights: Any = None,
+    bins: int = 15,
+    equal_mass: bool = True,
+) -> None:
+    """Draws the share of positives over the probability, a line a model.
+
+    Args:
+        logits: for each model its logits [n].
+        labels: [n], 0 or 1.
+        path: the PNG to write.
+        weights: [n], at least 0; ones by default.
+        bins: how many points a line has at most.
+        equal_mass: bins of the same weight; otherwise of the same width.
+
+    Raises:
+        UserError: no model, no row, shapes that do not fit, or labels that
+            are not 0 or 1.
+
+    Example:
+    ```python
+    plot_calibration({"student": student}, labels, "calibration.png")
+    ```
+    """
+    figure, axes = _square(logits, "mean probability", "share of positives")
+    highest, styles = 0.0, stage_styles(logits)
+    for name, values in logits.items():
+        curve = calibration_curve(
+            labels, values, weights, bins=bins, equal_mass=equal_mass
+        )
+        _check_rows(len(curve.weights))
+        axes.plot(
+            curve.predicted,
+            curve.observed,
+            color=styles[name].colour,
+            linestyle=styles[name].line,
+            marker=styles[name].marker,
+            markersize=4,
+            linewidth=1.5,
+            label=name,
+        )
+        highest = max(highest, curve.predicted.max(), curve.observed.max())
+    # Clicks are rare: where all is small the plot shows what is small.
+    limit = min(1.0, 1.1 * highest) or 1.0
+    axes.set(xlim=(0, limit), ylim=(0, limit))
+    axes.legend(frameon=False)
+    save_png(figure, path)
+
+
+def plot_scores(
+    scores: Mapping[str, Any],
+    path: str | Path,
+    *,
+    labels: Any = None,
+    weights: Any = None,
+    bins: int = 50,
+    xlabel: str = "logit",
+) -> None:
+    """Draws how scores are distributed, a panel a model.
+
+    Args:
+        scores: for each model its scores [n].
+        path: the PNG to write.
+        labels: [n], 0 or 1, to draw each class by itself; one for all rows by
+            default, as for ratings.
+        weights: [n], at least 0; ones by default.
+        bins: bars across the range that all models share.
+        xlabel: what the scores are.
+
+    Raises:
+        UserError: no model, no row, shapes that do not fit, or labels that
+            are not 0 or 1.
+
+    Example:
+    ```python
+    plot_scores({"student": student}, "scores.png", labels=labels)
+    ```
+    """
+    _check_models(scores)
+    rows = {
+        name: _rows(labels, values, weights) for name, values in scores.items()
+    }
+    everything = np.concatenate([one.scores for one in rows.values()])
+    _check_rows(len(everything))
+    edges = np.histogram_bin_edges(everything, bins)
+    columns = min(3, len(rows))
+    height = math.ceil(len(rows) / columns)
+    figure = Figure(
+        figsize=(0.8 + 3.6 * columns, 0.6 + 2.8 * height), layout="constrained"
+    )
+    panels = figure.subplots(
+        height, columns, squeeze=False, sharex=True, sharey=True
+    ).ravel()
+    styles = stage_styles(rows)
+    for panel, (name, one) in zip(panels, rows.items(), strict=False):
+        _draw_scores(panel, one, edges, styles[name], labels is not None)
+        panel.set_title(name, fontsize=10)
+        panel.set_xlabel(xlabel)
+    for panel in panels[::columns]:
+        panel.set_ylabel("density")
+    for panel in panels[len(rows) :]:
+        panel.set_axis_off()
+    if labels is not None:
+        figure.legend(
+            [Patch(color=_NEGATIVE), Line2D([], [], color=_POSITIVE)],
+            ["negative", "positive"],
+            loc="outside lower center",
+            ncols=2,
+            frameon=False,
+        )
+    save_png(figure, path)
+
+
+def _rows(labels: Any, scores: Any, weights: Any) -> ScoredRows:
+    """Checked rows; of one class where there are no labels."""
+    if labels is None:
+        labels = np.zeros(len(scores))
+    rows = scored_rows(labels, scores, weights)
+    check_binary(rows)
+    return rows
+
+
+def _draw_scores(
+    axes: Axes,
+    rows: ScoredRows,
+    edges: np.ndarray,
+    style: StageStyle,
+    classes: bool,
+) -> None:
+    """One panel: the density of each class, or of all."""
+    # Of two classes the positive one has the model's colour.
+    drawn = [(_NEGATIVE, True)] if classes else [(style.colour, True)]
+    drawn += [(style.colour, False)] if classes else []
+    for label, (colour, fill) in enumerate(drawn):
+        part = rows.take(rows.labels == label)
+        heights, _ = np.histogram(part.scores, edges, weights=part.weights)
+        # Density: the area of each class is 1, however rare it is.
+        total = max(heights.sum(), np.finfo(float).tiny)
+        axes.stairs(
+            heights / total / np.diff(edges),
+            edges,
+            color=colour,
+            fill=fill,
+            linewidth=1.5,
+        )
+    axes.grid(visible=True, color="0.92")
+    # Bars hide the grid, and not the grid the bars.
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _square(
+    models: Mapping[str, Any], xlabel: str, ylabel: str
+) -> tuple[Figure, Axes]:
+    """A square with its diagonal, for lines of models."""
+    _check_models(models)
+    figure = Figure(figsize=(5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    axes.axline((0, 0), slope=1, color="0.6", linestyle=":", linewidth=1.2)
+    axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1), ylim=(0, 1))
+    axes.set_aspect("equal")
+    axes.grid(visible=True, color="0.92")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves out points that nobody could tell from the one before."""
+    cells = np.floor(x * _STEPS) * (_STEPS + 1) + np.floor(y * _STEPS)
+    kept = np.append(True, cells[1:] != cells[:-1])
+    # The corners before a jump as well: the line keeps its shape.
+    kept[:-1] |= kept[1:]
+    kept[-1] = True
+    return x[kept], y[kept]
+
+
+def _check_models(models: Mapping[str, Any]) -> None:
+    if not models:
+        raise UserError(
+            "A plot should show one or more models. Received: none. Give "
+            "their scores by name."
+        )
+
+
+def _check_rows(count: int) -> None:
+    if not count:
+        raise UserError(
+            "A plot should show one or more rows. Received: none of positive "
+            "weight. Give the held-out rows."
+        )

@@ -1,0 +1,292 @@
+"""The protocol of impressions: every model scores the same rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
+from kd_tfrs.evaluation.ranking.bootstrap import (
+    NUM_RESAMPLES,
+    interval_of,
+    paired_of,
+)
+from kd_tfrs.evaluation.ranking.grouped_metrics import PerUser, check_grades
+from kd_tfrs.evaluation.ranking.kinds import (
+    check_kind,
+    pooled_metrics,
+    user_metrics,
+)
+from kd_tfrs.evaluation.ranking.scored_rows import (
+    ScoredRows,
+    check_binary,
+    checked_weights,
+    finite_column,
+    user_places,
+)
+from kd_tfrs.evaluation.ranking.statistics import Statistic, value_of
+from kd_tfrs.evaluation.retrieval.protocol import checked_ks
+
+
+@dataclass(frozen=True, eq=False)
+class RankingResult:
+    """What an evaluation found.
+
+    Args:
+        metrics: by name, such as "auc", and in slices such as
+            "auc[new_users]"; None where it is undefined.
+        per_user: values of the users who have one, for the metrics that are
+            means over users ("gauc", "ndcg@10"). Who has one the labels
+            decide: two models are measured on the same users.
+        users: raw ids of those users, ascending, by the same names.
+        left_out: number of the users without a value, by the same names.
+        num_users: users with a row; None without groups.
+        num_rows: rows by slice; "" is for all.
+        seconds: how long the evaluation took.
+
+    Example:
+    ```python
+    result.metrics["auc[new_users]"], result.num_rows["new_users"]
+    ```
+    """
+
+    metrics: dict[str, float | None]
+    per_user: dict[str, np.ndarray]
+    users: dict[str, np.ndarray]
+    left_out: dict[str, int]
+    num_users: int | None
+    num_rows: dict[str, int]
+    seconds: float
+
+
+class RankingEvaluation:
+    """Measures scores of impressions, in all and in slices.
+
+    Of kind "binary": auc, gauc, log_loss, accuracy, precision, recall, f1,
+    pr_auc, ece, ece_equal_mass, predicted_over_observed and ndcg@k. Of kind
+    "rating": rmse, mae and ndcg@k. What needs users (gauc, ndcg@k) is there
+    with `groups` only.
+
+    Args:
+        labels: [n], 0 or 1, or ratings.
+        groups: [n], user ids; without them nothing is measured per user.
+        weights: [n], at least 0; a row of weight 0 is left out.
+        slices: boolean masks [n] by name, such as "new_users", "new_items",
+            "head" and "tail".
+        kind: "binary" or "rating".
+        ks: lengths of the lists for NDCG; none to leave it out.
+        threshold: least probability that is taken, for accuracy, precision,
+            recall and F1.
+        bins: of the calibration error.
+        gain: of NDCG, "exponential" or "linear".
+
+    Raises:
+        UserError: shapes that do not fit, labels that are not of the kind, or
+            settings out of range.
+
+    Example:
+    >>> evaluation = RankingEvaluation(
+    ...     [1, 0, 1], groups=["a", "a", "b"],
+    ...     slices={"new_users": [False, False, True]})
+    >>> found = evaluation.evaluate([2.0, 1.0, 0.0]).metrics
+    >>> found["auc"], found["gauc"], found["auc[new_users]"]
+    (0.5, 1.0, None)
+    """
+
+    def __init__(
+        self,
+        labels: Any,
+        groups: Any = None,
+        weights: Any = None,
+        slices: Mapping[str, Any] | None = None,
+        kind: str = "binary",
+        *,
+        ks: Sequence[int] = (5, 10),
+        threshold: float = 0.5,
+        bins: int = 15,
+        gain: str = "exponential",
+    ) -> None:
+        check_kind(kind)
+        labels = finite_column(labels, "labels")
+        weights = checked_weights(weights, len(labels))
+        self._present = weights > 0
+        places, self._users = user_places(groups, self._present)
+        # Scores of 0 stand for those of a model, which are put in later.
+        self._rows = ScoredRows(
+            labels, np.zeros(len(labels)), weights, places, len(self._users)
+        ).take(self._present)
+        self._slices = {
+            name: _mask(mask, name, len(labels))[self._present]
+            for name, mask in (slices or {}).items()
+        }
+        self._grouped = groups is not None
+        ks = checked_ks(ks, max(ks)) if self._grouped and len(ks) else ()
+        self._pooled = pooled_metrics(kind, threshold, bins)
+        self._by_user = user_metrics(kind, ks, gain) if self._grouped else {}
+        self._check(kind, gain if ks else None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the metrics that are measured."""
+        return (*self._pooled, *self._by_user)
+
+    def evaluate(self, scores: Any, *, fast: bool = False) -> RankingResult:
+        """Measures a model.
+
+        Args:
+            scores: [n], finite: logits of kind "binary", else ratings.
+            fast: no slices, for validation while training.
+
+        Returns:
+            What was found; see `RankingResult`.
+
+        Raises:
+            UserError: scores that do not fit the rows, or are not finite.
+        """
+        start = time.perf_counter()
+        rows = self._scored(scores)
+        metrics, per_user = self._measured(rows)
+        num_rows = {"": len(rows.labels)}
+        for name, mask in ({} if fast else self._slices).items():
+            values, _ = self._measured(rows.take(mask))
+            metrics |= {f"{key}[{name}]": v for key, v in values.items()}
+            num_rows[name] = int(mask.sum())
+        return RankingResult(
+            metrics,
+            {name: found.values for name, found in per_user.items()},
+            {n: self._users[found.places] for n, found in per_user.items()},
+            {name: found.left_out for name, found in per_user.items()},
+            len(self._users) if self._grouped else None,
+            num_rows,
+            time.perf_counter() - start,
+        )
+
+    def interval(
+        self,
+        name: str,
+        scores: Any,
+        *,
+        num_resamples: int = NUM_RESAMPLES,
+        level: float = 0.95,
+        seed: int = 0,
+    ) -> Interval:
+        """Interval of a metric over resampled users.
+
+        Args:
+            name: of the metric as in the result, such as "auc" or
+                "auc[new_users]".
+            scores: [n], as for `evaluate`.
+            num_resamples: how often users are drawn.
+            level: of the interval, in (0, 1).
+            seed: of the draws.
+
+        Returns:
+            Value and interval; see `user_bootstrap`.
+
+        Raises:
+            UserError: no groups, an unknown name, or settings out of range.
+        """
+        return interval_of(
+            self._statistic(name, scores),
+            len(self._users),
+            num_resamples=num_resamples,
+            level=level,
+            seed=seed,
+        )
+
+    def compare(
+        self,
+        name: str,
+        scores_a: Any,
+        scores_b: Any,
+        *,
+        num_resamples: int = NUM_RESAMPLES,
+        level: float = 0.95,
+        seed: int = 0,
+    ) -> PairedBootstrap:
+        """Difference of two models on the same resampled users.
+
+        Args:
+            name: of the metric, as for `interval`.
+            scores_a: [n], of the baseline.
+            scores_b: [n], of the challenger.
+            num_resamples: how often users are drawn.
+            level: of the interval, in (0, 1).
+            seed: of the draws.
+
+        Returns:
+            The finding; see `paired_user_bootstrap`.
+
+        Raises:
+            UserError: no groups, an unknown name, or settings out of range.
+        """
+        return paired_of(
+            self._statistic(name, scores_a),
+            self._statistic(name, scores_b),
+            len(self._users),
+            num_resamples=num_resamples,
+            level=level,
+            seed=seed,
+        )
+
+    def _check(self, kind: str, gain: str | None) -> None:
+        """Finds what is wrong with labels and settings before a model does."""
+        if kind == "binary":
+            check_binary(self._rows)
+        if gain is not None:
+            check_grades(self._rows.labels, gain)
+        self._measured(self._rows.take(slice(0)))
+
+    def _scored(self, scores: Any) -> ScoredRows:
+        """The rows with the scores of a model."""
+        scores = finite_column(scores, "scores", len(self._present))
+        return replace(self._rows, scores=scores[self._present])
+
+    def _measured(
+        self, rows: ScoredRows
+    ) -> tuple[dict[str, float | None], dict[str, PerUser]]:
+        """All metrics of some rows, and those of each user."""
+        values = {
+            name: value_of(metric(rows), rows.num_users)
+            for name, metric in self._pooled.items()
+        }
+        per_user = {name: of(rows) for name, of in self._by_user.items()}
+        means = {name: found.mean().value for name, found in per_user.items()}
+        return values | means, per_user
+
+    def _statistic(self, name: str, scores: Any) -> Statistic:
+        """The statistic of a metric, maybe in a slice."""
+        key, _, inside = name.partition("[")
+        part = inside.removesuffix("]")
+        if key not in self.names or (inside and part not in self._slices):
+            raise UserError(
+                f"`name` should be one of {list(self.names)}, of a slice with "
+                f"its name in brackets. Received: {name!r}. Slices: "
+                f"{list(self._slices)}."
+            )
+        if not self._grouped:
+            raise UserError(
+                "Users can be drawn where rows have users. Received: no "
+                "`groups`. Give the user id of each row."
+            )
+        rows = self._scored(scores)
+        rows = rows.take(self._slices[part]) if inside else rows
+        if key in self._pooled:
+            return self._pooled[key](rows)
+        return self._by_user[key](rows).statistic()
+
+
+def _mask(mask: Any, name: str, length: int) -> np.ndarray:
+    array = np.asarray(mask)
+    if array.dtype != bool or array.shape != (length,):
+        raise UserError(
+            f"`slices` should be boolean masks of shape [{length}]. Received: "
+            f"{name!r} of dtype {array.dtype} and shape {list(array.shape)}. "
+            "Compare the column of the rows, such as events < 5."
+        )
+    return array

@@ -1,0 +1,297 @@
+"""Protocols: which items are ranked for whom, and what counts as a hit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.retrieval import list_metrics, metrics
+from kd_tfrs.evaluation.retrieval.held_out import HeldOut
+from kd_tfrs.evaluation.retrieval.scorers import Scorer
+
+DEFAULT_KS = (5, 10, 20, 50)
+# Share of the training events that the head of the catalogue takes.
+HEAD_SHARE = 0.8
+# Additions up to which diversity is exact; about a second.
+_EXACT_DIVERSITY = 10**8
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What an evaluation found.
+
+    Args:
+        metrics: means by name, such as "recall@10"; None for a slice that has
+            no user.
+        per_user: [users] values by name, for the metrics that are means over
+            users.
+        users: [users], raw ids in ascending order; the order of `per_user`.
+        seconds: how long the evaluation took.
+
+    Example:
+    >>> Result({"recall@10": 0.5}).metrics["recall@10"]
+    0.5
+    """
+
+    metrics: dict[str, float | None]
+    per_user: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    users: np.ndarray | None = field(default=None, repr=False)
+    seconds: float = 0.0
+
+
+class FullRanking:
+    """Ranks the whole catalogue for every user who has held-out events.
+
+    A user's training items, and those of `exclude`, are left out. Held-out
+    items that are not in the catalogue count as relevant and are never hit.
+    What does not depend on the scorer is prepared once.
+
+    Args:
+        train: training events.
+        held_out: the events to find.
+        items: [num_items], raw ids of the catalogue.
+        exclude: further events to leave out, such as the other held-out part:
+            a frame or several.
+        ks: lengths of the lists.
+        depth: length of the ranking for MRR and MAP, at least `max(ks)`.
+        user_col: name of the user column.
+        item_col: name of the item column.
+        item_vectors: [num_items, dim] in the order of `items`, dense or
+            sparse, for diversity (such as genres); by default which users
+            took the item in `train`, sketched where the data are large.
+        new_user_events: a user with at most so many training events is new.
+
+    Raises:
+        UserError: no held-out events, lists longer than the depth, or an
+            event that is held out and excluded at once.
+
+    Example:
+    ```python
+    protocol = FullRanking(split.train, split.test, items.item_id,
+                           exclude=split.validation)
+    protocol.evaluate(scorer).metrics["recall@10"]
+    ```
+    """
+
+    def __init__(
+        self,
+        train: pd.DataFrame,
+        held_out: pd.DataFrame,
+        items: Any,
+        *,
+        exclude: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
+        ks: Sequence[int] = DEFAULT_KS,
+        depth: int = 100,
+        user_col: str = "user_id",
+        item_col: str = "item_id",
+        item_vectors: Any | None = None,
+        new_user_events: int = 5,
+    ) -> None:
+        self.ks = checked_ks(ks, depth)
+        self.depth = depth
+        self._data = HeldOut(
+            train, held_out, items, exclude, user_col, item_col
+        )
+        self._in_head = head_items(self._data.item_counts)
+        self._is_new = self._data.user_counts <= new_user_events
+        self._vectors = self._unit_vectors(item_vectors)
+        self._surprise = list_metrics.self_information(self._data.item_counts)
+
+    @property
+    def users(self) -> np.ndarray:
+        """[users] raw ids of the users who are asked for, ascending."""
+        return self._data.users
+
+    def evaluate(self, scorer: Scorer, *, fast: bool = False) -> Result:
+        """Measures a scorer.
+
+        Args:
+            scorer: what to measure.
+            fast: only accuracy, for validation while training: no slices, no
+                coverage, diversity, novelty, popularity, Gini.
+
+        Returns:
+            The metrics; see `Result`.
+
+        Raises:
+            UserError: a scorer that recommends excluded or unknown items, or
+                the same item twice.
+        """
+        start = time.perf_counter()
+        data = self._data
+        ids, scores = scorer.recommend(data.users, self.depth, data.exclusions)
+        ranked = data.ranked(ids, scores)
+        hits = data.hits(ranked)
+        per_user = accuracy(hits, data.relevant, self.ks)
+        if not fast:
+            per_user |= self._list_metrics(ranked)
+        means = {name: float(v.mean()) for name, v in per_user.items()}
+        if not fast:
+            means |= self._whole_metrics(ranked)
+            means |= self._slices(ranked, hits)
+        seconds = time.perf_counter() - start
+        return Result(means, per_user, data.users, seconds)
+
+    def _list_metrics(self, ranked: np.ndarray) -> dict[str, np.ndarray]:
+        """[users] diversity, novelty and average popularity of the lists."""
+        counts = self._data.item_counts
+        found = {}
+        for k in self.ks:
+            found |= {
+                f"diversity@{k}": list_metrics.diversity_at_k(
+                    self._vectors, ranked, k
+                ),
+                f"novelty@{k}": list_metrics.mean_at_k(
+                    self._surprise, ranked, k
+                ),
+                f"popularity@{k}": list_metrics.mean_at_k(counts, ranked, k),
+            }
+        return found
+
+    def _whole_metrics(self, ranked: np.ndarray) -> dict[str, float]:
+        """Coverage and Gini, which are of all lists together."""
+        size = len(self._data.catalogue)
+        found = {}
+        for k in self.ks:
+            found |= {
+                f"coverage@{k}": list_metrics.coverage_at_k(ranked, size, k),
+                f"gini@{k}": list_metrics.gini_at_k(ranked, size, k),
+            }
+        return found
+
+    def _slices(
+        self, ranked: np.ndarray, hits: np.ndarray
+    ) -> dict[str, float | None]:
+        """Recall of new users, and of the items outside the head."""
+        data = self._data
+        tail_hits = hits & ~self._in_head[ranked]
+        in_tail = data.count_relevant(~self._in_head)
+        has_tail = in_tail > 0
+        slices = {
+            "new_users": (hits[self._is_new], data.relevant[self._is_new]),
+            "long_tail": (tail_hits[has_tail], in_tail[has_tail]),
+        }
+        return {
+            f"recall@{k}[{name}]": _mean(metrics.recall_at_k(*part, k))
+            for name, part in slices.items()
+            for k in self.ks
+        }
+
+    def _taken_vectors(self) -> sp.csr_matrix:
+        """Who took an item, for diversity.
+
+        What it costs depends on the data alone, so that all scorers are
+        measured alike: that of everyone's list being the most popular items.
+        """
+        vectors = list_metrics.unit_rows(self._data.taken_by)
+        popular = np.sort(self._data.item_counts)[-max(self.ks) :]
+        if len(self.users) * popular.sum() > _EXACT_DIVERSITY:
+            vectors = list_metrics.sketch_columns(vectors)
+        return vectors
+
+    def _unit_vectors(self, given: Any | None) -> Any:
+        """Rows of length 1 in catalogue order, for diversity."""
+        if given is None:
+            return self._taken_vectors()
+        given = sp.csr_matrix(given) if sp.issparse(given) else given
+        given = given if sp.issparse(given) else np.asarray(given)
+        if given.ndim != 2 or given.shape[0] != len(self._data.catalogue):
+            raise UserError(
+                "`item_vectors` should have one row an item, that is "
+                f"{len(self._data.catalogue)}. Received: shape "
+                f"{list(given.shape)}. Give the rows in the order of `items`."
+            )
+        return list_metrics.unit_rows(given[self._data.catalogue.order])
+
+
+def accuracy(
+    hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """All accuracy metrics of a matrix of hits.
+
+    Args:
+        hits: [users, depth], boolean.
+        relevant: [users], relevant items of each user.
+        ks: lengths of the lists.
+
+    Returns:
+        [users] values by name: "recall@10", ..., "mrr", "map".
+
+    Example:
+    >>> accuracy(np.array([[True]]), np.array([1]), [1])["mrr"].tolist()
+    [1.0]
+    """
+    found = {}
+    for k in ks:
+        found |= {
+            f"recall@{k}": metrics.recall_at_k(hits, relevant, k),
+            f"hit_rate@{k}": metrics.hit_rate_at_k(hits, k),
+            f"precision@{k}": metrics.precision_at_k(hits, k),
+            f"f1@{k}": metrics.f1_at_k(hits, relevant, k),
+            f"ndcg@{k}": metrics.ndcg_at_k(hits, relevant, k),
+        }
+    found["mrr"] = metrics.reciprocal_rank(hits)
+    found["map"] = metrics.average_precision(hits, relevant)
+    return found
+
+
+def head_items(counts: np.ndarray, share: float = HEAD_SHARE) -> np.ndarray:
+    """Says which items are the head: the fewest that take most events.
+
+    Args:
+        counts: [num_items], training events of each item.
+        share: of the events that the head takes, in [0, 1].
+
+    Returns:
+        [num_items + 1], boolean; the last is False and stands for an item
+        outside of the catalogue (place -1).
+
+    Example:
+    >>> head_items(np.array([1, 8, 1])).tolist()
+    [False, True, False, False]
+    """
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    in_head = np.zeros(len(counts) + 1, bool)
+    in_head[order] = (before < share * counts.sum()) & (counts[order] > 0)
+    return in_head
+
+
+def checked_ks(ks: Sequence[int], depth: int) -> tuple[int, ...]:
+    """Checks the lengths of lists.
+
+    Args:
+        ks: lengths of the lists.
+        depth: the longest that is possible.
+
+    Returns:
+        The distinct lengths, ascending.
+
+    Raises:
+        UserError: none, not positive integers, or beyond the depth.
+
+    Example:
+    >>> checked_ks([20, 10], depth=100)
+    (10, 20)
+    """
+    for k in (*ks, depth):
+        check_k(k)
+    if not ks or max(ks) > depth:
+        raise UserError(
+            f"`ks` should be one or more lengths up to the depth {depth}. "
+            f"Received: {list(ks)}. Raise the depth or shorten the lists."
+        )
+    return tuple(sorted({int(k) for k in ks}))
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """The mean, or None of nothing."""
+    return float(values.mean()) if len(values) else None

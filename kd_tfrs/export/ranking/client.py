@@ -1,0 +1,233 @@
+"""An exported ranker, asked through its own signatures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.ids import as_ids
+from kd_tfrs.evaluation.retrieval.saved_model_scorer import version_folder
+from kd_tfrs.export.names import input_key
+from kd_tfrs.export.ranking.inputs import HISTORY, missing_value
+from kd_tfrs.export.ranking.keras_ranker import check_context
+
+_BLOCK = 4096
+_OWN = ("user_id", "item_id", "k", HISTORY)
+
+
+class SavedModelRanker:
+    """Scores and ranks with the signatures of an exported ranker.
+
+    Args:
+        path: a version folder, or the folder of versions, of which the newest
+            is taken.
+
+    Raises:
+        UserError: no SavedModel there, or one without `serving_default`.
+
+    Example:
+    ```python
+    ranker = SavedModelRanker("models/ranking")
+    ids, scores = ranker.rank(196, candidates, k=10, context={"hour": 20})
+    logits = ranker.score(test.table, test.history)["liked"]
+    ```
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = version_folder(path)
+        # The loaded object owns the variables; signatures alone would not.
+        self._model = tf.saved_model.load(str(self.path))
+        self.signatures = self._model.signatures
+        # Asked for at every request, and made anew each time by TensorFlow.
+        self._specs = {
+            name: dict(signature.structured_input_signature[1])
+            for name, signature in self.signatures.items()
+        }
+        outputs = self._signature("serving_default").structured_outputs
+        self.tasks = tuple(
+            name.removeprefix("logits_")
+            for name in outputs
+            if name.startswith("logits_")
+        )
+        if not self.tasks:
+            raise UserError(
+                "`path` should hold an exported ranker. Received: "
+                f"{self.path}, which answers {sorted(outputs)}. Give the "
+                "folder that export_ranking wrote."
+            )
+
+    def score(
+        self, table: pd.DataFrame, history: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Logits of rows as they stand, by `serving_default`.
+
+        Args:
+            table: `[n]` rows with the raw columns; one that is not there
+                counts as missing.
+            history: `[n, h]` raw ids, newest first; none when `None`.
+
+        Returns:
+            `[n]` float32 logits by task.
+        """
+        serve = self._signature("serving_default")
+        sent = self.requests(table, history)
+        blocks = [
+            serve(
+                **{k: tf.constant(v[i : i + _BLOCK]) for k, v in sent.items()}
+            )
+            for i in range(0, max(1, len(table)), _BLOCK)
+        ]
+        return {
+            task: np.concatenate([b[f"logits_{task}"].numpy() for b in blocks])
+            for task in self.tasks
+        }
+
+    def requests(
+        self, table: pd.DataFrame, history: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """The inputs of `serving_default` for some rows.
+
+        Args:
+            table: see `score`.
+            history: see `score`.
+
+        Returns:
+            Arrays by name of the input, `[n]`, the history `[n, h]`.
+        """
+        specs = self._specs["serving_default"]
+        columns = {input_key(name): table[name] for name in table.columns}
+        found = {}
+        for key, spec in specs.items():
+            if len(spec.shape) == 2:
+                nothing = np.empty((len(table), 0), object)
+                values = nothing if history is None else history
+                found[key] = sent_values(values, spec.dtype, key)
+            elif key in columns:
+                found[key] = sent_values(columns[key], spec.dtype, key)
+            else:
+                found[key] = np.full(
+                    len(table),
+                    missing_value(spec.dtype),
+                    spec.dtype.as_numpy_dtype,
+                )
+        return found
+
+    def rank(
+        self,
+        user_id: Any,
+        items: Any,
+        k: int,
+        context: Mapping[str, Any] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best of given items for a user; see `KerasRanker.rank`."""
+        check_k(k)
+        rank = self._signature("rank")
+        sent = self.rank_request(user_id, items, k, context)
+        found = rank(**{name: tf.constant(v) for name, v in sent.items()})
+        ids = as_ids(found["item_id"].numpy(), "item_id")
+        return ids, found["score"].numpy()
+
+    def rank_request(
+        self,
+        user_id: Any,
+        items: Any,
+        k: int,
+        context: Mapping[str, Any] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The inputs of `rank`, what is not known filled in as missing.
+
+        Args:
+            user_id: see `KerasRanker.rank`.
+            items: likewise.
+            k: likewise.
+            context: likewise.
+
+        Returns:
+            Arrays by name of the input.
+        """
+        self._signature("rank")
+        specs = self._specs["rank"]
+        given = {input_key(name): v for name, v in (context or {}).items()}
+        names = [name for name in specs if name not in _OWN]
+        check_context(given, names, specs.get(HISTORY))
+        given |= {"user_id": user_id, "item_id": items, "k": k}
+        found = {}
+        for name, spec in specs.items():
+            value = given.get(name)
+            if name == HISTORY and value is None:
+                value = np.empty(0, object)
+            if not spec.shape.rank:
+                value = [missing_value(spec.dtype) if value is None else value]
+            values = sent_values(value, spec.dtype, name)
+            found[name] = values if spec.shape.rank else values[0]
+        return found
+
+    def _signature(self, name: str) -> Any:
+        if name not in self.signatures:
+            raise UserError(
+                f"`path` should hold a ranker with the signature {name!r}. "
+                f"Received: {self.path} with {sorted(self.signatures)}. "
+                "Export it with tables."
+            )
+        return self.signatures[name]
+
+
+def sent_values(values: Any, dtype: tf.DType, name: str) -> np.ndarray:
+    """Raw values as a signature takes them.
+
+    Args:
+        values: of any shape; `None` or NaN where there is none.
+        dtype: of the input.
+        name: of the input, for an error.
+
+    Returns:
+        An array of the same shape, the missing value where there is none.
+
+    Raises:
+        UserError: text where the signature takes numbers, or fractions
+            where it takes integers.
+    """
+    array = np.asarray(values)
+    # What needs no second look, as in most requests.
+    if array.dtype.kind in _plain_kinds(dtype):
+        return array.astype(dtype.as_numpy_dtype)
+    flat = pd.Series(array.ravel())
+    try:
+        found = _converted(flat, dtype)
+    except (TypeError, ValueError, OverflowError):
+        kind = "integers" if dtype.is_integer else "numbers"
+        raise UserError(
+            f"`{name}` should be {kind} for this export. Received: "
+            f"{flat.iloc[0]!r}. Ask with the kind of values that the model "
+            "was trained on."
+        ) from None
+    return found.reshape(array.shape)
+
+
+def _plain_kinds(dtype: tf.DType) -> str:
+    if dtype == tf.string:
+        return "U"
+    return "iu" if dtype.is_integer else "iuf"
+
+
+def _converted(values: pd.Series, dtype: tf.DType) -> np.ndarray:
+    if dtype.is_floating:
+        return pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
+    if dtype.is_integer:
+        known = values.where(values.notna(), dtype.min)
+        whole = known.astype(dtype.as_numpy_dtype)
+        if not (whole == known).all():
+            raise ValueError("not whole")
+        return whole.to_numpy()
+    # Millions of rows have few values: each is made text once.
+    codes, distinct = pd.factorize(values, use_na_sentinel=False)
+    texts = pd.Series(distinct, dtype=object)
+    texts = texts.where(texts.notna(), "").astype(str)
+    return texts.to_numpy(dtype=object)[codes]

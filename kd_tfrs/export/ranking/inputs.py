@@ -1,0 +1,291 @@
+"""Raw columns of a request, encoded inside the graph as for training."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from kd_tfrs.data.ranking.examples import Examples
+from kd_tfrs.data.schema import Encoding, Owner
+from kd_tfrs.errors import UserError
+from kd_tfrs.models.features import Feature, FeatureSet
+from kd_tfrs.models.ranking import RankingModel
+
+HISTORY = "history"
+_NUMBERS = (Encoding.NUMBER, Encoding.BUCKETS)
+
+
+@dataclasses.dataclass(frozen=True)
+class RawColumn:
+    """A column as a client sends it.
+
+    Args:
+        feature: how it is encoded.
+        owner: whose it is.
+        dtype: `int64` for categories and ids that are integers in the data,
+            `float64` for numbers and buckets (seconds since 1970 do not fit
+            float32), and strings for all else, as Python writes the value.
+    """
+
+    feature: Feature
+    owner: Owner
+    dtype: tf.DType
+
+    @classmethod
+    def of(cls, feature: Feature, owner: Owner, values: pd.Series) -> RawColumn:
+        """Reads the type off the data.
+
+        Args:
+            feature: adapted.
+            owner: whose it is.
+            values: raw values of the column.
+
+        Returns:
+            The column.
+        """
+        dtype = raw_dtype(values)
+        if feature.encoding in _NUMBERS:
+            dtype = tf.float64
+        return cls(feature, owner, dtype)
+
+    @property
+    def name(self) -> str:
+        """Name of the column."""
+        return self.feature.name
+
+    @property
+    def is_id(self) -> bool:
+        """Whether it is the id of the user or the item."""
+        return self.feature.encoding is Encoding.ID
+
+    def is_missing(self, values: tf.Tensor) -> tf.Tensor:
+        """Where nothing was sent.
+
+        Args:
+            values: of any shape, of `dtype`.
+
+        Returns:
+            Booleans of the same shape.
+        """
+        if self.dtype == tf.float64:
+            return tf.logical_not(tf.math.is_finite(values))
+        return values == missing_value(self.dtype)
+
+    def encode(self, values: tf.Tensor) -> tf.Tensor:
+        """What `Feature.encode` gives, in the graph.
+
+        Args:
+            values: `[n]` of `dtype`; `missing_value` where there is none.
+
+        Returns:
+            `[n]` or `[n, length]`, int32, or float32 for numbers.
+        """
+        missing = self.is_missing(values)
+        if self.dtype == tf.float64:
+            return self._encode_numbers(values, missing)
+        if self.dtype == tf.int64:
+            values = tf.strings.as_string(values)
+        encoded = self.feature.layer(tf.where(missing, "", values))
+        if isinstance(encoded, tf.RaggedTensor):
+            encoded = encoded.to_tensor(shape=[None, self.feature.length])
+        return tf.cast(encoded, tf.int32)
+
+    def encode_history(self, ids: tf.Tensor, length: int) -> tf.Tensor:
+        """What `Feature.encode_ids` gives, cut or padded to a length.
+
+        Args:
+            ids: `[n, h]` raw ids, newest first; the missing value, and among
+                integers -1, stand where there is none.
+            length: of the network's history.
+
+        Returns:
+            `[n, length]` int32, 0 where there is nothing.
+        """
+        ids = ids[:, :length]
+        flat = tf.reshape(ids, [-1])
+        nothing = is_nothing(flat)
+        encoded = tf.where(nothing, 0, self.encode(flat))
+        rows = tf.reshape(encoded, tf.shape(ids))
+        short = [[0, 0], [0, length - tf.shape(ids)[1]]]
+        return tf.ensure_shape(tf.pad(rows, short), [None, length])
+
+    def _encode_numbers(
+        self, values: tf.Tensor, missing: tf.Tensor
+    ) -> tf.Tensor:
+        known = tf.where(missing, tf.zeros_like(values), values)
+        encoded = self.feature.layer(known[:, None])[:, 0]
+        if self.feature.encoding is Encoding.NUMBER:
+            return tf.where(missing, 0.0, tf.cast(encoded, tf.float32))
+        return tf.where(missing, 0, tf.cast(encoded, tf.int32) + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingInputs:
+    """Everything that a ranker looks at, as clients send it.
+
+    Args:
+        columns: the network's features.
+        history: the item id's column where the network has a history, whose
+            values are such ids, else `None`.
+        history_length: of the network's history, 0 without one.
+
+    Example:
+    ```python
+    inputs = RankingInputs.of(student, features, examples)
+    module = RankingModule(student, inputs, tables)
+    ```
+    """
+
+    columns: tuple[RawColumn, ...]
+    history: RawColumn | None = None
+    history_length: int = 0
+
+    @classmethod
+    def of(
+        cls, model: RankingModel, features: FeatureSet, examples: Examples
+    ) -> RankingInputs:
+        """Reads owners and types off examples.
+
+        Args:
+            model: its network's inputs are what clients send.
+            features: the network's features, adapted.
+            examples: rows of any size that have the columns.
+
+        Returns:
+            The inputs.
+
+        Raises:
+            UserError: a feature of the network is not a column of the
+                examples, or is known while training only.
+        """
+        owners = {column.name: column for column in examples.columns}
+        named = {feature.name: feature for feature in features}
+        names = [name for name in model.feature_names if name != HISTORY]
+        for name in names:
+            column = owners.get(name)
+            if name not in named or column is None or column.training_only:
+                raise UserError(
+                    "A served network should see features that are known "
+                    f"when serving. Received: {name!r}; there are "
+                    f"{[c.name for c in examples.served_columns]}. Build it "
+                    "from `examples.served_columns`."
+                )
+        columns = tuple(
+            RawColumn.of(named[name], owners[name].owner, examples.table[name])
+            for name in names
+        )
+        if HISTORY not in model.feature_names:
+            return cls(columns)
+        item = next((c for c in columns if _is_item_id(c)), None)
+        if item is None:
+            raise UserError(
+                "A history should be of items whose id is a feature. "
+                f"Received: {names}. Keep the item's id among the features."
+            )
+        return cls(columns, item, int(model.network.input[HISTORY].shape[1]))
+
+    def owned(self, *owners: Owner) -> tuple[RawColumn, ...]:
+        """The columns of some owners, ids left out.
+
+        Args:
+            *owners: whose.
+
+        Returns:
+            In the order of `columns`.
+        """
+        return tuple(
+            c for c in self.columns if c.owner in owners and not c.is_id
+        )
+
+    @property
+    def user_id(self) -> RawColumn | None:
+        """The user's id, where it is a feature."""
+        return next(
+            (c for c in self.columns if c.is_id and c.owner is Owner.USER), None
+        )
+
+    def encode(self, table: pd.DataFrame, history: np.ndarray | None) -> dict:
+        """Encodes raw rows outside the graph, as for training.
+
+        Args:
+            table: `[n]` rows with the columns.
+            history: `[n, h]` raw ids, newest first, or `None` without one.
+
+        Returns:
+            The network's inputs by name.
+        """
+        encoded = FeatureSet([c.feature for c in self.columns]).encode(table)
+        if self.history is None:
+            return encoded
+        return {**encoded, HISTORY: self.encode_histories(history)}
+
+    def encode_histories(self, ids: np.ndarray) -> np.ndarray:
+        """Encodes histories outside the graph, cut or padded.
+
+        Args:
+            ids: `[n, h]` raw ids, newest first.
+
+        Returns:
+            `[n, history_length]` int32.
+        """
+        ids = ids[:, : self.history_length]
+        encoded = self.history.feature.encode_ids(ids)
+        short = ((0, 0), (0, self.history_length - ids.shape[1]))
+        return np.pad(encoded, short)
+
+
+def raw_dtype(values: pd.Series) -> tf.DType:
+    """The type of raw categories or ids.
+
+    Args:
+        values: a column.
+
+    Returns:
+        `tf.int64` for integers, `tf.string` for all else.
+    """
+    dtype = values.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        dtype = dtype.categories.dtype
+    is_integer = pd.api.types.is_integer_dtype(dtype)
+    return tf.int64 if is_integer else tf.string
+
+
+def missing_value(dtype: tf.DType) -> str | int | float:
+    """What a client sends where there is nothing.
+
+    Args:
+        dtype: of the input.
+
+    Returns:
+        "" of strings, the smallest of int64, NaN of floats.
+
+    Example:
+    >>> missing_value(tf.string)
+    ''
+    """
+    if dtype == tf.string:
+        return ""
+    return dtype.min if dtype.is_integer else float("nan")
+
+
+def is_nothing(ids: tf.Tensor) -> tf.Tensor:
+    """Where a history has no item.
+
+    Args:
+        ids: raw ids of any shape.
+
+    Returns:
+        Booleans of the same shape.
+    """
+    nothing = ids == missing_value(ids.dtype)
+    if ids.dtype == tf.string:
+        return nothing
+    # How `Examples` pads histories of integers.
+    return tf.logical_or(nothing, ids == -1)
+
+
+def _is_item_id(column: RawColumn) -> bool:
+    return column.is_id and column.owner is Owner.ITEM

@@ -1,0 +1,142 @@
+"""What a served ranker knows of items and users, so that clients send ids."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from kd_tfrs.data.interactions import Interactions
+from kd_tfrs.data.ranking.derived import DERIVED
+from kd_tfrs.data.ranking.event_history import Record
+from kd_tfrs.data.ranking.examples import Examples
+from kd_tfrs.data.ranking.joining import compact
+from kd_tfrs.data.schema import Column, Encoding, Owner
+from kd_tfrs.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ServingTables:
+    """Raw columns by id, as they stand when the model is exported.
+
+    Args:
+        items: one row an item: its id and its features. Kept in ascending
+            order of the ids, which breaks ties.
+        item_id: name of the id's column.
+        users: one row a user likewise, or `None`: features of users then come
+            with every request.
+        user_id: name of the id's column; `None` without users.
+        histories: `[users, length]` item ids that users took, newest first,
+            padded with "" or -1, by row of `users`; or `None`.
+
+    Raises:
+        UserError: an id is missing or there twice, or rows do not fit.
+
+    Example:
+    ```python
+    tables = ServingTables.of(interactions, split.train, examples.train)
+    ```
+    """
+
+    items: pd.DataFrame
+    item_id: str
+    users: pd.DataFrame | None = None
+    user_id: str | None = None
+    histories: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        _check_ids(self.items, self.item_id, "items")
+        ordered = self.items.sort_values(self.item_id, ignore_index=True)
+        object.__setattr__(self, "items", ordered)
+        rows = 0
+        if self.users is not None:
+            _check_ids(self.users, self.user_id, "users")
+            rows = len(self.users)
+        if self.histories is not None and len(self.histories) != rows:
+            raise UserError(
+                "`histories` should have one row a user. Received: "
+                f"{len(self.histories)} for {rows} users."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        interactions: Interactions,
+        events: pd.DataFrame,
+        examples: Examples,
+        *,
+        taken: str | None = None,
+        liked_from: float = 4.0,
+    ) -> ServingTables:
+        """Tables of all items and users, derived columns after the last event.
+
+        Args:
+            interactions: the tables of users and items, and the schema.
+            events: what derived columns and histories look back at, usually
+                the training events.
+            examples: their columns and their history's length.
+            taken: see `build_examples`.
+            liked_from: likewise.
+
+        Returns:
+            The tables.
+        """
+        record = None
+        if interactions.schema.time is not None:
+            record = Record.of(interactions, events, taken, liked_from)
+        schema, users = interactions.schema, interactions.users
+        histories = None
+        if examples.history is not None:
+            histories = record.history(
+                users[schema.user_id],
+                np.full(len(users), np.inf),
+                examples.history.shape[1],
+            )
+        return cls(
+            _table(interactions, examples.served_columns, record, Owner.ITEM),
+            schema.item_id,
+            _table(interactions, examples.served_columns, record, Owner.USER),
+            schema.user_id,
+            histories,
+        )
+
+
+def _table(
+    interactions: Interactions,
+    columns: tuple[Column, ...],
+    record: Record | None,
+    owner: Owner,
+) -> pd.DataFrame:
+    is_item = owner is Owner.ITEM
+    table = interactions.items if is_item else interactions.users
+    schema = interactions.schema
+    key = schema.item_id if is_item else schema.user_id
+    found = {key: table[key].to_numpy()}
+    own = {column.name for column in schema.columns}
+    derived = {}
+    if record is not None:
+        end = np.full(len(table), np.inf)
+        derived = record.so_far(owner.value, table[key], end)
+    for column in columns:
+        if column.owner is not owner or column.encoding is Encoding.ID:
+            continue
+        if column.name in DERIVED and column.name not in own:
+            found[column.name] = derived[column.name]
+        else:
+            found[column.name] = compact(table[column.name])
+    return pd.DataFrame(found)
+
+
+def _check_ids(table: pd.DataFrame, key: str | None, name: str) -> None:
+    if key not in table.columns:
+        raise UserError(
+            f"`{name}` should have the column of its ids. Received: {key!r} "
+            f"and the columns {list(table.columns)}."
+        )
+    if not len(table) or table[key].isna().any() or not table[key].is_unique:
+        raise UserError(
+            f"`{name}` should have one row an id, none missing. Received: "
+            f"{len(table)} rows with {table[key].nunique()} ids. Drop the "
+            "duplicates."
+        )

@@ -1,0 +1,22 @@
+"""Retrieval models: towers, the TFRS model, teachers of other kinds."""
+
+from kd_tfrs.models.retrieval.ease import Ease, interaction_matrix
+from kd_tfrs.models.retrieval.lightgcn import LightGcn
+from kd_tfrs.models.retrieval.model import RetrievalModel
+from kd_tfrs.models.retrieval.presets import EDGE, STUDENT, TEACHER
+from kd_tfrs.models.retrieval.task import FusedRetrieval
+from kd_tfrs.models.retrieval.towers import MaskedMean, TowerConfig, build_tower
+
+__all__ = [
+    "EDGE",
+    "STUDENT",
+    "TEACHER",
+    "Ease",
+    "FusedRetrieval",
+    "LightGcn",
+    "MaskedMean",
+    "RetrievalModel",
+    "TowerConfig",
+    "build_tower",
+    "interaction_matrix",
+]

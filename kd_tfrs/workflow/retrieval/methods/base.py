@@ -1,0 +1,180 @@
+"""What a method of distillation is, and what it may build on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from kd_tfrs.distillation import Term
+from kd_tfrs.distillation.retrieval import (
+    AllCandidates,
+    Features,
+    InBatch,
+    ItemSide,
+    Listener,
+    RankSampled,
+    Sampled,
+    TeacherTopK,
+)
+from kd_tfrs.distillation.retrieval.teachers import transpose_seen
+from kd_tfrs.distillation.schedules import Scheduled
+from kd_tfrs.workflow.retrieval.config import DistillationOptions
+
+SIDES = ("query", "candidate")
+# Sizes where neither the user nor the method asks for others.
+_SIZES = {"top_k": 200, "num_random": 512, "num_queries": 256}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a method may look at when it makes its terms.
+
+    Args:
+        options: what was asked for.
+        num_steps: training steps in all.
+        user_rows: `[events]` user rows of the training events.
+        item_rows: `[events]` their item rows.
+        num_users: user rows, the unknown one counted.
+        num_items: item rows.
+        seen: training items by user, where lists leave them out.
+        num_teachers: members of the teacher, where it is an ensemble.
+    """
+
+    options: DistillationOptions
+    num_steps: int
+    user_rows: np.ndarray
+    item_rows: np.ndarray
+    num_users: int
+    num_items: int
+    seen: tf.RaggedTensor | None = None
+    num_teachers: int = 1
+
+    @property
+    def item_events(self) -> np.ndarray:
+        """`[num_items]` training events of every item."""
+        return np.bincount(self.item_rows, minlength=self.num_items)
+
+    def neighbours(self, side: str) -> tf.RaggedTensor:
+        """Rows of the other side that a row has training events with."""
+        mine, others, count = self.user_rows, self.item_rows, self.num_users
+        if side == "candidate":
+            mine, others, count = others, mine, self.num_items
+        order = np.argsort(mine, kind="stable")
+        return tf.RaggedTensor.from_value_rowids(
+            others[order].astype(np.int32),
+            mine[order].astype(np.int64),
+            nrows=count,
+        )
+
+    def temperature(self, default: float) -> Scheduled:
+        """The temperature that was asked for, or a method's own."""
+        options = self.options
+        start = default if options.temperature is None else options.temperature
+        if options.final_temperature is None:
+            return start
+        return tf.keras.optimizers.schedules.PolynomialDecay(
+            start, self.num_steps, options.final_temperature
+        )
+
+    def candidates(self, own: str = "top_k") -> Listener:
+        """The candidates that were asked for, or a method's own.
+
+        Args:
+            own: one of `DistillationOptions.over`, but "auto".
+
+        Returns:
+            A listener.
+        """
+        options = self.options
+        over = own if options.over == "auto" else options.over
+        if over == "in_batch":
+            return InBatch()
+        if over == "sampled":
+            return Sampled(options.num_random)
+        if over == "all":
+            return AllCandidates(options.num_queries, self.seen)
+        k = min(options.top_k, self.num_items)
+        if over == "ranked":
+            return RankSampled(
+                num_interesting=min(options.num_interesting, k),
+                k=k,
+                rank_decay=options.rank_decay,
+                num_random=options.num_random,
+                num_queries=options.num_queries,
+                seen=self.seen,
+            )
+        return TeacherTopK(
+            k, options.num_random, options.num_queries, self.seen
+        )
+
+    def item_side(self) -> Listener:
+        """The teacher's best users for some items."""
+        options = self.options
+        k = min(options.top_k, self.num_users - 1)
+        return ItemSide(
+            RankSampled(
+                num_interesting=min(options.num_interesting, k),
+                k=k,
+                rank_decay=options.rank_decay,
+                num_random=options.num_random,
+                num_queries=options.num_queries,
+                seen=transpose_seen(self.seen, self.num_items),
+            )
+        )
+
+    def features(self, side: str) -> Features:
+        """The outputs that were asked for, of one side."""
+        options = self.options
+        return Features(
+            side,
+            options.teacher_output,
+            options.student_output,
+            options.num_rows,
+        )
+
+
+Build = Callable[[Setting], list[Term]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A named method: its terms, its defaults, and what may be tuned.
+
+    Args:
+        kind: response, ranking, features, relations, adversarial or adaptive.
+        help: one line.
+        source: paper.
+        terms: makes its terms for a setting.
+        defaults: options of `DistillationOptions` that differ from those
+            there, and its `weight`.
+        tunes: choices by option for a search.
+        teacher: who teaches where nobody is named.
+        use: when to take it, by what was measured here.
+    """
+
+    kind: str
+    help: str
+    source: str
+    terms: Build
+    defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    tunes: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
+    teacher: str = "teacher"
+    use: str = ""
+
+    def resolve(self, options: DistillationOptions) -> DistillationOptions:
+        """Fills in what was left to the method.
+
+        Args:
+            options: as they were asked for.
+
+        Returns:
+            Options without an unset size.
+        """
+        own = {**_SIZES, **self.defaults}
+        unset = {
+            name: own[name] for name in _SIZES if getattr(options, name) is None
+        }
+        return dataclasses.replace(options, **unset)

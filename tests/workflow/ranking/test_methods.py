@@ -1,0 +1,213 @@
+"""The methods of a ranking run: every one makes terms that train."""
+
+import dataclasses
+import pathlib
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kd_tfrs.data.ranking.batches import RankingBatches
+from kd_tfrs.data.schema import Encoding
+from kd_tfrs.distillation import BinarySoftTargets, ScoreRegression, ranking
+from kd_tfrs.distillation.ranking import (
+    CachedTeacher,
+    NetworkTeacher,
+    RankingDistiller,
+    RankingEnsemble,
+    with_auxiliary_head,
+)
+from kd_tfrs.errors import UserError
+from kd_tfrs.models import FeatureSet
+from kd_tfrs.models.features import Feature
+from kd_tfrs.models.ranking import (
+    RankerConfig,
+    RankingModel,
+    RankingTask,
+    build_ranker,
+)
+from kd_tfrs.workflow.ranking.method_base import RankingSetting
+from kd_tfrs.workflow.ranking.methods import (
+    RANKING_METHODS,
+    build_ranking_terms,
+    kept_outputs,
+    needs_auxiliary_head,
+    needs_sessions,
+    parse_ranking_method,
+)
+from kd_tfrs.workflow.ranking.options import RankingDistillationOptions
+
+FEATURES = FeatureSet(
+    (
+        Feature("user_id", Encoding.ID, 5, 0, None),
+        Feature("item_id", Encoding.ID, 7, 0, None),
+    )
+)
+TASKS = (
+    RankingTask("liked", initial_logit=-1.0),
+    RankingTask("rating", "rating", initial_logit=3.5),
+)
+OPTIONS = RankingDistillationOptions(temperature=2.0)
+
+
+def network(architecture, tasks=TASKS):
+    config = RankerConfig(architecture, embedding_dim=2, hidden_units=(3,))
+    return build_ranker(FEATURES, config, tasks)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return RankingEnsemble(
+        [NetworkTeacher(network("dcn")), NetworkTeacher(network("deepfm"))]
+    )
+
+
+@pytest.fixture(scope="module")
+def batches():
+    rng = np.random.default_rng(0)
+    return RankingBatches(
+        {
+            "user_id": rng.integers(0, 5, 12).astype(np.int32),
+            "item_id": rng.integers(0, 7, 12).astype(np.int32),
+        },
+        {"liked": rng.integers(0, 2, 12), "rating": rng.integers(1, 6, 12)},
+        batch_size=12,
+        extras={"session": np.arange(12, dtype=np.int32) // 4},
+    )
+
+
+def setting(teacher, tasks=TASKS, **options):
+    return RankingSetting(
+        dataclasses.replace(OPTIONS, **options),
+        100,
+        tasks,
+        teacher,
+        ("hidden_0",),
+    )
+
+
+def test_every_method_trains_and_all_of_them_do_from_a_cache(teacher, batches):
+    names = list(RANKING_METHODS)
+    cached = CachedTeacher.of(
+        teacher,
+        batches,
+        kept_outputs(names, setting(teacher)),
+        dtype="float16",
+        progress=False,
+    )
+    assert sorted(cached.widths) == [
+        "logits_liked", "logits_rating",
+        "teacher_0_hidden_0", "teacher_0_interaction",
+    ]  # fmt: skip
+    both = with_auxiliary_head(network("dnn"), TASKS)
+    student = RankingModel(both, TASKS)
+    logs = []
+    for who in (teacher, cached):
+        terms, weights = build_ranking_terms(names, setting(who))
+        distiller = RankingDistiller(who, student, terms, weights)
+        distiller.compile(
+            tf.keras.optimizers.legacy.SGD(0.01), run_eagerly=True
+        )
+        logs.append(distiller.test_step(next(iter(batches.in_order()))))
+    for name, value in logs[0].items():
+        assert np.isfinite(value)
+        if "hint" not in name:  # Whose projections start anew.
+            np.testing.assert_allclose(value, logs[1][name], rtol=2e-2)
+    logs = distiller.train_step(next(iter(batches.in_order())))
+    assert all(np.isfinite(x) for x in logs.values())
+
+
+def test_a_methods_terms_share_its_weight(teacher):
+    terms, weights = build_ranking_terms(
+        ["binary_soft_targets:0.8", "hint:0.1"], setting(teacher)
+    )
+    assert weights == [0.4, 0.4, 0.1]
+    assert isinstance(terms[0].loss, BinarySoftTargets)
+    assert terms[0].loss.temperature == 2.0
+    # A rating has no sigmoid.
+    assert isinstance(terms[1].loss, ScoreRegression)
+    assert terms[2].over.teacher_output == "teacher_0_hidden_0"
+
+
+def test_options_and_tasks_are_heard(teacher):
+    annealed = setting(teacher, final_temperature=1.0)
+    terms, _ = build_ranking_terms(["auxiliary_head"], annealed)
+    assert float(terms[0].loss.temperature(100)) == 1.0
+    assert terms[0].over.auxiliary
+    offset = dataclasses.replace(setting(teacher), teacher_offset=-2.0)
+    terms, _ = build_ranking_terms(["score_regression"], offset)
+    assert [term.over.offset for term in terms] == [-2.0, 0.0]
+    # Only the liked have odds; the scaling starts from the ratings' mean.
+    (term,), _ = build_ranking_terms(["cross_task"], setting(teacher))
+    assert (term.over.task, term.over.teacher_task) == ("liked", "rating")
+    assert term.loss.initial_offset == -4.5
+    (term,), _ = build_ranking_terms(
+        ["rkd_angle"], setting(teacher, num_rows=5)
+    )
+    assert term.over.num_rows == 5
+
+
+def test_what_a_method_needs():
+    assert needs_sessions(["hint", "session_list:0.1"])
+    assert not needs_sessions(["hint"])
+    assert needs_auxiliary_head(["auxiliary_head"])
+    assert not needs_auxiliary_head(["binary_soft_targets"])
+
+
+def test_every_method_is_described():
+    for name, method in RANKING_METHODS.items():
+        assert method.help, name
+        assert method.source, name
+        assert method.use, name
+        for option in method.tunes:
+            assert hasattr(OPTIONS, option)
+
+
+def test_the_page_has_a_row_for_every_method(teacher):
+    page = pathlib.Path(ranking.__file__).with_name("README.md").read_text()
+    table = re.search(r"<!-- methods -->\n(.*?)<!-- end -->", page, re.S)
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")]
+        for line in table.group(1).splitlines()[2:]
+    ]
+    expected = []
+    for name, method in RANKING_METHODS.items():
+        over = {type(t.over).__name__ for t in method.terms(setting(teacher))}
+        expected.append([name, method.help, *over, method.source, method.use])
+    assert rows == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("binary_soft_target", "binary_soft_targets"),
+        ("zzz", "binary_soft_targets or hint"),
+        ("hint:0", "positive"),
+        ("hint@dcn:0.5", "teacher_networks"),
+    ],
+)
+def test_what_is_written_wrongly_is_told(text, message):
+    with pytest.raises(UserError, match=message):
+        parse_ranking_method(text)
+
+
+def test_one_task_of_several_may_be_distilled(teacher):
+    both, weights = build_ranking_terms(
+        ["binary_soft_targets"], setting(teacher)
+    )
+    one, weight = build_ranking_terms(
+        ["binary_soft_targets@rating:0.6"], setting(teacher)
+    )
+    assert [term.over.task for term in both] == ["liked", "rating"]
+    assert [term.over.task for term in one] == ["rating"]
+    assert (weights, weight) == ([0.5, 0.5], [0.6])
+    crossed, _ = build_ranking_terms(["cross_task@liked"], setting(teacher))
+    assert [term.over.teacher_task for term in crossed] == ["rating"]
+    with pytest.raises(UserError, match=r"liked, rating.*teacher_networks"):
+        build_ranking_terms(["binary_soft_targets@dcn"], setting(teacher))
+
+
+def test_across_tasks_there_have_to_be_two(teacher):
+    with pytest.raises(UserError, match="cross_task"):
+        build_ranking_terms(["cross_task"], setting(teacher, TASKS[:1]))
