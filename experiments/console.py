@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from absl import app, flags, logging
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.options import FlatConfig, check_renamed
 from kd_tfrs.workflow.retrieval.config import Config
 
 FLAGS = flags.FLAGS
@@ -237,9 +237,7 @@ def main(
         try:
             rest = FLAGS(argv)
         except flags.Error as error:
-            _fail(
-                f"{str(error).rstrip('.')}. Run with --help to see the flags."
-            )
+            _fail(_flag_mistake(error))
         if rest[1:]:
             _fail(
                 "Flags should be written as --name=value. Received: "
@@ -260,6 +258,14 @@ def main(
             _fail("Stopped. The same command goes on from here.")
 
     app.run(guarded, flags_parser=parse)
+
+
+def _flag_mistake(error: flags.Error) -> str:
+    try:
+        check_renamed([getattr(error, "flagname", "")], "the command line")
+    except UserError as renamed:
+        return str(renamed)
+    return f"{str(error).rstrip('.')}. Run with --help to see the flags."
 
 
 def _fail(message: str) -> None:

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 if TYPE_CHECKING:
-    from kd_tfrs.distillation import Term
+    from kd_tfrs.distillation import DistillationTerm
     from kd_tfrs.workflow.retrieval.methods import Method
 
 FLAGS = flags.FLAGS
@@ -64,7 +64,7 @@ def rows(screening: dict | None) -> list[str]:
         terms = documented_terms(method)
         losses = dict.fromkeys(_class(term.loss) for term in terms)
         over = dict.fromkeys(
-            _PLURALS[term.over.side]
+            _PLURALS[term.candidates.side]
             if isinstance(term.loss, FeatureLoss)
             else f"`{type(term.over).__name__}`"
             for term in terms
@@ -82,7 +82,7 @@ def rows(screening: dict | None) -> list[str]:
     return lines
 
 
-def _defaults(method: Method, terms: list[Term]) -> str:
+def _defaults(method: Method, terms: list[DistillationTerm]) -> str:
     """The method's options and its losses' numbers."""
     found = dict(method.defaults)
     for term in terms:

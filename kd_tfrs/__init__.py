@@ -21,7 +21,7 @@ _ROOMS = {
         "TowerConfig",
         "build_tower",
     ),
-    "kd_tfrs.distillation": ("SoftTargets", "Term"),
+    "kd_tfrs.distillation": ("SoftTargets", "DistillationTerm"),
     "kd_tfrs.distillation.retrieval": (
         "AllCandidates",
         "Distiller",

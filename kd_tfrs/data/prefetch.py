@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def made_ahead(dataset: tf.data.Dataset, batches: int = 4) -> tf.data.Dataset:
+def prefetched(dataset: tf.data.Dataset, batches: int = 4) -> tf.data.Dataset:
     """Prefetches a fixed number of batches, without tf.data's tuner.
 
     Nothing here is left to the tuner, and in TensorFlow 2.21 its thread looks
@@ -21,7 +21,7 @@ def made_ahead(dataset: tf.data.Dataset, batches: int = 4) -> tf.data.Dataset:
         The same batches in the same order.
 
     Example:
-    >>> list(made_ahead(tf.data.Dataset.range(3)).as_numpy_iterator())
+    >>> list(prefetched(tf.data.Dataset.range(3)).as_numpy_iterator())
     [0, 1, 2]
     """
     options = tf.data.Options()

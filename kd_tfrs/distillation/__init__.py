@@ -21,11 +21,11 @@ from kd_tfrs.distillation.losses import (
     FullTopology,
     GapWeighted,
     GatedSoftTargets,
-    Heard,
     HierarchicalTopology,
     Hint,
     JensenShannon,
     LambdaDistill,
+    LossInputs,
     MarginMSE,
     NeuronSelectivity,
     ProbabilisticTransfer,
@@ -44,7 +44,7 @@ from kd_tfrs.distillation.losses import (
     VariationalInformation,
     popularity_groups,
 )
-from kd_tfrs.distillation.terms import Term
+from kd_tfrs.distillation.terms import DistillationTerm
 
 __all__ = [
     "AdversarialSoftTargets",
@@ -58,6 +58,7 @@ __all__ = [
     "DecoupledSoftTargets",
     "DistillationExperts",
     "DistillationLoss",
+    "DistillationTerm",
     "DualCorrection",
     "EasyToHard",
     "FeatureDiscriminator",
@@ -67,11 +68,11 @@ __all__ = [
     "GapWeighted",
     "GatedSoftTargets",
     "GradientNormBalance",
-    "Heard",
     "HierarchicalTopology",
     "Hint",
     "JensenShannon",
     "LambdaDistill",
+    "LossInputs",
     "MarginMSE",
     "NeuronSelectivity",
     "ProbabilisticTransfer",
@@ -86,7 +87,6 @@ __all__ = [
     "SoftLabelLikelihood",
     "SoftTargets",
     "TeacherHardLabel",
-    "Term",
     "UnbiasedPairs",
     "VariationalInformation",
     "popularity_groups",

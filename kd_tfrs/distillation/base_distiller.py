@@ -11,20 +11,20 @@ import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.balance import GradientNormBalance
-from kd_tfrs.distillation.terms import Term, term_names
+from kd_tfrs.distillation.terms import DistillationTerm, term_names
 from kd_tfrs.errors import UserError
 
 OWN_NAMES = ("loss", "student_loss")
 Batch = Mapping[str, object]
 
 
-class Hears(Protocol):
+class StepInputs(Protocol):
     """What the terms of one step hear."""
 
-    def loss(self, term: Term) -> tf.Tensor:
+    def loss(self, term: DistillationTerm) -> tf.Tensor:
         """The value of a term, a scalar."""
 
-    def opponent_loss(self, term: Term) -> tf.Tensor:
+    def adversary_loss(self, term: DistillationTerm) -> tf.Tensor:
         """What the opponents of a term minimise, a scalar."""
 
 
@@ -35,7 +35,7 @@ class BaseDistiller(tf.keras.Model):
     \text{student})$$
 
     The student runs forward once a step. A subclass says what the terms hear
-    (`hear`) and what a batch weighs (`batch_weight`).
+    (`step_inputs`) and what a batch weighs (`batch_weight`).
 
     Args:
         teacher: the teacher of the terms that have none of their own.
@@ -57,7 +57,7 @@ class BaseDistiller(tf.keras.Model):
         self,
         teacher: object,
         student: tf.keras.Model,
-        terms: Sequence[Term],
+        terms: Sequence[DistillationTerm],
         weights: schedules.Scheduled | Sequence[schedules.Scheduled] | None,
         student_loss_weight: schedules.Scheduled = 0.5,
         balance: GradientNormBalance | None = None,
@@ -72,7 +72,7 @@ class BaseDistiller(tf.keras.Model):
         self._terms = _Untracked(tuple(terms))
         self._teacher = _Untracked(teacher)
         self.balance = balance
-        self.learned = _learned(terms, balance)
+        self.checkpointed = _checkpointed(terms, balance)
         self._weights = _Untracked(self._check_weights(weights))
         names = (*OWN_NAMES, *term_names(terms, OWN_NAMES))
         self._means = {
@@ -102,7 +102,7 @@ class BaseDistiller(tf.keras.Model):
         return scheduled or weight > 0 or self.balance is not None
 
     @abc.abstractmethod
-    def hear(self, batch: Batch, outputs: dict) -> Hears:
+    def step_inputs(self, batch: Batch, outputs: dict) -> StepInputs:
         """What the terms hear of a batch.
 
         Args:
@@ -125,17 +125,17 @@ class BaseDistiller(tf.keras.Model):
         """One step of training."""
         # More than one gradient is taken only where losses are balanced.
         with tf.GradientTape(persistent=self.balance is not None) as tape:
-            outputs, hearing, parts = self._parts(batch, training=True)
+            outputs, step_inputs, parts = self._parts(batch, training=True)
             total = self._total(parts, self._factors(tape, outputs, parts))
         self.optimizer.minimize(
             total,
             [
                 *self.student.trainable_variables,
-                *_variables(t.loss.learned for t in self._terms.value),
+                *_variables(t.loss.trainable_layers for t in self._terms.value),
             ],
             tape=tape,
         )
-        self._train_opponents(hearing)
+        self._train_adversaries(step_inputs)
         return self._log(batch, total, parts)
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -165,16 +165,16 @@ class BaseDistiller(tf.keras.Model):
 
     def _parts(
         self, batch: Batch, training: bool
-    ) -> tuple[dict, Hears, dict[str, tf.Tensor]]:
+    ) -> tuple[dict, StepInputs, dict[str, tf.Tensor]]:
         outputs = self.student(batch, training=training)
-        hearing = self.hear(batch, outputs)
+        step_inputs = self.step_inputs(batch, outputs)
         terms = self._terms.value
         parts = {}
         if self._reads_labels:
             parts["student_loss"] = self.student.task_loss(batch, outputs)
         for name, term in zip(term_names(terms, OWN_NAMES), terms, strict=True):
-            parts[name] = hearing.loss(term)
-        return outputs, hearing, parts
+            parts[name] = step_inputs.loss(term)
+        return outputs, step_inputs, parts
 
     def _total(
         self, parts: dict[str, tf.Tensor], factors: Sequence[tf.Tensor | float]
@@ -203,14 +203,14 @@ class BaseDistiller(tf.keras.Model):
         with tape.stop_recording():
             return self.balance(tape, outputs, list(parts.values()))
 
-    def _train_opponents(self, hearing: Hears) -> None:
+    def _train_adversaries(self, step_inputs: StepInputs) -> None:
         for term in self._terms.value:
-            if not getattr(term.loss, "opponents", ()):
+            if not getattr(term.loss, "adversaries", ()):
                 continue
             with tf.GradientTape() as tape:
-                loss = hearing.opponent_loss(term)
-            term.loss.opponent_optimizer.minimize(
-                loss, _variables([term.loss.opponents]), tape=tape
+                loss = step_inputs.adversary_loss(term)
+            term.loss.adversary_optimizer.minimize(
+                loss, _variables([term.loss.adversaries]), tape=tape
             )
 
     def _step(self) -> tf.Tensor | int:
@@ -272,18 +272,18 @@ def _variables(groups: Iterable[Iterable]) -> list[tf.Variable]:
     ]
 
 
-def _learned(
-    terms: Sequence[Term], balance: GradientNormBalance | None
+def _checkpointed(
+    terms: Sequence[DistillationTerm], balance: GradientNormBalance | None
 ) -> list[tf.Module]:
     """Everything but the student that a checkpoint has to hold."""
     found: list[tf.Module] = [] if balance is None else [balance]
     for term in terms:
-        found.extend(term.loss.learned)
+        found.extend(term.loss.trainable_layers)
         # Members of an ensemble have stages of their own.
         for teacher in (term.teacher, *getattr(term.teacher, "teachers", ())):
-            kept = getattr(teacher, "learned", ())
+            kept = getattr(teacher, "checkpointed", ())
             found.extend(x for x in kept if x not in found)
-        opponents = getattr(term.loss, "opponents", ())
-        if opponents:
-            found.extend([*opponents, term.loss.opponent_optimizer])
+        adversaries = getattr(term.loss, "adversaries", ())
+        if adversaries:
+            found.extend([*adversaries, term.loss.adversary_optimizer])
     return found

@@ -11,7 +11,7 @@ from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
 from kd_tfrs.errors import UserError
 
 
-class Compared(Protocol):
+class TermInputs(Protocol):
     """What a term compares: candidates, outputs of towers, logits.
 
     Attributes:
@@ -25,13 +25,13 @@ class Compared(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Term:
+class DistillationTerm:
     """A distillation loss, where it listens, and to whom.
 
     Args:
         loss: compares teacher and student.
         over: the candidates they are compared on; for a loss between
-            features, `Features`. A `RankingDistiller` has listeners of its
+            features, `FeaturePair`. A `RankingDistiller` has listeners of its
             own. `None` for the Distiller's default.
         teacher: a teacher of its own, or `None` for the Distiller's. Several
             kinds of teachers may teach at once.
@@ -41,12 +41,12 @@ class Term:
 
     Example:
     ```python
-    Term(SoftTargets(), TeacherTopK(k=200), teacher=linear_item_model)
+    DistillationTerm(SoftTargets(), TeacherTopK(k=200), teacher=ease)
     ```
     """
 
     loss: DistillationLoss | FeatureLoss
-    over: Compared | None = None
+    candidates: TermInputs | None = None
     teacher: object = None
 
     def __post_init__(self) -> None:
@@ -55,26 +55,26 @@ class Term:
                 "`distillation_losses` should hold DistillationLoss or "
                 f"FeatureLoss objects. Received: {type(self.loss).__name__}."
             )
-        if self.over is None:
+        if self.candidates is None:
             return
-        if isinstance(self.loss, FeatureLoss) != self.over.of_features:
+        if isinstance(self.loss, FeatureLoss) != self.candidates.of_features:
             raise UserError(
-                "A loss between features should listen to `Features`, in a "
+                "A loss between features should listen to `FeaturePair`, in a "
                 "ranker to `NetworkOutputs`, and no other to these. "
                 f"Received: {type(self.loss).__name__} over "
-                f"{type(self.over).__name__}."
+                f"{type(self.candidates).__name__}."
             )
 
 
 def as_terms(
     losses: object,
     teacher: object,
-    default: Callable[[DistillationLoss | FeatureLoss], Compared],
-) -> tuple[Term, ...]:
+    default: Callable[[DistillationLoss | FeatureLoss], TermInputs],
+) -> tuple[DistillationTerm, ...]:
     """Terms from what a user gives, each with its teacher.
 
     Args:
-        losses: a loss or a `Term`, or a sequence of them.
+        losses: a loss or a `DistillationTerm`, or a sequence of them.
         teacher: of the terms that have none.
         default: what a loss compares where its term does not say so.
 
@@ -93,19 +93,25 @@ def as_terms(
         )
     terms, teachers = [], [teacher]
     for given in losses:
-        term = given if isinstance(given, Term) else Term(given)
+        term = (
+            given
+            if isinstance(given, DistillationTerm)
+            else DistillationTerm(given)
+        )
         own = term.teacher or teacher
         if own not in teachers:
             teachers.append(own)
-        over = term.over or default(term.loss)
+        candidates = term.candidates or default(term.loss)
         if own is not teacher:
-            over = copy.copy(over)
-            over.name = f"{over.name}_teacher_{teachers.index(own)}"
-        terms.append(Term(term.loss, over, own))
+            candidates = copy.copy(candidates)
+            candidates.name = f"{candidates.name}_teacher_{teachers.index(own)}"
+        terms.append(DistillationTerm(term.loss, candidates, own))
     return tuple(terms)
 
 
-def term_names(terms: Sequence[Term], taken: Sequence[str]) -> list[str]:
+def term_names(
+    terms: Sequence[DistillationTerm], taken: Sequence[str]
+) -> list[str]:
     """A name for each term in the logs.
 
     Args:
@@ -119,7 +125,7 @@ def term_names(terms: Sequence[Term], taken: Sequence[str]) -> list[str]:
     for term in terms:
         name = term.loss.name or type(term.loss).__name__
         if name in (*taken, *names):
-            name = f"{name}_{term.over.name}"
+            name = f"{name}_{term.candidates.name}"
         if name in names:
             name = f"{name}_{len(names)}"
         names.append(name)

@@ -11,6 +11,33 @@ from kd_tfrs.errors import UserError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+# Flags that were renamed, old to new.
+RENAMED = {
+    "distillation_over": "distillation_candidates",
+    "pruning_final_sparsity": "pruning_sparsities",
+}
+
+
+def check_renamed(names: Iterable[str], source: str) -> None:
+    """Refuses flags by names that they no longer have.
+
+    Args:
+        names: of flags.
+        source: where they were found, such as "the command line".
+
+    Raises:
+        UserError: one of them has another name now.
+
+    Example:
+    >>> check_renamed(["seed"], "the command line")
+    """
+    for name in names:
+        if name in RENAMED:
+            raise UserError(
+                f"`--{name}` is called `--{RENAMED[name]}` now. Received: "
+                f"the old name in {source}. Write `--{RENAMED[name]}`."
+            )
+
 
 def option(default: Any, help_text: str, **limits: Any) -> Any:
     """A field of a dataclass that becomes a flag.
@@ -98,8 +125,10 @@ class FlatConfig:
             The configuration.
 
         Raises:
-            UserError: a value is out of its range.
+            UserError: a value is out of its range, or an option has another
+                name now.
         """
+        check_renamed(flat, "the recorded flags")
         sections = {}
         default = cls()
         for section, prefix in cls.sections.items():

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.options import FlatConfig, check_renamed
 
 _PACKAGES = (
     "tensorflow",
@@ -169,6 +169,7 @@ class Run:
             self.write_json("environment.json", environment())
             return
         # A folder older than a flag was made with the flag's default.
+        check_renamed(found, f"{self.directory / _FLAGS}")
         default = json.loads(json.dumps(type(self.config)().flat()))
         found = {**default, "task": "retrieval", **found}
         asked = {"task": self.config.task, **asked}

@@ -166,7 +166,7 @@ class Training:
             optimizer=model.optimizer,
             progress=self._saved,
             # Layers that losses bring, their opponents, moving averages.
-            learned=list(getattr(model, "learned", ())),
+            checkpointed=list(getattr(model, "checkpointed", ())),
         )
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(self.directory / "checkpoints"), max_to_keep=1

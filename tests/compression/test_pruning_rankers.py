@@ -9,7 +9,7 @@ import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression import prunable, pruning_schedule, sparsity, strip
 from kd_tfrs.data.ranking.batches import RankingBatches
-from kd_tfrs.distillation import BinarySoftTargets, Term
+from kd_tfrs.distillation import BinarySoftTargets, DistillationTerm
 from kd_tfrs.distillation.ranking import (
     NetworkTeacher,
     RankingDistiller,
@@ -80,7 +80,9 @@ def test_pruned_while_distilling(world, rows, architecture, kind):
     before = [w.copy() for w in dense.get_weights()]
     schedule = pruning_schedule(kind, SHARE, STEPS)
     student = dense.with_network(prunable(dense.network, schedule))
-    term = Term(BinarySoftTargets(temperature=2.0), TaskLogits("liked"))
+    term = DistillationTerm(
+        BinarySoftTargets(temperature=2.0), TaskLogits("liked")
+    )
     train(world, rows, student, term)
     # The student runs forward once a step.
     steps = {
@@ -101,7 +103,9 @@ def test_pruned_with_a_head_for_the_teacher(world, rows):
     network = with_auxiliary_head(dense.network, (LIKED,))
     schedule = pruning_schedule("constant", SHARE, STEPS)
     student = dense.with_network(prunable(network, schedule))
-    term = Term(BinarySoftTargets(), TaskLogits("liked", auxiliary=True))
+    term = DistillationTerm(
+        BinarySoftTargets(), TaskLogits("liked", auxiliary=True)
+    )
     train(world, rows, student, term)
     plain = strip(student.network, SHARE)
     check(network, student.network, plain, rows)

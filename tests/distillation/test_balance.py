@@ -5,15 +5,15 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.distillation import (
+    DistillationTerm,
     GradientNormBalance,
     Hint,
     ScoreRegression,
     SoftTargets,
-    Term,
 )
 from kd_tfrs.distillation.retrieval import (
     Distiller,
-    Features,
+    FeaturePair,
     InBatch,
     TwoTowerTeacher,
 )
@@ -63,7 +63,10 @@ def test_a_distiller_does_not_see_the_scale_of_a_loss():
         distiller = Distiller(
             teacher,
             student,
-            [Term(SoftTargets(), InBatch()), Term(_Scaled(scale), InBatch())],
+            [
+                DistillationTerm(SoftTargets(), InBatch()),
+                DistillationTerm(_Scaled(scale), InBatch()),
+            ],
             [1.0, 0.5],
             balance=GradientNormBalance(0.9),
         )
@@ -75,7 +78,7 @@ def test_a_distiller_does_not_see_the_scale_of_a_loss():
             steps_per_epoch=batches.steps_per_epoch,
             verbose=0,
         )
-        assert len(distiller.learned) == 1  # the averages are checkpointed
+        assert len(distiller.checkpointed) == 1  # the averages are checkpointed
         found.append(student.get_weights())
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
@@ -119,7 +122,9 @@ def test_a_term_on_a_hidden_output_is_refused():
     teacher = TwoTowerTeacher(
         big.query_tower, big.candidate_tower, *tables, big.temperature
     )
-    term = Term(Hint(), Features("query", "embedding", "hidden_0"))
+    term = DistillationTerm(
+        Hint(), FeaturePair("query", "embedding", "hidden_0")
+    )
     with pytest.raises(UserError, match="'hidden_0'"):
         Distiller(teacher, student, term, 1.0, balance=GradientNormBalance())
 

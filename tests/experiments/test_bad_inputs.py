@@ -120,7 +120,7 @@ FLAGS = {
     ),
     "unknown stage": (["--stages=techer"], ["techer", "teacher"]),
     "too few samples": (
-        ["--distillation_over=sampled", "--distillation_num_random=1"],
+        ["--distillation_candidates=sampled", "--distillation_num_random=1"],
         ["--distillation_num_random", "1", "at least 2"],
     ),
     "missing flag file": (["--flagfile=no.flags"], ["no.flags"]),
@@ -132,6 +132,10 @@ FLAGS = {
     "missing key": (
         ["--pseudonym_key_file=no.key"],
         ["no.key"],
+    ),
+    "renamed flag": (
+        ["--distillation_over=top_k"],
+        ["distillation_over", "Write `--distillation_candidates`"],
     ),
     "nothing given": (["--split=given"], ["given", "split"]),
     "nothing left": (

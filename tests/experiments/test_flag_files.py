@@ -8,6 +8,7 @@ import distill
 import pytest
 from absl.testing import flagsaver
 
+from kd_tfrs.workflow.options import RENAMED
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.retrieval.config import Config
 
@@ -45,7 +46,7 @@ RANKERS = [
 # Of the results that were made before a method had defaults of its own, these
 # options have the default of `soft_targets`, which is what unset means now.
 LEFT_TO_THE_METHOD = {
-    "distillation_over": ("top_k", "auto"),
+    "distillation_candidates": ("top_k", "auto"),
     "distillation_temperature": (1.0, None),
     "distillation_num_queries": (256, None),
 }
@@ -75,7 +76,8 @@ def recorded_flags(name):
     for file in ("metrics.json", "comparison.json", "summary/summary.json"):
         if os.path.exists(f"{folder}/{file}"):
             with open(f"{folder}/{file}") as text:
-                return json.load(text)["flags"]
+                flags = json.load(text)["flags"]
+            return {RENAMED.get(k, k): v for k, v in flags.items()}
     raise AssertionError(f"no results in {folder}")
 
 
@@ -93,7 +95,7 @@ def test_verified_flags_mean_what_their_results_recorded(name, parsed):
     flags = parsed(name).flat()
     recorded = recorded_flags(name.split("/")[1].removesuffix(".flags"))
     # One sparsity, and no choice of what ships, when results were made.
-    recorded["pruning_sparsities"] = [recorded.pop("pruning_final_sparsity")]
+    recorded["pruning_sparsities"] = [recorded["pruning_sparsities"]]
     recorded["ship"] = "pruned"
     recorded["distillation_tables"] = False
     if flags["dataset"] != "synthetic":
@@ -116,7 +118,7 @@ def test_verified_flags_of_rankers_mean_what_was_recorded(name, parsed):
         recorded_flags(name),
     )
     # One sparsity, no choice of what ships, and no watch on the log loss.
-    recorded["pruning_sparsities"] = [recorded.pop("pruning_final_sparsity")]
+    recorded["pruning_sparsities"] = [recorded["pruning_sparsities"]]
     recorded |= {"ship": "pruned", "eval_log_loss_rise": 1000}
     differing = {
         option: (value, flags[option])

@@ -44,6 +44,19 @@ def test_a_run_that_made_nothing_yields_to_other_flags(run):
     other.close()
 
 
+def test_a_folder_with_an_old_flag_name_says_the_new_one(run):
+    run.check_data("a" * 64)
+    run.close()
+    path = run.directory / "flags.json"
+    flags = json.loads(path.read_text())
+    flags["distillation_over"] = flags.pop("distillation_candidates")
+    path.write_text(json.dumps(flags))
+    with pytest.raises(UserError) as error:
+        Run(run.directory, Config(seed=1))
+    assert "`--distillation_candidates` now" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_other_flags_are_refused_with_the_difference(run):
     run.check_data("a" * 64)
     run.close()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.data.prefetch import made_ahead
+from kd_tfrs.data.prefetch import prefetched
 from kd_tfrs.data.ranking.priors import (
     check_class_weights,
     check_rate,
@@ -170,7 +170,7 @@ class RankingBatches:
             batch = self._gather(rows)
             return batch if join is None else join(batch, step_seed)
 
-        return made_ahead(
+        return prefetched(
             steps.map(build, num_parallel_calls=2, deterministic=True)
         )
 
@@ -188,7 +188,7 @@ class RankingBatches:
         """
         size = self.batch_size if batch_size is None else batch_size
         rows = tf.data.Dataset.range(self.num_rows, output_type=tf.int32)
-        return made_ahead(rows.batch(size).map(self._gather))
+        return prefetched(rows.batch(size).map(self._gather))
 
     def _rows_of(self, epoch: tf.Tensor) -> tf.Tensor:
         """`[steps, batch]` rows of an epoch."""

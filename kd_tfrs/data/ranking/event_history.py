@@ -123,7 +123,7 @@ class Past:
         return keys.astype(np.int64) * (len(self._moments) + 1) + ranks
 
 
-class Record:
+class EventHistory:
     """What some events tell about users and items at any later moment.
 
     Args:
@@ -164,7 +164,7 @@ class Record:
         events: pd.DataFrame,
         taken: str | None = None,
         liked_from: float = 4.0,
-    ) -> Record:
+    ) -> EventHistory:
         """Looks back at events, of which a task says what was taken.
 
         Args:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from kd_tfrs.data.interactions import Interactions
 from kd_tfrs.data.ranking.derived import DERIVED, choose_derived
-from kd_tfrs.data.ranking.event_history import Record, plain_ids
+from kd_tfrs.data.ranking.event_history import EventHistory, plain_ids
 from kd_tfrs.data.ranking.joining import join_columns
 from kd_tfrs.data.schema import Column, Encoding, Schema
 from kd_tfrs.data.splits import Split
@@ -278,16 +278,18 @@ class _Builder:
     liked_from: float
     taken: str | None
 
-    def record(self, frames: list[pd.DataFrame]) -> Record | None:
+    def record(self, frames: list[pd.DataFrame]) -> EventHistory | None:
         if self.interactions.schema.time is None:
             return None
         events = pd.concat(frames) if len(frames) > 1 else frames[0]
-        return Record.of(self.interactions, events, self.taken, self.liked_from)
+        return EventHistory.of(
+            self.interactions, events, self.taken, self.liked_from
+        )
 
     def examples(
         self,
         events: pd.DataFrame,
-        record: Record | None,
+        record: EventHistory | None,
         columns: tuple[Column, ...],
     ) -> Examples:
         schema = self.interactions.schema

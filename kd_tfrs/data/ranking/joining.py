@@ -9,7 +9,7 @@ import pandas as pd
 
 from kd_tfrs.data.interactions import Interactions
 from kd_tfrs.data.ranking.derived import DERIVED, time_of_day
-from kd_tfrs.data.ranking.event_history import Record
+from kd_tfrs.data.ranking.event_history import EventHistory
 from kd_tfrs.data.schema import Column, Encoding, Owner
 
 
@@ -17,7 +17,7 @@ def join_columns(
     interactions: Interactions,
     events: pd.DataFrame,
     columns: Sequence[Column],
-    record: Record | None,
+    record: EventHistory | None,
 ) -> pd.DataFrame:
     """One row an event with the columns that are asked for.
 
@@ -90,7 +90,7 @@ class _Rows:
 
 
 def _derive(
-    interactions: Interactions, events: pd.DataFrame, record: Record
+    interactions: Interactions, events: pd.DataFrame, record: EventHistory
 ) -> dict[str, np.ndarray]:
     schema = interactions.schema
     times = events[schema.time].to_numpy()

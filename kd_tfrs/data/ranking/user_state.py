@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from kd_tfrs.data.interactions import Interactions
-from kd_tfrs.data.ranking.event_history import Record
+from kd_tfrs.data.ranking.event_history import EventHistory
 from kd_tfrs.data.ranking.examples import DEFAULT_HISTORY
 from kd_tfrs.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
+class UserState:
     """Tables of users and items with what the events so far say of them.
 
     Args:
@@ -36,7 +36,7 @@ def standing(
     *,
     taken: str | None = None,
     liked_from: float = 4.0,
-) -> Standing:
+) -> UserState:
     """Counts, means and histories after all of some events.
 
     They are what `build_examples` would give an impression that comes later
@@ -68,7 +68,7 @@ def standing(
             f"of at least 1. Received: time = {schema.time!r} and "
             f"`history_length` = {history_length}. Name the time column."
         )
-    record = Record.of(interactions, events, taken, liked_from)
+    record = EventHistory.of(interactions, events, taken, liked_from)
     tables = {}
     for owner, table, key in (
         ("user", interactions.users, schema.user_id),
@@ -82,4 +82,4 @@ def standing(
     users = interactions.users[schema.user_id]
     end = np.full(len(users), np.inf)
     history = record.history(users, end, history_length)
-    return Standing(tables["user"], tables["item"], history)
+    return UserState(tables["user"], tables["item"], history)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.data.prefetch import made_ahead
+from kd_tfrs.data.prefetch import prefetched
 from kd_tfrs.errors import UserError
 
 Batch = dict[str, tf.Tensor]
@@ -155,7 +155,7 @@ class EventBatches(abc.ABC):
                 rows = join(rows, step_seed)
             return self._with_features(rows)
 
-        return made_ahead(
+        return prefetched(
             steps.map(build, num_parallel_calls=2, deterministic=True)
         )
 

@@ -6,7 +6,7 @@ from kd_tfrs.distillation.losses.adversarial_soft_targets import (
 from kd_tfrs.distillation.losses.attention_transfer import AttentionTransfer
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    Heard,
+    LossInputs,
     Untempered,
     masked_log_softmax,
     masked_mean,
@@ -85,11 +85,11 @@ __all__ = [
     "FullTopology",
     "GapWeighted",
     "GatedSoftTargets",
-    "Heard",
     "HierarchicalTopology",
     "Hint",
     "JensenShannon",
     "LambdaDistill",
+    "LossInputs",
     "MarginMSE",
     "NeuronSelectivity",
     "ProbabilisticTransfer",

@@ -103,7 +103,7 @@ class AttentionTransfer(FeatureLoss):
 
     def _maps(self, attention: tf.Tensor) -> tf.Tensor:
         attention = tf.cast(attention, tf.float32)
-        axes, over = (3, 2) if self.kind == "activations" else (4, 1)
+        axes, candidates = (3, 2) if self.kind == "activations" else (4, 1)
         if attention.shape.rank != axes:
             raise UserError(
                 f"Features for `kind` = {self.kind!r} should have {axes} axes. "
@@ -111,5 +111,5 @@ class AttentionTransfer(FeatureLoss):
             )
         size = tf.abs(attention)
         size = tf.square(size) if self.power == 2 else size**self.power
-        maps = tf.reduce_sum(size, axis=over)
+        maps = tf.reduce_sum(size, axis=candidates)
         return tf.reshape(maps, [tf.shape(maps)[0], -1])

@@ -13,7 +13,7 @@ MASKED_LOGIT = -1e30
 _MIN_TEMPERATURE = 1e-3
 
 
-class Heard(NamedTuple):
+class LossInputs(NamedTuple):
     """What a loss between scores hears of the queries of a step.
 
     Args:
@@ -105,7 +105,7 @@ class DistillationLoss(tf.keras.losses.Loss):
             mask: bool, `[batch, candidates]` or `[candidates]`; false where a
                 candidate does not count. A query without any counts as 0.
             step: training step, for schedules.
-            listed: see `Heard`, as all that follow.
+            listed: see `LossInputs`, as all that follow.
             target: `[batch, candidates]` bool.
             rows: `[candidates]` or `[batch, candidates]` int32.
             each: `[batch, candidates, teachers]`.
@@ -113,22 +113,22 @@ class DistillationLoss(tf.keras.losses.Loss):
         Returns:
             A scalar, or `[batch]` with `Reduction.NONE`.
         """
-        heard = self._hear(y_true, y_pred, mask, step)
-        heard = heard._replace(
-            listed=listed, target=target, rows=rows, each=_quiet(each, heard)
+        inputs = self._inputs(y_true, y_pred, mask, step)
+        inputs = inputs._replace(
+            listed=listed, target=target, rows=rows, each=_quiet(each, inputs)
         )
-        return self._reduce(self.per_query_of(heard), sample_weight)
+        return self._reduce(self.per_query_of(inputs), sample_weight)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """The loss of every query, `[batch]`, without mask or weights."""
-        return self.per_query_of(self._hear(y_true, y_pred, None, 0))
+        return self.per_query_of(self._inputs(y_true, y_pred, None, 0))
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """Layers of its own that are trained with the student."""
         return ()
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """The loss of every query, for a loss that needs more than scores.
 
         Args:
@@ -138,7 +138,7 @@ class DistillationLoss(tf.keras.losses.Loss):
             `[batch]` float32.
         """
         return self.per_query(
-            heard.teacher, heard.student, heard.mask, heard.temperature
+            inputs.teacher, inputs.student, inputs.mask, inputs.temperature
         )
 
     def per_query(
@@ -170,13 +170,13 @@ class DistillationLoss(tf.keras.losses.Loss):
             "temperature": schedules.serialize(self.temperature),
         }
 
-    def _hear(
+    def _inputs(
         self,
         y_true: tf.Tensor,
         y_pred: tf.Tensor,
         mask: tf.Tensor | None,
         step: tf.Tensor | int,
-    ) -> Heard:
+    ) -> LossInputs:
         teacher = tf.stop_gradient(tf.cast(y_true, tf.float32))
         student = tf.cast(y_pred, tf.float32)
         if mask is None:
@@ -184,7 +184,7 @@ class DistillationLoss(tf.keras.losses.Loss):
         mask = tf.broadcast_to(mask, tf.shape(student))
         # Before the subclass, not after: a score of -inf that is left out of
         # a sum still turns its gradient, 0 times infinity, into NaN.
-        return Heard(
+        return LossInputs(
             tf.where(mask, teacher, 0.0),
             tf.where(mask, student, 0.0),
             mask,
@@ -246,11 +246,11 @@ def masked_log_softmax(
     return tf.nn.log_softmax(logits)
 
 
-def _quiet(each: tf.Tensor | None, heard: Heard) -> tf.Tensor | None:
+def _quiet(each: tf.Tensor | None, inputs: LossInputs) -> tf.Tensor | None:
     if each is None:
         return None
     scores = tf.stop_gradient(tf.cast(each, tf.float32))
-    return tf.where(heard.mask[:, :, None], scores, 0.0)
+    return tf.where(inputs.mask[:, :, None], scores, 0.0)
 
 
 def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

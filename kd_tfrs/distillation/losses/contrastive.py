@@ -66,7 +66,7 @@ class ContrastiveRepresentation(FeatureLoss):
         )
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The heads of both sides."""
         return (self.teacher_head, self.student_head)
 

@@ -7,7 +7,7 @@ import math
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import (
-    Heard,
+    LossInputs,
     Untempered,
     masked_log_softmax,
 )
@@ -133,15 +133,15 @@ class CurriculumTemperature(Untempered):
         self._layer = LearnedTemperature(self.t_start, self.t_range)
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The layer that holds the temperature."""
         return (self._layer,)
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
-        temperature = self._layer(self._strength(heard.step))
-        log_p = masked_log_softmax(heard.teacher, heard.mask, temperature)
-        log_q = masked_log_softmax(heard.student, heard.mask, temperature)
+        temperature = self._layer(self._strength(inputs.step))
+        log_p = masked_log_softmax(inputs.teacher, inputs.mask, temperature)
+        log_q = masked_log_softmax(inputs.student, inputs.mask, temperature)
         divergence = tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
         return tf.square(temperature) * divergence
 

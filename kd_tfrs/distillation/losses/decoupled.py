@@ -8,7 +8,7 @@ from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.base import (
     MASKED_LOGIT,
     DistillationLoss,
-    Heard,
+    LossInputs,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_number
@@ -70,20 +70,20 @@ class DecoupledSoftTargets(DistillationLoss):
         self.alpha = check_number("alpha", alpha, 0.0)
         self.beta = check_number("beta", beta, 0.0)
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
-        target = targets_or_best(heard)
-        others = tf.logical_and(heard.mask, tf.logical_not(target))
+        target = targets_or_best(inputs)
+        others = tf.logical_and(inputs.mask, tf.logical_not(target))
         about_target = _divergence(
-            _log_masses(heard.teacher, target, others, heard.temperature),
-            _log_masses(heard.student, target, others, heard.temperature),
+            _log_masses(inputs.teacher, target, others, inputs.temperature),
+            _log_masses(inputs.student, target, others, inputs.temperature),
         )
         among_others = _divergence(
-            masked_log_softmax(heard.teacher, others, heard.temperature),
-            masked_log_softmax(heard.student, others, heard.temperature),
+            masked_log_softmax(inputs.teacher, others, inputs.temperature),
+            masked_log_softmax(inputs.student, others, inputs.temperature),
         )
         total = self.alpha * about_target + self.beta * among_others
-        return tf.square(heard.temperature) * total
+        return tf.square(inputs.temperature) * total
 
     def get_config(self) -> dict:
         """Arguments of the constructor."""

@@ -31,7 +31,7 @@ class FeatureDiscriminator(FeatureLoss):
     Args:
         hidden_units: widths of the discriminator's ReLU layers.
         projection_units: widths of ReLU layers in $r$; linear without any.
-        opponent_optimizer: trains the discriminator; Adam at 0.001 when
+        adversary_optimizer: trains the discriminator; Adam at 0.001 when
             `None`. Objects do not share one.
         reduction: see `FeatureLoss`.
         name: name of the loss in the logs.
@@ -42,8 +42,8 @@ class FeatureDiscriminator(FeatureLoss):
     Example:
     ```python
     losses = [
-        Term(Hint(), Features("candidate")),
-        Term(FeatureDiscriminator(), Features("candidate")),
+        DistillationTerm(Hint(), FeaturePair("candidate")),
+        DistillationTerm(FeatureDiscriminator(), FeaturePair("candidate")),
     ]
     ```
 
@@ -57,7 +57,7 @@ class FeatureDiscriminator(FeatureLoss):
         self,
         hidden_units: Sequence[int] = (64,),
         projection_units: Sequence[int] = (),
-        opponent_optimizer: Optimizer | dict | None = None,
+        adversary_optimizer: Optimizer | dict | None = None,
         reduction: str = AUTO,
         name: str = "feature_discriminator",
     ) -> None:
@@ -66,7 +66,7 @@ class FeatureDiscriminator(FeatureLoss):
         self.projection_units = check_units(
             "projection_units", projection_units
         )
-        self.opponent_optimizer = _optimizer(opponent_optimizer)
+        self.adversary_optimizer = _optimizer(adversary_optimizer)
 
     def build(self, teacher_width: int, student_width: int) -> None:
         """See `FeatureLoss.build`."""
@@ -78,12 +78,12 @@ class FeatureDiscriminator(FeatureLoss):
         )
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The projection."""
         return (self.projection,)
 
     @property
-    def opponents(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def adversaries(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The discriminator."""
         return (self.discriminator,)
 
@@ -97,14 +97,14 @@ class FeatureDiscriminator(FeatureLoss):
         """See `FeatureLoss.per_row`."""
         return tf.nn.softplus(-self._judge(self.projection(student)))
 
-    def opponent_loss(
+    def adversary_loss(
         self,
         teacher: tf.Tensor,
         student: tf.Tensor,
         weight: tf.Tensor,
         step: tf.Tensor | int,
     ) -> tf.Tensor:
-        """See `FeatureLoss.opponent_loss`."""
+        """See `FeatureLoss.adversary_loss`."""
         projected = tf.stop_gradient(self.projection(student))
         losses = tf.nn.softplus(-self._judge(tf.stop_gradient(teacher)))
         losses += tf.nn.softplus(self._judge(projected))
@@ -118,8 +118,8 @@ class FeatureDiscriminator(FeatureLoss):
             **super().get_config(),
             "hidden_units": list(self.hidden_units),
             "projection_units": list(self.projection_units),
-            "opponent_optimizer": tf.keras.optimizers.serialize(
-                self.opponent_optimizer
+            "adversary_optimizer": tf.keras.optimizers.serialize(
+                self.adversary_optimizer
             ),
         }
 
@@ -136,7 +136,7 @@ def _optimizer(optimizer: Optimizer | dict | None) -> Optimizer:
         )
     if not isinstance(optimizer, Optimizer):
         raise UserError(
-            "`opponent_optimizer` should be a tf.keras.optimizers.legacy "
+            "`adversary_optimizer` should be a tf.keras.optimizers.legacy "
             f"optimizer. Received: {type(optimizer).__name__}."
         )
     return optimizer

@@ -7,7 +7,7 @@ import tensorflow as tf
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    Heard,
+    LossInputs,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_number
@@ -70,34 +70,34 @@ class CorrelationLoss(DistillationLoss):
         self.beta = check_number("beta", beta, 0.0)
         self.gamma = check_number("gamma", gamma, 0.0)
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
         p, q = (
-            tf.exp(masked_log_softmax(scores, heard.mask, heard.temperature))
-            for scores in (heard.teacher, heard.student)
+            tf.exp(masked_log_softmax(scores, inputs.mask, inputs.temperature))
+            for scores in (inputs.teacher, inputs.student)
         )
-        distances, _ = _distances(p, q, heard.mask)
+        distances, _ = _distances(p, q, inputs.mask)
         losses = self.beta * distances
         if self.gamma:
-            losses += self.gamma * self._over_columns(p, q, heard)
-        losses = tf.where(tf.reduce_any(heard.mask, axis=1), losses, 0.0)
-        return tf.square(heard.temperature) * losses
+            losses += self.gamma * self._over_columns(p, q, inputs)
+        losses = tf.where(tf.reduce_any(inputs.mask, axis=1), losses, 0.0)
+        return tf.square(inputs.temperature) * losses
 
     def get_config(self) -> dict:
         """Arguments of the constructor."""
         return {**super().get_config(), "beta": self.beta, "gamma": self.gamma}
 
     def _over_columns(
-        self, p: tf.Tensor, q: tf.Tensor, heard: Heard
+        self, p: tf.Tensor, q: tf.Tensor, inputs: LossInputs
     ) -> tf.Tensor:
-        if heard.listed and p.shape[1] == heard.listed:
+        if inputs.listed and p.shape[1] == inputs.listed:
             raise UserError(
                 "`gamma` should be 0 where queries share no candidates. "
                 f"Received: `gamma` = {self.gamma:g} and lists only. Give "
                 "gamma=0, or a listener with shared candidates."
             )
         distances, defined = _distances(
-            *(tf.transpose(x[:, heard.listed :]) for x in (p, q, heard.mask))
+            *(tf.transpose(x[:, inputs.listed :]) for x in (p, q, inputs.mask))
         )
         count = tf.reduce_sum(tf.cast(defined, tf.float32))
         return tf.math.divide_no_nan(tf.reduce_sum(distances), count)

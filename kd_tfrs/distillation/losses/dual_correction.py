@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.base import LossInputs
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.list_base import (
     ListLoss,
@@ -59,7 +59,7 @@ class DualCorrection(ListLoss):
 
     Example:
     ```python
-    Term(
+    DistillationTerm(
         DualCorrection(num_candidates=25_181),
         TeacherTopK(k=100, num_random=100),
     )
@@ -83,19 +83,21 @@ class DualCorrection(ListLoss):
         self.num_corrected = check_count("num_corrected", num_corrected)
         self.sharpness = check_number("sharpness", sharpness, 1e-6)
 
-    def per_list(self, heard: Heard) -> tf.Tensor:
+    def per_list(self, inputs: LossInputs) -> tf.Tensor:
         """See `ListLoss.per_list`."""
         scores, mask = (
-            x[:, : heard.listed] for x in (heard.student, heard.mask)
+            x[:, : inputs.listed] for x in (inputs.student, inputs.mask)
         )
-        gap = tf.stop_gradient(self._rank_gap(heard, scores, mask))
+        gap = tf.stop_gradient(self._rank_gap(inputs, scores, mask))
         # An item is in one of the sets at most: one noise serves both.
         keys = tf.math.log(
             tf.tanh(self.sharpness * tf.abs(gap))
-        ) + gumbel_noise(tf.shape(gap), _SALT, heard.step)
+        ) + gumbel_noise(tf.shape(gap), _SALT, inputs.step)
         under = largest(keys, mask & (gap > 0), self.num_corrected)
-        over = largest(keys, mask & (gap < 0), self.num_corrected)
-        return relaxed_ranking(scores, under, masked_logsumexp(scores, over))
+        candidates = largest(keys, mask & (gap < 0), self.num_corrected)
+        return relaxed_ranking(
+            scores, under, masked_logsumexp(scores, candidates)
+        )
 
     def get_config(self) -> dict:
         """Arguments of the constructor."""
@@ -107,12 +109,12 @@ class DualCorrection(ListLoss):
         }
 
     def _rank_gap(
-        self, heard: Heard, scores: tf.Tensor, mask: tf.Tensor
+        self, inputs: LossInputs, scores: tf.Tensor, mask: tf.Tensor
     ) -> tf.Tensor:
         """The student's rank minus the teacher's."""
-        teacher = tf.range(heard.listed, dtype=tf.float32)
-        unlisted = max(self.num_candidates - heard.listed, 0)
+        teacher = tf.range(inputs.listed, dtype=tf.float32)
+        unlisted = max(self.num_candidates - inputs.listed, 0)
         student = (
-            count_above(scores, scores, mask) + share_above(heard) * unlisted
+            count_above(scores, scores, mask) + share_above(inputs) * unlisted
         )
         return student - teacher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.base import LossInputs
 from kd_tfrs.distillation.losses.checks import check_count
 from kd_tfrs.distillation.losses.list_base import (
     ListLoss,
@@ -64,12 +64,12 @@ class EasyToHard(ListLoss):
         super().__init__(reduction, name)
         self.hard_from_step = check_count("hard_from_step", hard_from_step, 0)
 
-    def per_list(self, heard: Heard) -> tf.Tensor:
+    def per_list(self, inputs: LossInputs) -> tf.Tensor:
         """See `ListLoss.per_list`."""
-        listed = heard.listed
-        scores, mask = heard.student[:, :listed], heard.mask[:, :listed]
+        listed = inputs.listed
+        scores, mask = inputs.student[:, :listed], inputs.mask[:, :listed]
         below = masked_logsumexp(
-            heard.student[:, listed:], heard.mask[:, listed:]
+            inputs.student[:, listed:], inputs.mask[:, listed:]
         )
 
         def easy() -> tf.Tensor:
@@ -77,7 +77,7 @@ class EasyToHard(ListLoss):
             return tf.reduce_sum(tf.where(mask, losses, 0.0), axis=1)
 
         return tf.cond(
-            tf.cast(heard.step, tf.int32) < self.hard_from_step,
+            tf.cast(inputs.step, tf.int32) < self.hard_from_step,
             easy,
             lambda: relaxed_ranking(scores, mask, below),
         )

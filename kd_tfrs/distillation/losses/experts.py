@@ -46,7 +46,8 @@ class DistillationExperts(FeatureLoss):
 
     Example:
     ```python
-    Term(DistillationExperts(annealing_steps=5000), Features("query"))
+    experts = DistillationExperts(annealing_steps=5000)
+    DistillationTerm(experts, FeaturePair("query"))
     ```
 
     References:
@@ -91,7 +92,7 @@ class DistillationExperts(FeatureLoss):
         self.experts.build(tf.TensorShape([None, student_width]))
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The selection network and the experts."""
         return (self.selection, self.experts)
 

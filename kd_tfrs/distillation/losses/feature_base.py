@@ -125,20 +125,20 @@ class FeatureLoss(tf.keras.losses.Loss):
         del teacher_width, student_width
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """Layers of its own that are trained with the student."""
         return ()
 
     @property
-    def opponents(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def adversaries(self) -> tuple[tf.keras.layers.Layer, ...]:
         """Layers that are trained against the student, step by step.
 
-        A loss that has some defines `opponent_loss` and has an
-        `opponent_optimizer`.
+        A loss that has some defines `adversary_loss` and has an
+        `adversary_optimizer`.
         """
         return ()
 
-    def opponent_loss(
+    def adversary_loss(
         self,
         teacher: tf.Tensor,
         student: tf.Tensor,
@@ -157,7 +157,7 @@ class FeatureLoss(tf.keras.losses.Loss):
             A scalar.
         """
         raise NotImplementedError(
-            f"`{type(self).__name__}` should define `opponent_loss`."
+            f"`{type(self).__name__}` should define `adversary_loss`."
         )
 
     def per_row(

@@ -68,7 +68,7 @@ class FrequencyHint(Hint):
         as in the authors' published code.
     """
 
-    hears_rows = True
+    uses_rows = True
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ import tensorflow as tf
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    Heard,
+    LossInputs,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_count, check_number
@@ -93,23 +93,25 @@ class GatedSoftTargets(DistillationLoss):
         self._gate.build([None, 2 * self.num_teachers])
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The gate."""
         return (self._gate,)
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
-        each = tf.unstack(self._check(heard.each), axis=2)
-        log_gate = tf.nn.log_softmax(self._gate(_features(each, heard.mask)))
-        labels = _mixture(log_gate, each, heard.mask, heard.temperature)
-        log_q = masked_log_softmax(heard.student, heard.mask, heard.temperature)
-        scale = tf.square(heard.temperature)
-        loss = scale * _divergence(tf.stop_gradient(labels), log_q, heard.mask)
+        each = tf.unstack(self._check(inputs.each), axis=2)
+        log_gate = tf.nn.log_softmax(self._gate(_features(each, inputs.mask)))
+        labels = _mixture(log_gate, each, inputs.mask, inputs.temperature)
+        log_q = masked_log_softmax(
+            inputs.student, inputs.mask, inputs.temperature
+        )
+        scale = tf.square(inputs.temperature)
+        loss = scale * _divergence(tf.stop_gradient(labels), log_q, inputs.mask)
         gate_loss = self._gate_loss(
-            scale * _divergence(labels, tf.stop_gradient(log_q), heard.mask),
+            scale * _divergence(labels, tf.stop_gradient(log_q), inputs.mask),
             log_gate,
             each,
-            heard,
+            inputs,
         )
         # Of the gate's own loss the gradient alone.
         return loss + (gate_loss - tf.stop_gradient(gate_loss))
@@ -127,10 +129,10 @@ class GatedSoftTargets(DistillationLoss):
         imitation: tf.Tensor,
         log_gate: tf.Tensor,
         each: list[tf.Tensor],
-        heard: Heard,
+        inputs: LossInputs,
     ) -> tf.Tensor:
-        target = known_targets(heard)
-        log_labels = _mixture(log_gate, each, heard.mask, 1.0)
+        target = known_targets(inputs)
+        log_labels = _mixture(log_gate, each, inputs.mask, 1.0)
         surprise = -tf.reduce_logsumexp(
             tf.where(target, log_labels, log_labels.dtype.min), axis=1
         )
@@ -141,7 +143,7 @@ class GatedSoftTargets(DistillationLoss):
             axis=1,
         )
         loss = tf.where(known, surprise, imitation) + self.evenness * uneven
-        return tf.where(tf.reduce_any(heard.mask, axis=1), loss, 0.0)
+        return tf.where(tf.reduce_any(inputs.mask, axis=1), loss, 0.0)
 
     def _check(self, each: tf.Tensor | None) -> tf.Tensor:
         count = None if each is None else each.shape[2]

@@ -63,7 +63,7 @@ class Hint(FeatureLoss):
         )
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The projection."""
         return (self.projection,)
 

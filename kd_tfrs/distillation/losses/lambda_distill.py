@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.base import LossInputs
 from kd_tfrs.distillation.losses.list_base import ListLoss
 from kd_tfrs.distillation.losses.ranks import count_above
 
@@ -39,7 +39,8 @@ class LambdaDistill(ListLoss):
 
     Example:
     ```python
-    Term(LambdaDistill(), RankSampled(num_interesting=40, num_random=0))
+    candidates = RankSampled(num_interesting=40, num_random=0)
+    DistillationTerm(LambdaDistill(), candidates)
     ```
 
     References:
@@ -53,10 +54,10 @@ class LambdaDistill(ListLoss):
     ) -> None:
         super().__init__(reduction, name)
 
-    def per_list(self, heard: Heard) -> tf.Tensor:
+    def per_list(self, inputs: LossInputs) -> tf.Tensor:
         """See `ListLoss.per_list`."""
-        k = heard.listed
-        scores, mask = heard.student[:, :k], heard.mask[:, :k]
+        k = inputs.listed
+        scores, mask = inputs.student[:, :k], inputs.mask[:, :k]
         counts = tf.cast(mask, tf.float32)
         gains = counts * (1.0 - tf.range(k, dtype=tf.float32) / k)
         ranks = 1.0 + count_above(tf.stop_gradient(scores), scores, mask)

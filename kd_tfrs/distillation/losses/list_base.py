@@ -6,22 +6,26 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import MASKED_LOGIT, Heard, Untempered
+from kd_tfrs.distillation.losses.base import (
+    MASKED_LOGIT,
+    LossInputs,
+    Untempered,
+)
 from kd_tfrs.errors import UserError
 
 
 class ListLoss(Untempered):
     """Base of the losses that need the teacher's list of every query.
 
-    The first `Heard.listed` candidates are the list, in the teacher's order;
-    the others are what all queries share. A subclass overrides `per_list`.
+    The first `LossInputs.listed` candidates are the list, in the teacher's
+    order; all queries share the others. A subclass overrides `per_list`.
 
     Args:
         reduction: see `DistillationLoss`.
         name: name of the loss in the logs.
     """
 
-    def per_list(self, heard: Heard) -> tf.Tensor:
+    def per_list(self, inputs: LossInputs) -> tf.Tensor:
         """The loss of every query.
 
         Args:
@@ -34,14 +38,14 @@ class ListLoss(Untempered):
             f"`{type(self).__name__}` should define `per_list`."
         )
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
-        require_lists(self, heard)
-        return self.per_list(heard)
+        require_lists(self, inputs)
+        return self.per_list(inputs)
 
 
 def require_lists(
-    loss: tf.keras.losses.Loss, heard: Heard, crowd: bool = False
+    loss: tf.keras.losses.Loss, inputs: LossInputs, unlisted: bool = False
 ) -> None:
     """Refuses what a loss over lists cannot use.
 
@@ -54,13 +58,13 @@ def require_lists(
         UserError: there is no list, or nothing beside it.
     """
     name = type(loss).__name__
-    if heard.listed < 1:
+    if inputs.listed < 1:
         raise UserError(
             f"`{name}` should hear the teacher's lists. Received: candidates "
-            "without lists. Give its Term `over=RankSampled()` or "
+            "without lists. Give its DistillationTerm `over=RankSampled()` or "
             "`over=TeacherTopK()`."
         )
-    if crowd and heard.student.shape[1] == heard.listed:
+    if unlisted and inputs.student.shape[1] == inputs.listed:
         raise UserError(
             f"`{name}` should hear random candidates beside the lists. "
             "Received: lists alone. Give its listener a `num_random`."

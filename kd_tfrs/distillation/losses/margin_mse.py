@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard, Untempered, masked_mean
+from kd_tfrs.distillation.losses.base import LossInputs, Untempered, masked_mean
 from kd_tfrs.distillation.losses.targets import targets_or_best
 
 AUTO = tf.keras.losses.Reduction.AUTO
@@ -44,12 +44,12 @@ class MarginMSE(Untempered):
     def __init__(self, reduction: str = AUTO, name: str = "margin_mse") -> None:
         super().__init__(reduction, name)
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
-        target = targets_or_best(heard)
-        difference = heard.teacher - heard.student
+        target = targets_or_best(inputs)
+        difference = inputs.teacher - inputs.student
         at_target = masked_mean(difference, target)[:, None]
         return masked_mean(
             tf.square(at_target - difference),
-            tf.logical_and(heard.mask, tf.logical_not(target)),
+            tf.logical_and(inputs.mask, tf.logical_not(target)),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.base import LossInputs
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.list_base import ListLoss, require_lists
 from kd_tfrs.distillation.losses.ranks import share_above
@@ -44,7 +44,7 @@ class RankingDistillation(ListLoss):
 
     Example:
     ```python
-    Term(
+    DistillationTerm(
         RankingDistillation(num_candidates=25_181),
         TeacherTopK(k=10, num_random=100),
     )
@@ -73,17 +73,17 @@ class RankingDistillation(ListLoss):
         self.warm_up_steps = check_count("warm_up_steps", warm_up_steps, 0)
         self.renormalize = bool(renormalize)
 
-    def per_list(self, heard: Heard) -> tf.Tensor:
+    def per_list(self, inputs: LossInputs) -> tf.Tensor:
         """See `ListLoss.per_list`."""
-        require_lists(self, heard, crowd=True)
-        ranks = tf.range(1, heard.listed + 1, dtype=tf.float32)
-        mask = heard.mask[:, : heard.listed]
+        require_lists(self, inputs, unlisted=True)
+        ranks = tf.range(1, inputs.listed + 1, dtype=tf.float32)
+        mask = inputs.mask[:, : inputs.listed]
         # From the best rank on, where the exponential cannot vanish.
         by_position = _normalized(
             tf.where(mask, tf.exp((1.0 - ranks) / self.rank_decay), 0.0)
         )
         student_ranks = 1.0 + tf.floor(
-            share_above(heard) * (self.num_candidates - 1.0)
+            share_above(inputs) * (self.num_candidates - 1.0)
         )
         missing = tf.tanh(
             tf.maximum(self.sharpness * (student_ranks - ranks), 0.0)
@@ -91,9 +91,9 @@ class RankingDistillation(ListLoss):
         hybrid = by_position * missing
         if self.renormalize:
             hybrid = _normalized(hybrid)
-        warming_up = tf.cast(heard.step, tf.int32) < self.warm_up_steps
+        warming_up = tf.cast(inputs.step, tf.int32) < self.warm_up_steps
         weights = tf.where(warming_up, by_position, hybrid)
-        losses = tf.nn.softplus(-heard.student[:, : heard.listed])
+        losses = tf.nn.softplus(-inputs.student[:, : inputs.listed])
         return tf.reduce_sum(tf.stop_gradient(weights) * losses, axis=1)
 
     def get_config(self) -> dict:

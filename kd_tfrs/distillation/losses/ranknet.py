@@ -7,7 +7,7 @@ import tensorflow as tf
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    Heard,
+    LossInputs,
     masked_mean,
 )
 from kd_tfrs.distillation.losses.checks import check_count
@@ -63,14 +63,14 @@ class RankNetDistillation(DistillationLoss):
         self.num_partners = check_count("num_partners", num_partners)
         self.seed = check_count("seed", seed, 0)
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
         totals = [
-            self._against(heard, distance)
-            for distance in tf.unstack(self._distances(heard))
+            self._against(inputs, distance)
+            for distance in tf.unstack(self._distances(inputs))
         ]
         pairs, counts = (tf.add_n(list(x)) for x in zip(*totals, strict=True))
-        return tf.square(heard.temperature) * tf.math.divide_no_nan(
+        return tf.square(inputs.temperature) * tf.math.divide_no_nan(
             pairs, counts
         )
 
@@ -82,12 +82,12 @@ class RankNetDistillation(DistillationLoss):
             "seed": self.seed,
         }
 
-    def _distances(self, heard: Heard) -> tf.Tensor:
+    def _distances(self, inputs: LossInputs) -> tf.Tensor:
         """From 1 to n - 1; 0, which pairs nothing, where n is 1."""
-        width = tf.shape(heard.student)[1]
+        width = tf.shape(inputs.student)[1]
         drawn = tf.random.stateless_uniform(
             [self.num_partners],
-            seed=tf.stack([self.seed, tf.cast(heard.step, tf.int32)]),
+            seed=tf.stack([self.seed, tf.cast(inputs.step, tf.int32)]),
             minval=0,
             maxval=tf.maximum(width - 1, 1),
             dtype=tf.int32,
@@ -95,18 +95,20 @@ class RankNetDistillation(DistillationLoss):
         return tf.minimum(drawn + 1, width - 1)
 
     def _against(
-        self, heard: Heard, distance: tf.Tensor
+        self, inputs: LossInputs, distance: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum over the pairs at one distance, and how many there are."""
 
         def lead(scores: tf.Tensor) -> tf.Tensor:
             return scores - tf.roll(scores, distance, axis=1)
 
-        both = tf.logical_and(heard.mask, tf.roll(heard.mask, distance, axis=1))
+        both = tf.logical_and(
+            inputs.mask, tf.roll(inputs.mask, distance, axis=1)
+        )
         both = tf.logical_and(both, distance > 0)
         entropies = tf.nn.sigmoid_cross_entropy_with_logits(
-            labels=tf.sigmoid(lead(heard.teacher) / heard.temperature),
-            logits=lead(heard.student) / heard.temperature,
+            labels=tf.sigmoid(lead(inputs.teacher) / inputs.temperature),
+            logits=lead(inputs.student) / inputs.temperature,
         )
         count = tf.reduce_sum(tf.cast(both, tf.float32), axis=1)
         return masked_mean(entropies, both) * count, count

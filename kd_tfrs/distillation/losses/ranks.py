@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.base import LossInputs
 
 # The smallest draw: its double logarithm stays finite.
 _TINY = 1e-30
@@ -30,7 +30,7 @@ def count_above(
     return tf.cast(tf.shape(among)[1] - not_above, tf.float32)
 
 
-def share_above(heard: Heard) -> tf.Tensor:
+def share_above(inputs: LossInputs) -> tf.Tensor:
     """Share of the crowd that the student scores above the list's items.
 
     Args:
@@ -39,8 +39,10 @@ def share_above(heard: Heard) -> tf.Tensor:
     Returns:
         `[queries, listed]` in [0, 1]; 0 without a crowd.
     """
-    crowd, mask = (x[:, heard.listed :] for x in (heard.student, heard.mask))
-    above = count_above(heard.student[:, : heard.listed], crowd, mask)
+    unlisted, mask = (
+        x[:, inputs.listed :] for x in (inputs.student, inputs.mask)
+    )
+    above = count_above(inputs.student[:, : inputs.listed], unlisted, mask)
     size = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1, keepdims=True)
     return tf.math.divide_no_nan(above, size)
 

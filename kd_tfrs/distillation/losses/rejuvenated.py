@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    Heard,
+    LossInputs,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_count, check_number
@@ -58,7 +58,8 @@ class RejuvenatedCrossEntropy(DistillationLoss):
 
     Example:
     ```python
-    Term(RejuvenatedCrossEntropy(), TeacherTopK(k=50, num_random=512))
+    candidates = TeacherTopK(k=50, num_random=512)
+    DistillationTerm(RejuvenatedCrossEntropy(), candidates)
     ```
 
     References:
@@ -82,20 +83,20 @@ class RejuvenatedCrossEntropy(DistillationLoss):
         self.max_count = check_count("max_count", max_count)
         self.beta = check_number("beta", beta, 0.0)
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
-        require_lists(self, heard)
-        places = tf.range(heard.student.shape[1])
-        from_teacher = heard.mask & (places < heard.listed)
-        from_student = largest(heard.student, heard.mask, heard.listed)
-        closing = self._closing(heard)
+        require_lists(self, inputs)
+        places = tf.range(inputs.student.shape[1])
+        from_teacher = inputs.mask & (places < inputs.listed)
+        from_student = largest(inputs.student, inputs.mask, inputs.listed)
+        closing = self._closing(inputs)
         both = _count(closing & from_teacher)
         share = tf.math.divide_no_nan(both, _count(from_teacher))
         gamma = tf.exp(-self.beta * share)
         missed = closing | (from_teacher & ~from_student)
         return (1.0 - gamma) * _cross_entropy(
-            heard, from_student
-        ) + gamma * _cross_entropy(heard, missed)
+            inputs, from_student
+        ) + gamma * _cross_entropy(inputs, missed)
 
     def get_config(self) -> dict:
         """Arguments of the constructor."""
@@ -107,16 +108,16 @@ class RejuvenatedCrossEntropy(DistillationLoss):
             "beta": self.beta,
         }
 
-    def _closing(self, heard: Heard) -> tf.Tensor:
+    def _closing(self, inputs: LossInputs) -> tf.Tensor:
         """The draw $A$, as a mask of the candidates."""
-        student = tf.stop_gradient(heard.student)
-        mask = heard.mask[:, : heard.listed]
-        above = count_above(student, student[:, : heard.listed], mask)
+        student = tf.stop_gradient(inputs.student)
+        mask = inputs.mask[:, : inputs.listed]
+        above = count_above(student, student[:, : inputs.listed], mask)
         not_above = _count(mask)[:, tf.newaxis] - above
         weights = tf.minimum(not_above, float(self.max_count)) / self.decay
-        noise = gumbel_noise(tf.shape(student), _SALT, heard.step)
+        noise = gumbel_noise(tf.shape(student), _SALT, inputs.step)
         return largest(
-            weights + noise, heard.mask & (not_above > 0), self.num_closing
+            weights + noise, inputs.mask & (not_above > 0), self.num_closing
         )
 
 
@@ -124,8 +125,8 @@ def _count(mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(mask, tf.float32), axis=1)
 
 
-def _cross_entropy(heard: Heard, mask: tf.Tensor) -> tf.Tensor:
-    log_p = masked_log_softmax(heard.teacher, mask, heard.temperature)
-    log_q = masked_log_softmax(heard.student, mask, heard.temperature)
+def _cross_entropy(inputs: LossInputs, mask: tf.Tensor) -> tf.Tensor:
+    log_p = masked_log_softmax(inputs.teacher, mask, inputs.temperature)
+    log_q = masked_log_softmax(inputs.student, mask, inputs.temperature)
     products = tf.where(mask, tf.exp(log_p) * log_q, 0.0)
     return -tf.reduce_sum(products, axis=1)

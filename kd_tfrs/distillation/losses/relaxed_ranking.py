@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.base import LossInputs
 from kd_tfrs.distillation.losses.list_base import (
     ListLoss,
     masked_logsumexp,
@@ -56,12 +56,12 @@ class RelaxedRanking(ListLoss):
     ) -> None:
         super().__init__(reduction, name)
 
-    def per_list(self, heard: Heard) -> tf.Tensor:
+    def per_list(self, inputs: LossInputs) -> tf.Tensor:
         """See `ListLoss.per_list`."""
-        listed = heard.listed
+        listed = inputs.listed
         below = masked_logsumexp(
-            heard.student[:, listed:], heard.mask[:, listed:]
+            inputs.student[:, listed:], inputs.mask[:, listed:]
         )
         return relaxed_ranking(
-            heard.student[:, :listed], heard.mask[:, :listed], below
+            inputs.student[:, :listed], inputs.mask[:, :listed], below
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.base import LossInputs
 
 
-def known_targets(heard: Heard) -> tf.Tensor:
+def known_targets(inputs: LossInputs) -> tf.Tensor:
     """Where an unmasked candidate is the query's own real event.
 
     Args:
@@ -17,13 +17,13 @@ def known_targets(heard: Heard) -> tf.Tensor:
         `[queries, n]` bool; all false where the event is not among the
         candidates.
     """
-    if heard.target is None:
-        return tf.zeros_like(heard.mask)
-    target = tf.broadcast_to(heard.target, tf.shape(heard.mask))
-    return tf.logical_and(target, heard.mask)
+    if inputs.target is None:
+        return tf.zeros_like(inputs.mask)
+    target = tf.broadcast_to(inputs.target, tf.shape(inputs.mask))
+    return tf.logical_and(target, inputs.mask)
 
 
-def targets_or_best(heard: Heard) -> tf.Tensor:
+def targets_or_best(inputs: LossInputs) -> tf.Tensor:
     """The query's real event; where it is missing, the teacher's best.
 
     Lists of what a teacher recommends leave out what the user already has,
@@ -35,9 +35,9 @@ def targets_or_best(heard: Heard) -> tf.Tensor:
     Returns:
         `[queries, n]` bool; all false for a query without candidates.
     """
-    known = known_targets(heard)
-    scores = tf.where(heard.mask, heard.teacher, heard.teacher.dtype.min)
+    known = known_targets(inputs)
+    scores = tf.where(inputs.mask, inputs.teacher, inputs.teacher.dtype.min)
     columns = tf.range(tf.shape(scores)[1], dtype=tf.int64)
     best = columns[None, :] == tf.argmax(scores, axis=1)[:, None]
     chosen = tf.where(tf.reduce_any(known, axis=1)[:, None], known, best)
-    return tf.logical_and(chosen, heard.mask)
+    return tf.logical_and(chosen, inputs.mask)

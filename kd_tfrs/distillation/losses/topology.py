@@ -99,7 +99,8 @@ class HierarchicalTopology(FeatureLoss):
 
     Example:
     ```python
-    Term(HierarchicalTopology(num_groups=40), Features("candidate"))
+    loss = HierarchicalTopology(num_groups=40)
+    DistillationTerm(loss, FeaturePair("candidate"))
     ```
 
     References:
@@ -148,7 +149,7 @@ class HierarchicalTopology(FeatureLoss):
         self.networks.build(tf.TensorShape([None, student_width]))
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The networks that assign groups."""
         return (self.assignment, self.networks)
 

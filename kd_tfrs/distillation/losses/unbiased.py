@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard, Untempered
+from kd_tfrs.distillation.losses.base import LossInputs, Untempered
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.ranks import uniform_draws
 from kd_tfrs.errors import UserError
@@ -89,7 +89,7 @@ class UnbiasedPairs(Untempered):
     Example:
     ```python
     groups = popularity_groups(catalogue.item_events, num_groups=4)
-    Term(UnbiasedPairs(groups), TeacherTopK(k=100, num_random=512))
+    DistillationTerm(UnbiasedPairs(groups), TeacherTopK(k=100, num_random=512))
     ```
 
     References:
@@ -110,18 +110,18 @@ class UnbiasedPairs(Untempered):
         self.pairs_per_group = check_count("pairs_per_group", pairs_per_group)
         self.rank_decay = check_number("rank_decay", rank_decay, 1e-3)
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
-        if heard.rows is None:
+        if inputs.rows is None:
             raise UserError(
                 "`UnbiasedPairs` should hear the candidates' catalogue rows. "
                 "Received: none. Call it with `rows`, as the Distiller does."
             )
-        order, weights = self._weights(heard)
-        places, drawn = self._draw(weights, heard.step)
+        order, weights = self._weights(inputs)
+        places, drawn = self._draw(weights, inputs.step)
         # In the teacher's order the better one stands first.
         first, second = tf.unstack(tf.sort(places, axis=-1), axis=-1)
-        student = tf.gather(heard.student, order, batch_dims=1)
+        student = tf.gather(inputs.student, order, batch_dims=1)
         better, worse = (
             tf.gather(student, at, batch_dims=1) for at in (first, second)
         )
@@ -141,17 +141,19 @@ class UnbiasedPairs(Untempered):
             "rank_decay": self.rank_decay,
         }
 
-    def _weights(self, heard: Heard) -> tuple[tf.Tensor, tf.Tensor]:
+    def _weights(self, inputs: LossInputs) -> tuple[tf.Tensor, tf.Tensor]:
         """The teacher's order, and in it each candidate's weight by group.
 
         Returns:
             `[queries, n]` places and `[queries, groups, n]` weights.
         """
-        shape = tf.shape(heard.teacher)
-        teacher = tf.where(heard.mask, heard.teacher, heard.teacher.dtype.min)
+        shape = tf.shape(inputs.teacher)
+        teacher = tf.where(
+            inputs.mask, inputs.teacher, inputs.teacher.dtype.min
+        )
         order = tf.argsort(teacher, axis=1, direction="DESCENDING")
-        groups = tf.gather(tf.constant(self.groups), heard.rows)
-        groups = tf.where(heard.mask, tf.broadcast_to(groups, shape), -1)
+        groups = tf.gather(tf.constant(self.groups), inputs.rows)
+        groups = tf.where(inputs.mask, tf.broadcast_to(groups, shape), -1)
         groups = tf.gather(groups, order, batch_dims=1)
         ids = tf.range(self.groups.max() + 1)[:, tf.newaxis]
         member = tf.cast(groups[:, tf.newaxis, :] == ids, tf.float32)

@@ -68,7 +68,7 @@ class VariationalInformation(FeatureLoss):
         self.variance = _Variance(teacher_width, self.initial_variance)
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The projection and the variances."""
         return (self.projection, self.variance)
 

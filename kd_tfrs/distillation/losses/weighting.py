@@ -7,7 +7,7 @@ import tensorflow as tf
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    Heard,
+    LossInputs,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_number
@@ -40,22 +40,22 @@ class _Weighted(DistillationLoss):
         self.loss = _check_inner(loss)
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The layers of the weighed loss."""
-        return self.loss.learned
+        return self.loss.trainable_layers
 
-    def importance(self, heard: Heard) -> tf.Tensor:
+    def importance(self, inputs: LossInputs) -> tf.Tensor:
         """How much each query counts, `[queries]`, 0 to 1."""
         raise NotImplementedError
 
-    def per_query_of(self, heard: Heard) -> tf.Tensor:
+    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query_of`."""
         weights = _normalised(
-            tf.stop_gradient(self.importance(heard)) + _FLOOR,
-            tf.reduce_any(heard.mask, axis=1),
+            tf.stop_gradient(self.importance(inputs)) + _FLOOR,
+            tf.reduce_any(inputs.mask, axis=1),
         )
-        inner = heard._replace(
-            temperature=schedules.value_at(self.loss.temperature, heard.step)
+        inner = inputs._replace(
+            temperature=schedules.value_at(self.loss.temperature, inputs.step)
         )
         return weights * self.loss.per_query_of(inner)
 
@@ -114,11 +114,11 @@ class ConfidenceWeighted(_Weighted):
     ) -> None:
         super().__init__(loss, temperature, reduction, name)
 
-    def importance(self, heard: Heard) -> tf.Tensor:
+    def importance(self, inputs: LossInputs) -> tf.Tensor:
         """The teacher's confidence."""
         return 1.0 - normalised_entropy(
-            masked_log_softmax(heard.teacher, heard.mask, heard.temperature),
-            heard.mask,
+            masked_log_softmax(inputs.teacher, inputs.mask, inputs.temperature),
+            inputs.mask,
         )
 
 
@@ -170,11 +170,11 @@ class GapWeighted(_Weighted):
         super().__init__(loss, temperature, reduction, name)
         self.focus = check_number("focus", focus, 0.0)
 
-    def importance(self, heard: Heard) -> tf.Tensor:
+    def importance(self, inputs: LossInputs) -> tf.Tensor:
         """How far the student is from the teacher."""
         log_p, log_q = (
-            masked_log_softmax(scores, heard.mask, heard.temperature)
-            for scores in (heard.teacher, heard.student)
+            masked_log_softmax(scores, inputs.mask, inputs.temperature)
+            for scores in (inputs.teacher, inputs.student)
         )
         gap = tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
         return (-tf.math.expm1(-tf.maximum(gap, 0.0))) ** self.focus

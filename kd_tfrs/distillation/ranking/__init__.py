@@ -9,8 +9,8 @@ from kd_tfrs.distillation.ranking.calibrated import CalibratedSoftTargets
 from kd_tfrs.distillation.ranking.distiller import RankingDistiller
 from kd_tfrs.distillation.ranking.ensemble import RankingEnsemble
 from kd_tfrs.distillation.ranking.gated import GatedRankingEnsemble
-from kd_tfrs.distillation.ranking.listeners import RankingListener, TaskLogits
 from kd_tfrs.distillation.ranking.network_outputs import NetworkOutputs
+from kd_tfrs.distillation.ranking.selectors import OutputSelector, TaskLogits
 from kd_tfrs.distillation.ranking.sessions import SessionLists
 from kd_tfrs.distillation.ranking.stopping import DistillationEarlyStopping
 from kd_tfrs.distillation.ranking.teachers import NetworkTeacher, RankingTeacher
@@ -22,9 +22,9 @@ __all__ = [
     "GatedRankingEnsemble",
     "NetworkOutputs",
     "NetworkTeacher",
+    "OutputSelector",
     "RankingDistiller",
     "RankingEnsemble",
-    "RankingListener",
     "RankingTeacher",
     "SessionLists",
     "TaskLogits",

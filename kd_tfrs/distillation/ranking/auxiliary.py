@@ -7,7 +7,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.ranking.listeners import AUXILIARY
+from kd_tfrs.distillation.ranking.selectors import AUXILIARY
 from kd_tfrs.distillation.ranking.teachers import LOGITS, output_widths
 from kd_tfrs.errors import UserError
 
@@ -53,7 +53,8 @@ def with_auxiliary_head(
     Example:
     ```python
     student = RankingModel(with_auxiliary_head(network, tasks), tasks)
-    term = Term(BinarySoftTargets(), TaskLogits("liked", auxiliary=True))
+    logits = TaskLogits("liked", auxiliary=True)
+    term = DistillationTerm(BinarySoftTargets(), logits)
     RankingDistiller(teacher, student, term, 1.0, student_loss_weight=1.0)
     ...
     served = student.with_network(without_auxiliary_head(student.network))

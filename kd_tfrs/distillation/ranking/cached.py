@@ -16,7 +16,7 @@ from kd_tfrs.distillation.ranking.teachers import (
     Outputs,
     RankingBatch,
     RankingTeacher,
-    quiet,
+    without_gradients,
 )
 from kd_tfrs.errors import UserError
 
@@ -171,7 +171,9 @@ class CachedTeacher(RankingTeacher):
                 "RankingBatches, with `extras` for a key of your own."
             )
         rows = batch[self.row_key]
-        return quiet({name: self._read(name, rows) for name in self.arrays})
+        return without_gradients(
+            {name: self._read(name, rows) for name in self.arrays}
+        )
 
     def _read(self, name: str, rows: tf.Tensor) -> tf.Tensor:
         if self._tables[name] is not None:

@@ -36,7 +36,8 @@ class CalibratedSoftTargets(BinarySoftTargets):
 
     Example:
     ```python
-    Term(CalibratedSoftTargets(), TaskLogits("liked", teacher_task="clicked"))
+    logits = TaskLogits("liked", teacher_task="clicked")
+    DistillationTerm(CalibratedSoftTargets(), logits)
     ```
 
     References:
@@ -47,7 +48,7 @@ class CalibratedSoftTargets(BinarySoftTargets):
     """
 
     # The Distiller hands over labels to a loss that asks for them.
-    hears_labels = True
+    uses_labels = True
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class CalibratedSoftTargets(BinarySoftTargets):
         self._scaling.build([None, 1])
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The two numbers."""
         return (self._scaling,)
 
@@ -79,7 +80,7 @@ class CalibratedSoftTargets(BinarySoftTargets):
         sample_weight: tf.Tensor | None = None,
         *,
         labels: tf.Tensor | None = None,
-        **heard: object,
+        **inputs: object,
     ) -> tf.Tensor:
         """Computes the loss.
 
@@ -95,12 +96,12 @@ class CalibratedSoftTargets(BinarySoftTargets):
             A scalar, or `[batch]` with `Reduction.NONE`.
         """
         teacher = tf.stop_gradient(tf.cast(y_true, tf.float32))
-        mask = heard.get("mask")
+        mask = inputs.get("mask")
         if mask is not None:
             # A masked NaN would spoil the gradient of the scaling.
             teacher = tf.where(mask, teacher, 0.0)
         logits = self._scaling(teacher[..., None])[..., 0]
-        loss = super().__call__(logits, y_pred, sample_weight, **heard)
+        loss = super().__call__(logits, y_pred, sample_weight, **inputs)
         if labels is None:
             return loss
         own = self._scaling_loss(logits, labels, mask)

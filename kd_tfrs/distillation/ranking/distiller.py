@@ -9,9 +9,9 @@ import tensorflow as tf
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.base_distiller import BaseDistiller
 from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
-from kd_tfrs.distillation.ranking.listeners import (
-    Compared,
-    RankingListener,
+from kd_tfrs.distillation.ranking.selectors import (
+    OutputSelector,
+    SelectedOutputs,
     TaskLogits,
 )
 from kd_tfrs.distillation.ranking.teachers import (
@@ -20,11 +20,13 @@ from kd_tfrs.distillation.ranking.teachers import (
     RankingTeacher,
     output_widths,
 )
-from kd_tfrs.distillation.terms import Term, as_terms
+from kd_tfrs.distillation.terms import DistillationTerm, as_terms
 from kd_tfrs.errors import UserError
 
 Losses = (
-    DistillationLoss | Term | Sequence[DistillationLoss | FeatureLoss | Term]
+    DistillationLoss
+    | DistillationTerm
+    | Sequence[DistillationLoss | FeatureLoss | DistillationTerm]
 )
 
 
@@ -42,10 +44,10 @@ class RankingDistiller(BaseDistiller):
         teacher: see `RankingTeacher`.
         student: a `RankingModel`, or any model with its `network`, `tasks`
             and `task_loss`.
-        distillation_losses: a `DistillationLoss` or a `Term`, or a sequence
-            of them; a bare loss listens to the logits of the only task. Name
-            a `TaskLogits` for each of several. Layers that a loss brings are
-            trained with the student.
+        distillation_losses: a `DistillationLoss` or a `DistillationTerm`, or a
+            sequence of them; a bare loss compares the logits of the only
+            task. With several tasks, name a `TaskLogits` for each. Layers
+            of a loss are trained with the student.
         distillation_loss_weights: $w_i$, one for each loss; numbers or Keras
             schedules. When `None`, they share `1 - student_loss_weight`,
             which then has to be positive.
@@ -91,7 +93,7 @@ class RankingDistiller(BaseDistiller):
         widths = output_widths(student.network)
         for term in terms:
             _check_term(term)
-            term.over.prepare(term.loss, term.teacher, student, widths)
+            term.candidates.prepare(term.loss, term.teacher, student, widths)
         super().__init__(
             teacher,
             student,
@@ -101,16 +103,18 @@ class RankingDistiller(BaseDistiller):
             name=name,
         )
 
-    def hear(self, batch: RankingBatch, outputs: Outputs) -> RankingHearing:
-        """See `BaseDistiller.hear`."""
-        return RankingHearing(batch, outputs, self._step())
+    def step_inputs(
+        self, batch: RankingBatch, outputs: Outputs
+    ) -> RankingStepInputs:
+        """See `BaseDistiller.step_inputs`."""
+        return RankingStepInputs(batch, outputs, self._step())
 
     def batch_weight(self, batch: RankingBatch) -> tf.Tensor:
         """Sum of the rows' weights."""
         return tf.reduce_sum(batch["weight"])
 
 
-class RankingHearing:
+class RankingStepInputs:
     """What the terms of one step hear; every teacher is asked once.
 
     Args:
@@ -127,7 +131,7 @@ class RankingHearing:
         self._step = step
         self._said: dict[int, Outputs] = {}
 
-    def loss(self, term: Term) -> tf.Tensor:
+    def loss(self, term: DistillationTerm) -> tf.Tensor:
         """The value of a term.
 
         Args:
@@ -136,18 +140,18 @@ class RankingHearing:
         Returns:
             A scalar.
         """
-        heard = self._hear(term)
+        inputs = self._select(term)
         more = {} if isinstance(term.loss, FeatureLoss) else _of_scores(term)
         return term.loss(
-            heard.teacher,
-            heard.student,
-            heard.weight,
-            mask=heard.mask,
+            inputs.teacher,
+            inputs.student,
+            inputs.weight,
+            mask=inputs.mask,
             step=self._step,
-            **{name: getattr(heard, name) for name in more},
+            **{name: getattr(inputs, name) for name in more},
         )
 
-    def opponent_loss(self, term: Term) -> tf.Tensor:
+    def adversary_loss(self, term: DistillationTerm) -> tf.Tensor:
         """What the opponents of a term minimise.
 
         Args:
@@ -156,25 +160,27 @@ class RankingHearing:
         Returns:
             A scalar.
         """
-        heard = self._hear(term)
-        student = tf.stop_gradient(heard.student)
-        return term.loss.opponent_loss(
-            *term.loss.features(heard.teacher, student),
-            heard.weight,
+        inputs = self._select(term)
+        student = tf.stop_gradient(inputs.student)
+        return term.loss.adversary_loss(
+            *term.loss.features(inputs.teacher, student),
+            inputs.weight,
             self._step,
         )
 
-    def _hear(self, term: Term) -> Compared:
+    def _select(self, term: DistillationTerm) -> SelectedOutputs:
         key = id(term.teacher)
         if key not in self._said:
             self._said[key] = term.teacher.outputs(self._batch)
-        return term.over.hear(self._batch, self._said[key], self._outputs)
+        return term.candidates.select(
+            self._batch, self._said[key], self._outputs
+        )
 
 
-def _of_scores(term: Term) -> tuple[str, ...]:
+def _of_scores(term: DistillationTerm) -> tuple[str, ...]:
     """What a loss between scores hears besides them."""
-    hears_labels = getattr(term.loss, "hears_labels", False)
-    return ("listed", "labels") if hears_labels else ("listed",)
+    uses_labels = getattr(term.loss, "uses_labels", False)
+    return ("listed", "labels") if uses_labels else ("listed",)
 
 
 def _check_models(teacher: RankingTeacher, student: tf.keras.Model) -> None:
@@ -196,25 +202,26 @@ def _only_logits(loss: DistillationLoss, student: tf.keras.Model) -> TaskLogits:
     """The logits of the only task, for a loss whose term names none."""
     if len(student.tasks) > 1:
         raise UserError(
-            "`distillation_losses` should be Terms where the student has "
-            f"several tasks. Received: {type(loss).__name__} for "
+            "`distillation_losses` should be DistillationTerm objects where "
+            "the student has several tasks. Received: "
+            f"{type(loss).__name__} for "
             f"{[task.name for task in student.tasks]}. Name a TaskLogits for "
             "each task that is taught."
         )
     return TaskLogits(student.tasks[0].name)
 
 
-def _check_term(term: Term) -> None:
+def _check_term(term: DistillationTerm) -> None:
     if not isinstance(term.teacher, RankingTeacher):
         raise UserError(
-            "The teacher of a Term should be a RankingTeacher. Received: "
-            f"{type(term.teacher).__name__}. Wrap a RankingModel in "
+            "The teacher of a DistillationTerm should be a RankingTeacher. "
+            f"Received: {type(term.teacher).__name__}. Wrap a RankingModel in "
             "NetworkTeacher."
         )
-    if not isinstance(term.over, RankingListener):
+    if not isinstance(term.candidates, OutputSelector):
         raise UserError(
             "A term of a RankingDistiller should listen to TaskLogits, "
             "SessionLists or NetworkOutputs. Received: "
-            f"{type(term.loss).__name__} over {type(term.over).__name__}, "
-            "which is for retrieval."
+            f"{type(term.loss).__name__} over "
+            f"{type(term.candidates).__name__}, which is for retrieval."
         )

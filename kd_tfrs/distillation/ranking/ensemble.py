@@ -38,7 +38,7 @@ class RankingEnsemble(RankingTeacher):
     teacher = RankingEnsemble(
         [NetworkTeacher(dcn), NetworkTeacher(deepfm), NetworkTeacher(autoint)]
     )
-    Term(Hint(), NetworkOutputs("teacher_0_hidden_1", "hidden_0"))
+    DistillationTerm(Hint(), NetworkOutputs("teacher_0_hidden_1", "hidden_0"))
     ```
 
     References:

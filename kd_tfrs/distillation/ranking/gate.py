@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.data.prefetch import made_ahead
+from kd_tfrs.data.prefetch import prefetched
 
 _LEAST_SPREAD = 1e-6
 
@@ -153,5 +153,5 @@ def train_gate(
 
     data = tf.data.Dataset.from_tensor_slices(rows)
     data = data.shuffle(len(rows.labels), seed=seed)
-    for some in made_ahead(data.batch(batch_size).repeat(epochs)):
+    for some in prefetched(data.batch(batch_size).repeat(epochs)):
         step(some)

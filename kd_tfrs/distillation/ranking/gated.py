@@ -97,7 +97,7 @@ class GatedRankingEnsemble(RankingEnsemble):
         }
 
     @property
-    def learned(self) -> tuple[tf.keras.layers.Layer, ...]:
+    def checkpointed(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The gates."""
         return tuple(self._gates.values())
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses import FeatureLoss
-from kd_tfrs.distillation.ranking.listeners import (
-    Compared,
-    RankingListener,
+from kd_tfrs.distillation.ranking.selectors import (
+    OutputSelector,
+    SelectedOutputs,
     no_output,
 )
 from kd_tfrs.distillation.ranking.teachers import (
@@ -20,7 +20,7 @@ from kd_tfrs.distillation.ranking.teachers import (
 from kd_tfrs.errors import UserError
 
 
-class NetworkOutputs(RankingListener):
+class NetworkOutputs(OutputSelector):
     """Named outputs of both networks, for losses between features.
 
     Outputs of more than two axes, such as `embeddings`, count as flat. The
@@ -39,8 +39,9 @@ class NetworkOutputs(RankingListener):
 
     Example:
     ```python
-    Term(Hint(), NetworkOutputs("hidden_1", "hidden_0"))
-    Term(RelationalDistance(), NetworkOutputs("interaction", "hidden_0"))
+    DistillationTerm(Hint(), NetworkOutputs("hidden_1", "hidden_0"))
+    outputs = NetworkOutputs("interaction", "hidden_0")
+    DistillationTerm(RelationalDistance(), outputs)
     ```
 
     References:
@@ -65,13 +66,13 @@ class NetworkOutputs(RankingListener):
         self.student_output = student_output
         self.num_rows = num_rows
 
-    def hear(
+    def select(
         self, batch: RankingBatch, teacher: Outputs, student: Outputs
-    ) -> Compared:
-        """See `RankingListener.hear`."""
+    ) -> SelectedOutputs:
+        """See `OutputSelector.select`."""
         said = _flat(teacher[self.teacher_output][: self.num_rows])
         known = tf.reduce_all(tf.logical_not(tf.math.is_nan(said)), axis=1)
-        return Compared(
+        return SelectedOutputs(
             # A masked NaN would still be one in a product with 0.
             tf.where(known[:, None], said, 0.0),
             _flat(student[self.student_output][: self.num_rows]),
@@ -86,10 +87,10 @@ class NetworkOutputs(RankingListener):
         student: tf.keras.Model,
         widths: Mapping[str, int],
     ) -> None:
-        """See `RankingListener.prepare`."""
+        """See `OutputSelector.prepare`."""
         if self.student_output not in widths:
             raise no_output(self.student_output, widths)
-        if getattr(loss, "hears_rows", False):
+        if getattr(loss, "uses_rows", False):
             raise UserError(
                 f"`{type(loss).__name__}` should know whose features it hears, "
                 "and rows of a ranker are impressions. Received: "

@@ -5,14 +5,17 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count
-from kd_tfrs.distillation.ranking.listeners import Compared, LogitListener
+from kd_tfrs.distillation.ranking.selectors import (
+    LogitSelector,
+    SelectedOutputs,
+)
 from kd_tfrs.distillation.ranking.teachers import Outputs, RankingBatch
 from kd_tfrs.errors import UserError
 
 SESSION = "session"
 
 
-class SessionLists(LogitListener):
+class SessionLists(LogitSelector):
     """The logits of one task, every session of the batch a list.
 
     For losses between scores, such as `SoftTargets`, `RelaxedRanking` (here
@@ -40,7 +43,7 @@ class SessionLists(LogitListener):
 
     Example:
     ```python
-    Term(RelaxedRanking(), SessionLists("liked", max_length=20))
+    DistillationTerm(RelaxedRanking(), SessionLists("liked", max_length=20))
     ```
 
     References:
@@ -58,10 +61,10 @@ class SessionLists(LogitListener):
         super().__init__(task, teacher_task, auxiliary, "session_")
         self.max_length = check_count("max_length", max_length, 2)
 
-    def hear(
+    def select(
         self, batch: RankingBatch, teacher: Outputs, student: Outputs
-    ) -> Compared:
-        """See `RankingListener.hear`."""
+    ) -> SelectedOutputs:
+        """See `OutputSelector.select`."""
         if SESSION not in batch:
             raise UserError(
                 f"A batch should have {SESSION!r}, the number of each row's "
@@ -73,7 +76,7 @@ class SessionLists(LogitListener):
         rows = session_rows(batch[SESSION], counts, scores, self.max_length)
         mask = rows >= 0
         labels = batch["labels"].get(self.task)
-        return Compared(
+        return SelectedOutputs(
             pick(scores, rows),
             pick(student[self.student_output], rows),
             _mean_weight(pick(batch["weight"], rows), mask),

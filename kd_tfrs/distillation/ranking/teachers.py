@@ -24,7 +24,7 @@ class RankingTeacher(abc.ABC):
         learned: layers of its own that a checkpoint has to hold.
     """
 
-    learned: tuple[tf.keras.layers.Layer, ...] = ()
+    checkpointed: tuple[tf.keras.layers.Layer, ...] = ()
 
     @abc.abstractmethod
     def outputs(self, batch: RankingBatch) -> Outputs:
@@ -116,7 +116,7 @@ class NetworkTeacher(RankingTeacher):
         """See `RankingTeacher.outputs`."""
         features = batch["features"]
         if not self._is_keras:
-            return quiet(self.network(features))
+            return without_gradients(self.network(features))
         missing = sorted(set(self.network.input) - set(features))
         if missing:
             raise UserError(
@@ -125,10 +125,10 @@ class NetworkTeacher(RankingTeacher):
                 "of teacher and student together."
             )
         mine = {name: features[name] for name in self.network.input}
-        return quiet(self.network(mine, training=False))
+        return without_gradients(self.network(mine, training=False))
 
 
-def quiet(outputs: Mapping[str, tf.Tensor]) -> Outputs:
+def without_gradients(outputs: Mapping[str, tf.Tensor]) -> Outputs:
     """Outputs as float32, without gradient."""
     return {
         name: tf.stop_gradient(tf.cast(x, tf.float32))

@@ -5,7 +5,7 @@ from kd_tfrs.distillation.retrieval.cache_manifest import Fingerprint
 from kd_tfrs.distillation.retrieval.candidates.all_candidates import (
     AllCandidates,
 )
-from kd_tfrs.distillation.retrieval.candidates.base import Listener
+from kd_tfrs.distillation.retrieval.candidates.base import CandidateSampler
 from kd_tfrs.distillation.retrieval.candidates.in_batch import InBatch
 from kd_tfrs.distillation.retrieval.candidates.item_side import ItemSide
 from kd_tfrs.distillation.retrieval.candidates.rank_sampled import RankSampled
@@ -15,7 +15,7 @@ from kd_tfrs.distillation.retrieval.curriculum import TrajectoryTeacher
 from kd_tfrs.distillation.retrieval.curriculum_callback import AdvanceCurriculum
 from kd_tfrs.distillation.retrieval.distiller import Distiller
 from kd_tfrs.distillation.retrieval.ensemble import EnsembleTeacher
-from kd_tfrs.distillation.retrieval.feature_pairs import Features
+from kd_tfrs.distillation.retrieval.feature_pairs import FeaturePair
 from kd_tfrs.distillation.retrieval.initial import project_embeddings
 from kd_tfrs.distillation.retrieval.mutual import MutualDistiller
 from kd_tfrs.distillation.retrieval.teachers.base import Teacher
@@ -28,15 +28,15 @@ from kd_tfrs.distillation.retrieval.teachers.two_tower import TwoTowerTeacher
 __all__ = [
     "AdvanceCurriculum",
     "AllCandidates",
+    "CandidateSampler",
     "Distiller",
     "EmbeddingTeacher",
     "EnsembleTeacher",
-    "Features",
+    "FeaturePair",
     "Fingerprint",
     "InBatch",
     "ItemSide",
     "ListTeacher",
-    "Listener",
     "MutualDistiller",
     "PairTeacher",
     "RankSampled",

@@ -55,7 +55,8 @@ class TrajectoryTeacher(Teacher):
     Example:
     ```python
     teacher = TrajectoryTeacher([epoch_5, epoch_10, epoch_20, epoch_40])
-    distiller = Distiller(teacher, student, Term(loss, TeacherTopK(100)))
+    term = DistillationTerm(loss, TeacherTopK(100))
+    distiller = Distiller(teacher, student, term)
     advance = AdvanceCurriculum(teacher, lambda: as_teacher(student))
     distiller.fit(data, epochs=100, callbacks=[advance])
     ```
@@ -100,7 +101,7 @@ class TrajectoryTeacher(Teacher):
         self.state = _State(self.num_queries)
 
     @property
-    def learned(self) -> tuple[tf.Module, ...]:
+    def checkpointed(self) -> tuple[tf.Module, ...]:
         """What a checkpoint has to hold: who is at which stage."""
         return (self.state,)
 

@@ -11,10 +11,13 @@ from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.balance import GradientNormBalance
 from kd_tfrs.distillation.base_distiller import BaseDistiller
 from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
-from kd_tfrs.distillation.retrieval.candidates import InBatch, Listener
-from kd_tfrs.distillation.retrieval.step_inputs import Hearing, build_features
+from kd_tfrs.distillation.retrieval.candidates import CandidateSampler, InBatch
+from kd_tfrs.distillation.retrieval.step_inputs import (
+    RetrievalStepInputs,
+    build_features,
+)
 from kd_tfrs.distillation.retrieval.teachers import Teacher
-from kd_tfrs.distillation.terms import Term, as_terms
+from kd_tfrs.distillation.terms import DistillationTerm, as_terms
 from kd_tfrs.errors import UserError
 
 
@@ -32,10 +35,10 @@ class Distiller(BaseDistiller):
         teacher: see `kd_tfrs.distillation.retrieval.teachers`.
         student: a `RetrievalModel`, or any model with the same `call`,
             `task_loss` and `temperature`.
-        distillation_losses: a `DistillationLoss` or a `Term`, or a sequence
-            of them; a bare loss listens to the batch's candidates. Layers
-            that a loss brings are trained with the student; a discriminator
-            is trained against it, once a step, after it.
+        distillation_losses: a `DistillationLoss` or a `DistillationTerm`, or a
+            sequence of them; a bare loss compares the batch's candidates.
+            Layers of a loss are trained with the student; a discriminator is
+            trained against it, once a step, after it.
         distillation_loss_weights: $w_i$, one for each loss; numbers or Keras
             schedules. When `None`, they share `1 - student_loss_weight`,
             which then has to be positive.
@@ -50,7 +53,7 @@ class Distiller(BaseDistiller):
     Example:
     ```python
     distiller = Distiller(
-        teacher, student, Term(SoftTargets(), TeacherTopK(k=200)),
+        teacher, student, DistillationTerm(SoftTargets(), TeacherTopK(k=200)),
         student_loss_weight=0.2,
     )
     distiller.compile(optimizer=LazyAdam(0.01))
@@ -68,8 +71,8 @@ class Distiller(BaseDistiller):
         teacher: Teacher,
         student: tf.keras.Model,
         distillation_losses: DistillationLoss
-        | Term
-        | Sequence[DistillationLoss | FeatureLoss | Term],
+        | DistillationTerm
+        | Sequence[DistillationLoss | FeatureLoss | DistillationTerm],
         distillation_loss_weights: schedules.Scheduled
         | Sequence[schedules.Scheduled]
         | None = None,
@@ -104,22 +107,24 @@ class Distiller(BaseDistiller):
         Returns:
             The batch with more rows.
         """
-        for listener, teacher in self._listeners():
+        for listener, teacher in self._samplers():
             rows = listener.join(rows, seed, teacher)
         return rows
 
-    def hear(self, batch: Batch, outputs: dict) -> Hearing:
-        """See `BaseDistiller.hear`."""
-        return Hearing(batch, outputs, self.student.temperature, self._step())
+    def step_inputs(self, batch: Batch, outputs: dict) -> RetrievalStepInputs:
+        """See `BaseDistiller.step_inputs`."""
+        return RetrievalStepInputs(
+            batch, outputs, self.student.temperature, self._step()
+        )
 
     def batch_weight(self, batch: Batch) -> tf.Tensor:
         """Sum of the events' weights."""
         return tf.reduce_sum(batch["event_weight"])
 
-    def _listeners(self) -> list[tuple[Listener, Teacher]]:
+    def _samplers(self) -> list[tuple[CandidateSampler, Teacher]]:
         """Each listener once, however many losses share it."""
         by_name = {
-            term.over.name: (term.over, term.teacher)
+            term.candidates.name: (term.candidates, term.teacher)
             for term in self._terms.value
         }
         return list(by_name.values())
@@ -139,9 +144,9 @@ def _check_models(teacher: Teacher, student: tf.keras.Model) -> None:
         )
 
 
-def _check_balanced(terms: Sequence[Term]) -> None:
+def _check_balanced(terms: Sequence[DistillationTerm]) -> None:
     for term in terms:
-        output = getattr(term.over, "student_output", "embedding")
+        output = getattr(term.candidates, "student_output", "embedding")
         if output != "embedding":
             raise UserError(
                 "`balance` measures gradients at the embeddings, so that every "

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.candidates.base import (
-    Listener,
+    CandidateSampler,
     first_occurrences,
 )
 from kd_tfrs.distillation.retrieval.knowledge import Selection
@@ -15,7 +15,7 @@ from kd_tfrs.errors import UserError
 SIDES = ("query", "candidate")
 
 
-class Features(Listener):
+class FeaturePair(CandidateSampler):
     """Named outputs of both models for the batch's own users or items.
 
     For losses between features. Any output may be compared with any other;
@@ -35,8 +35,8 @@ class Features(Listener):
 
     Example:
     ```python
-    Term(Hint(), Features("candidate"))
-    Term(Hint(), Features("query", "hidden_1", "hidden_0"))
+    DistillationTerm(Hint(), FeaturePair("candidate"))
+    DistillationTerm(Hint(), FeaturePair("query", "hidden_1", "hidden_0"))
     ```
     """
 
@@ -67,7 +67,7 @@ class Features(Listener):
         self.num_rows = num_rows
 
     def select(self, batch: Batch) -> Selection:
-        """Positions along `side`, see `Listener.select`."""
+        """Positions along `side`, see `CandidateSampler.select`."""
         own = (
             tf.shape(batch["event_weight"])[0]
             if self.side == "query"

@@ -183,7 +183,7 @@ def _check_students(students: Sequence[tf.keras.Model]) -> None:
 def _check_loss(loss: DistillationLoss | None) -> DistillationLoss:
     if loss is None:
         return SoftTargets()
-    if not isinstance(loss, DistillationLoss) or loss.learned:
+    if not isinstance(loss, DistillationLoss) or loss.trainable_layers:
         raise UserError(
             "`loss` should be a DistillationLoss without layers of its own. "
             f"Received: {type(loss).__name__}. Give SoftTargets()."

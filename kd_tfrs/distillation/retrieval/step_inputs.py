@@ -8,11 +8,11 @@ from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.losses import FeatureLoss
 from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
 from kd_tfrs.distillation.retrieval.teachers import Teacher
-from kd_tfrs.distillation.terms import Term
+from kd_tfrs.distillation.terms import DistillationTerm
 from kd_tfrs.errors import UserError
 
 
-def build_features(term: Term, student: tf.keras.Model) -> None:
+def build_features(term: DistillationTerm, student: tf.keras.Model) -> None:
     """Builds the layers of a loss between features before training starts.
 
     Args:
@@ -24,22 +24,22 @@ def build_features(term: Term, student: tf.keras.Model) -> None:
     """
     if not isinstance(term.loss, FeatureLoss):
         return
-    over = term.over
-    tower = getattr(student, f"{over.side}_tower")
+    candidates = term.candidates
+    tower = getattr(student, f"{candidates.side}_tower")
     outputs = tower.output
-    if over.student_output not in outputs:
+    if candidates.student_output not in outputs:
         raise UserError(
-            f"The student's {over.side} tower should have the output "
-            f"{over.student_output!r}. Received: a tower with "
+            f"The student's {candidates.side} tower should have the output "
+            f"{candidates.student_output!r}. Received: a tower with "
             f"{sorted(outputs)}."
         )
-    width = int(outputs[over.student_output].shape[-1])
+    width = int(outputs[candidates.student_output].shape[-1])
     term.loss.ensure_built(
-        term.teacher.width(over.side, over.teacher_output), width
+        term.teacher.width(candidates.side, candidates.teacher_output), width
     )
 
 
-class Hearing:
+class RetrievalStepInputs:
     """What the terms of one step hear; equal listeners hear once.
 
     Args:
@@ -63,7 +63,7 @@ class Hearing:
         self._heard: dict[str, tuple] = {}
         self._teachers: dict[int, object] = {}
 
-    def loss(self, term: Term) -> tf.Tensor:
+    def loss(self, term: DistillationTerm) -> tf.Tensor:
         """The value of a term.
 
         Args:
@@ -75,14 +75,14 @@ class Hearing:
         if isinstance(term.loss, FeatureLoss):
             teacher, student, selection = self._features(term)
             # A loss that knows a graph has to know who is who.
-            hears_rows = getattr(term.loss, "hears_rows", False)
+            uses_rows = getattr(term.loss, "uses_rows", False)
             return term.loss(
                 teacher,
                 student,
                 selection.weight,
                 mask=selection.mask,
                 step=self._step,
-                **({"rows": selection.rows} if hears_rows else {}),
+                **({"rows": selection.rows} if uses_rows else {}),
             )
         teacher, student, each, selection = self._scores(term)
         return term.loss(
@@ -97,7 +97,7 @@ class Hearing:
             each=each,
         )
 
-    def opponent_loss(self, term: Term) -> tf.Tensor:
+    def adversary_loss(self, term: DistillationTerm) -> tf.Tensor:
         """What the opponents of a term minimise.
 
         Args:
@@ -108,30 +108,30 @@ class Hearing:
         """
         teacher, student, selection = self._features(term)
         weight = tf.where(selection.mask, selection.weight, 0.0)
-        return term.loss.opponent_loss(
+        return term.loss.adversary_loss(
             *term.loss.features(teacher, tf.stop_gradient(student)),
             weight,
             self._step,
         )
 
-    def _features(self, term: Term) -> tuple:
-        over = term.over
-        if over.name not in self._heard:
-            selection = over.select(self._batch)
-            student = self._outputs[over.side][over.student_output]
-            self._heard[over.name] = (
+    def _features(self, term: DistillationTerm) -> tuple:
+        candidates = term.candidates
+        if candidates.name not in self._heard:
+            selection = candidates.select(self._batch)
+            student = self._outputs[candidates.side][candidates.student_output]
+            self._heard[candidates.name] = (
                 term.teacher.features(
-                    over.side, selection.rows, over.teacher_output
+                    candidates.side, selection.rows, candidates.teacher_output
                 ),
                 student[: tf.shape(selection.rows)[0]],
                 selection,
             )
-        return self._heard[over.name]
+        return self._heard[candidates.name]
 
-    def _scores(self, term: Term) -> tuple:
-        name = term.over.name
+    def _scores(self, term: DistillationTerm) -> tuple:
+        name = term.candidates.name
         if name not in self._heard:
-            selection = term.over.select(self._batch)
+            selection = term.candidates.select(self._batch)
             teacher = self._knowledge(term.teacher)
             of_each = getattr(teacher, "scores_of_each", None)
             self._heard[name] = (

@@ -9,7 +9,7 @@ import pandas as pd
 
 from kd_tfrs.data.interactions import Interactions
 from kd_tfrs.data.ranking.derived import DERIVED
-from kd_tfrs.data.ranking.event_history import Record
+from kd_tfrs.data.ranking.event_history import EventHistory
 from kd_tfrs.data.ranking.examples import Examples
 from kd_tfrs.data.ranking.joining import compact
 from kd_tfrs.data.schema import Column, Encoding, Owner
@@ -84,7 +84,7 @@ class ServingTables:
         """
         record = None
         if interactions.schema.time is not None:
-            record = Record.of(interactions, events, taken, liked_from)
+            record = EventHistory.of(interactions, events, taken, liked_from)
         schema, users = interactions.schema, interactions.users
         histories = None
         if examples.history is not None:
@@ -105,7 +105,7 @@ class ServingTables:
 def _table(
     interactions: Interactions,
     columns: tuple[Column, ...],
-    record: Record | None,
+    record: EventHistory | None,
     owner: Owner,
 ) -> pd.DataFrame:
     is_item = owner is Owner.ITEM

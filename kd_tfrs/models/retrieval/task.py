@@ -118,12 +118,12 @@ def _cross_entropy(
             upstream = upstream[:, tf.newaxis]
             count = tf.shape(queries)[0]
             expected = tf.matmul(shares, candidates)
-            loud = rows[:, :width] * upstream
-            pushed = tf.matmul(shares, loud, transpose_a=True)
+            weighted = rows[:, :width] * upstream
+            pushed = tf.matmul(shares, weighted, transpose_a=True)
             others = tf.zeros([tf.shape(candidates)[0] - count, width])
             return (
                 (expected - candidates[:count]) * upstream,
-                pushed - tf.concat([loud, others], axis=0),
+                pushed - tf.concat([weighted, others], axis=0),
             )
 
         return normaliser - own, slopes

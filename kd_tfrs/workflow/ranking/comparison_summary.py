@@ -51,11 +51,11 @@ class Findings:
     ) -> None:
         self.kinds = dict(kinds)
         self.members = tuple(members)
-        deaf = (TEACHER, ALONE, LIGHTGBM, *members)
+        without_teacher = (TEACHER, ALONE, LIGHTGBM, *members)
         self.rows: dict[str, list[Row]] = {}
         self.logits: Logits = {}
         for path in (directory / "results").glob("*/seed-*.json"):
-            row = with_changes(read_json(path), flat, deaf)
+            row = with_changes(read_json(path), flat, without_teacher)
             self.rows.setdefault(row["method"], []).append(row)
             with np.load(path.with_suffix(".npz")) as arrays:
                 mine = self.logits.setdefault(row["method"], {})

@@ -7,8 +7,8 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingTask
+from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
 from kd_tfrs.workflow.ranking.config import RankingConfig
-from kd_tfrs.workflow.ranking.loss_inputs import Hearing
 from kd_tfrs.workflow.ranking.methods import (
     RANKING_METHODS,
     parse_ranking_method,
@@ -118,7 +118,7 @@ def _check(
         return
     options = type(config).from_flat(one.flat).distillation
     try:
-        Hearing(options, prepared)
+        ChosenMethods(options, prepared)
     except UserError as error:
         message = str(error).replace("--distillation_losses", "--methods")
         raise UserError(f"{one.name}: {message}") from None

@@ -25,8 +25,8 @@ from kd_tfrs.workflow.levels import largest_within
 from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
+from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
 from kd_tfrs.workflow.ranking.forms import chance_of
-from kd_tfrs.workflow.ranking.loss_inputs import Hearing
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.options import (
     RankerOptions,
@@ -34,7 +34,10 @@ from kd_tfrs.workflow.ranking.options import (
     labels_weight,
 )
 from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
-from kd_tfrs.workflow.ranking.teacher_factory import RankingTeaching, together
+from kd_tfrs.workflow.ranking.teacher_factory import (
+    RankingTeacherFactory,
+    together,
+)
 from kd_tfrs.workflow.retrieval.builders import build_optimizer
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import (
@@ -76,9 +79,9 @@ class RankingLearner:
         self.prepared = prepared
         # Mistakes show before the teachers train.
         self.monitor = monitored(self.config.evaluation.monitor, prepared)
-        self.hearing = Hearing(self.config.distillation, prepared)
+        self.hearing = ChosenMethods(self.config.distillation, prepared)
         self._check_shifts()
-        if self.hearing.hears_layers:
+        if self.hearing.uses_layers:
             self._check_layers()
         # What the teacher speaks of; the student alone has no use for it.
         self.heard = prepared.with_unlabelled(
@@ -91,9 +94,9 @@ class RankingLearner:
         return member_stages(self.config)
 
     @cached_property
-    def teaching(self) -> RankingTeaching:
+    def teaching(self) -> RankingTeacherFactory:
         """The teacher, once its members are trained."""
-        return RankingTeaching(
+        return RankingTeacherFactory(
             self.run,
             self.heard,
             self.inputs(next(iter(self.members))).names,

@@ -326,7 +326,9 @@ def teacher_weights(
 
 
 def _gate_weights(teacher: RankingTeacher) -> list[np.ndarray]:
-    return [w.numpy() for x in teacher.learned for w in x.trainable_weights]
+    return [
+        w.numpy() for x in teacher.checkpointed for w in x.trainable_weights
+    ]
 
 
 def save_serving(

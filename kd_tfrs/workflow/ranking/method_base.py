@@ -11,8 +11,8 @@ import tensorflow as tf
 from kd_tfrs.distillation import (
     BinarySoftTargets,
     DistillationLoss,
+    DistillationTerm,
     ScoreRegression,
-    Term,
 )
 from kd_tfrs.distillation.ranking import (
     NetworkOutputs,
@@ -51,7 +51,7 @@ class RankingSetting:
     only: str = ""
 
     @property
-    def heard(self) -> list[RankingTask]:
+    def inputs(self) -> list[RankingTask]:
         """The tasks of which the teacher is heard."""
         return [t for t in self.tasks if self.only in ("", t.name)]
 
@@ -86,7 +86,7 @@ class RankingSetting:
         return NetworkOutputs(teacher, student, self.options.num_rows)
 
 
-Build = Callable[[RankingSetting], list[Term]]
+Build = Callable[[RankingSetting], list[DistillationTerm]]
 
 
 @dataclasses.dataclass(frozen=True)

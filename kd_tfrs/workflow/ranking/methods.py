@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from kd_tfrs.distillation import (
     DistillationLoss,
+    DistillationTerm,
     FeatureLoss,
     Hint,
     RelationalAngle,
@@ -14,7 +15,6 @@ from kd_tfrs.distillation import (
     RelaxedRanking,
     ScoreRegression,
     SoftTargets,
-    Term,
 )
 from kd_tfrs.distillation.ranking import (
     CalibratedSoftTargets,
@@ -35,45 +35,49 @@ _INTERACTION = "interaction"
 
 def _soft_targets(auxiliary: bool) -> Build:
     return lambda s: [
-        Term(s.soft_targets(task), s.logits(task, auxiliary))
-        for task in s.heard
+        DistillationTerm(s.soft_targets(task), s.logits(task, auxiliary))
+        for task in s.inputs
     ]
 
 
-def _regression(setting: RankingSetting) -> list[Term]:
-    return [Term(ScoreRegression(), setting.logits(t)) for t in setting.heard]
+def _regression(setting: RankingSetting) -> list[DistillationTerm]:
+    return [
+        DistillationTerm(ScoreRegression(), setting.logits(t))
+        for t in setting.inputs
+    ]
 
 
 def _features(make: Callable[[], FeatureLoss]) -> Build:
     return lambda s: [
-        Term(
+        DistillationTerm(
             make(),
             s.outputs(s.options.teacher_output, s.options.student_output),
         )
     ]
 
 
-def _interaction_hint(setting: RankingSetting) -> list[Term]:
+def _interaction_hint(setting: RankingSetting) -> list[DistillationTerm]:
     has_own = _INTERACTION in setting.student_outputs
     student = _INTERACTION if has_own else setting.options.student_output
-    return [Term(Hint(), setting.outputs(_INTERACTION, student))]
+    return [DistillationTerm(Hint(), setting.outputs(_INTERACTION, student))]
 
 
 def _sessions(make: Callable[[RankingSetting], DistillationLoss]) -> Build:
     return lambda s: [
-        Term(make(s), SessionLists(task.name, s.max_length)) for task in s.heard
+        DistillationTerm(make(s), SessionLists(task.name, s.max_length))
+        for task in s.inputs
     ]
 
 
-def _cross_task(setting: RankingSetting) -> list[Term]:
+def _cross_task(setting: RankingSetting) -> list[DistillationTerm]:
     terms = [
-        Term(
+        DistillationTerm(
             CalibratedSoftTargets(
                 setting.temperature(), task.initial_logit - other.initial_logit
             ),
             TaskLogits(task.name, other.name),
         )
-        for task in setting.heard
+        for task in setting.inputs
         for other in setting.tasks
         if task.kind == "binary" and other.name != task.name
     ]
@@ -213,7 +217,7 @@ def parse_ranking_method(text: str) -> Named:
 
 def build_ranking_terms(
     names: Sequence[str], setting: RankingSetting
-) -> tuple[list[Term], list[float]]:
+) -> tuple[list[DistillationTerm], list[float]]:
     """Terms and weights for the `RankingDistiller`.
 
     Args:
@@ -232,7 +236,7 @@ def build_ranking_terms(
     terms, weights = build_ranking_terms(["hint:0.1"], setting)
     ```
     """
-    terms: list[Term] = []
+    terms: list[DistillationTerm] = []
     weights: list[float] = []
     for text in names:
         named = parse_ranking_method(text)
@@ -280,7 +284,9 @@ def kept_outputs(
         Names of outputs, each once.
     """
     terms, _ = build_ranking_terms(names, setting)
-    return tuple(dict.fromkeys(term.over.teacher_output for term in terms))
+    return tuple(
+        dict.fromkeys(term.candidates.teacher_output for term in terms)
+    )
 
 
 def _task(named: Named, text: str, setting: RankingSetting) -> str:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _LARGE_BYTES = 2**30
 
 
-class RankingTeaching:
+class RankingTeacherFactory:
     """The teacher of a run, made once.
 
     A gate is learned on the validation examples, which no member was trained
@@ -125,7 +125,7 @@ class RankingTeaching:
 
     def _gated(self, members: list[NetworkTeacher]) -> GatedRankingEnsemble:
         ensemble = GatedRankingEnsemble(members, self.prepared.tasks)
-        layers = ensemble.learned
+        layers = ensemble.checkpointed
         kept = self.run.load_weights("gate")
         if kept is None:
             rows = self.prepared.rows(

@@ -159,7 +159,9 @@ def flag_text(value: Any) -> str:
 
 
 def with_changes(
-    row: Row, flat: Mapping[str, Any], deaf: Sequence[str] = (TEACHER, ALONE)
+    row: Row,
+    flat: Mapping[str, Any],
+    without_teacher: Sequence[str] = (TEACHER, ALONE),
 ) -> Row:
     """Names the flags that are the row's own, instead of all of them.
 
@@ -175,7 +177,7 @@ def with_changes(
         The row with "changed_flags".
     """
     mine = row.pop("flags")
-    hears = row["method"] not in deaf
+    hears = row["method"] not in without_teacher
     changed = {
         name: value
         for name, value in mine.items()

@@ -125,7 +125,7 @@ class DistillationOptions(Checked):
         "--distillation for short. See --list_methods. Teachers are teacher "
         "(the trained one), ease, lightgcn and ensemble (teacher and ease).",
     )
-    over: str = option(
+    candidates: str = option(
         "auto",
         "Candidates that scores are compared on: a method's own; the "
         "teacher's list (top_k) or a draw from it by rank (ranked), with "
@@ -167,7 +167,7 @@ class DistillationOptions(Checked):
         low=1,
     )
     num_interesting: int = option(
-        40, "Items drawn from each list where over is ranked.", low=1
+        40, "Items drawn from each list where candidates is ranked.", low=1
     )
     rank_decay: float = option(
         10.0, "Ranks after which the chance of a draw falls to 1/e.", low=0.01
@@ -223,10 +223,10 @@ class DistillationOptions(Checked):
                 "`losses` should name at least one loss. Received: none. "
                 "Write it as soft_targets:0.8."
             )
-        if self.over == "sampled" and self.num_random in (0, 1):
+        if self.candidates == "sampled" and self.num_random in (0, 1):
             raise UserError(
-                "`num_random` should be at least 2 where `over` is sampled. "
-                f"Received: `num_random` = {self.num_random}."
+                "`num_random` should be at least 2 where `candidates` is "
+                f"sampled. Received: `num_random` = {self.num_random}."
             )
         if self.tables and self.student_output != "embedding":
             raise UserError(

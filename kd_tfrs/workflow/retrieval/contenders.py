@@ -222,14 +222,14 @@ def _alone_space(flat: Mapping[str, Any]) -> Choices:
 def _distilled_space(flat: Mapping[str, Any], tunes: Choices) -> Choices:
     space = {
         "distilled_learning_rate": scaled(flat["distilled_learning_rate"]),
-        _LOSSES: _loudness(flat[_LOSSES]),
+        _LOSSES: _scaled_losses(flat[_LOSSES]),
         _LABELS: first_of(flat[_LABELS], _STUDENT_LOSS_WEIGHTS),
     }
     tuned = {k: first_of(flat[k], v) for k, v in tunes.items()}
     return {**space, **tuned}
 
 
-def _loudness(losses: Sequence[str]) -> tuple[str, ...]:
+def _scaled_losses(losses: Sequence[str]) -> tuple[str, ...]:
     """All losses louder and softer together."""
     parts = [text.partition(":") for text in losses]
     texts = [

@@ -42,7 +42,7 @@ from kd_tfrs.workflow.retrieval.table_student import (
     encode_rows,
     set_tables,
 )
-from kd_tfrs.workflow.retrieval.teacher_factory import Teaching
+from kd_tfrs.workflow.retrieval.teacher_factory import TeacherFactory
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import (
     Progress,
@@ -167,9 +167,9 @@ class Learner:
         return self.teaching.get("teacher")
 
     @cached_property
-    def teaching(self) -> Teaching:
+    def teaching(self) -> TeacherFactory:
         """All teachers; trains assistants where a chain has them."""
-        return Teaching(
+        return TeacherFactory(
             self.run, self.config, self.prepared, self._last_of_the_chain
         )
 

@@ -32,7 +32,7 @@ _GRAPH_EPOCHS = 20
 _EASE_REGULARIZATION = 50.0
 
 
-class Teaching:
+class TeacherFactory:
     """The teachers of a run, each made once.
 
     Args:

@@ -29,7 +29,9 @@ def slopes(loss, t, s, **options):
     """Value, gradient of the student and of the loss's own layers."""
     student = tf.Variable(s)
     loss(t, s, **options)
-    own = [v for layer in loss.learned for v in layer.trainable_variables]
+    own = [
+        v for layer in loss.trainable_layers for v in layer.trainable_variables
+    ]
     with tf.GradientTape() as tape:
         value = loss(t, student, **options)
     first, *rest = tape.gradient(value, [student, *own])
@@ -37,7 +39,9 @@ def slopes(loss, t, s, **options):
 
 
 def copy_weights(source, target):
-    for a, b in zip(source.learned, target.learned, strict=True):
+    for a, b in zip(
+        source.trainable_layers, target.trainable_layers, strict=True
+    ):
         b.set_weights(a.get_weights())
 
 
@@ -229,7 +233,7 @@ class FeatureLossChecks:
     def test_learned_layers_all_learn(self):
         loss = self.built(**self.options)
         t, s = features()
-        for layer in loss.learned:
+        for layer in loss.trainable_layers:
             assert layer.trainable_variables
         _, _, own = slopes(loss, t, s)
         assert all(slope is not None for slope in own)

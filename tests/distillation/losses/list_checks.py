@@ -104,15 +104,15 @@ class ListLossChecks:
         mask = masks(t.shape)
         options = {"mask": mask, **self.options()}
         wanted = slope(self.make(), t, s, **options)
-        heard = slope(
+        inputs = slope(
             self.make(),
             np.where(mask, t, junk),
             np.where(mask, s, junk),
             **options,
         )
-        np.testing.assert_array_equal(heard[0], wanted[0])
-        np.testing.assert_array_equal(heard[1], wanted[1])
-        assert not heard[1][~mask].any()
+        np.testing.assert_array_equal(inputs[0], wanted[0])
+        np.testing.assert_array_equal(inputs[1], wanted[1])
+        assert not inputs[1][~mask].any()
 
     def test_a_query_without_candidates_is_zero(self):
         t, s = lists()

@@ -33,8 +33,12 @@ def reference(t, s, kind, power=2.0):
     for pair in zip(t, s, strict=True):
         maps = []
         for a in pair:
-            over = -1 if kind == "activations" else 0
-            q = (np.abs(a.astype(np.float64)) ** power).sum(axis=over).ravel()
+            candidates = -1 if kind == "activations" else 0
+            q = (
+                (np.abs(a.astype(np.float64)) ** power)
+                .sum(axis=candidates)
+                .ravel()
+            )
             maps.append(q / np.linalg.norm(q))
         rows.append(((maps[0] - maps[1]) ** 2).sum())
     return np.array(rows)

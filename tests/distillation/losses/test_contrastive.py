@@ -43,7 +43,7 @@ def test_far_apart_and_matched_costs_nothing():
     rows = np.eye(9, dtype=np.float32)
     loss = ContrastiveRepresentation(width=9, temperature=0.02)
     loss.ensure_built(9, 9)
-    for head in loss.learned:
+    for head in loss.trainable_layers:
         head.set_weights([np.eye(9), np.zeros(9)])
     np.testing.assert_allclose(loss(rows, rows), 0.0, atol=1e-6)
 

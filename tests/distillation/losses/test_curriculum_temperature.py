@@ -42,7 +42,7 @@ def test_it_is_soft_targets_at_the_learned_temperature(against):
 
 
 def test_the_papers_first_temperature():
-    (layer,) = CurriculumTemperature().learned
+    (layer,) = CurriculumTemperature().trainable_layers
     np.testing.assert_allclose(layer(1.0), 1 + 20 / (1 + np.exp(-1)), rtol=1e-6)
 
 
@@ -55,7 +55,7 @@ def test_the_gradient_is_reversed_and_grows(step, strength):
         strength = (1 - np.cos(np.pi * step / STEPS)) / 2
     t, s = RNG.normal(scale=9.0, size=(2, 3, 5))
     loss = make()
-    (layer,) = loss.learned
+    (layer,) = loss.trainable_layers
     with tf.GradientTape() as tape:
         value = loss(t, s, step=tf.constant(step, tf.float32))
     gradient = tape.gradient(value, layer.theta)
@@ -74,7 +74,7 @@ def test_the_gradient_is_reversed_and_grows(step, strength):
 def test_one_optimizer_makes_the_task_harder():
     t, s = RNG.normal(scale=9.0, size=(2, 8, 5))
     loss = make()
-    (layer,) = loss.learned
+    (layer,) = loss.trainable_layers
     optimizer = tf.keras.optimizers.legacy.SGD(0.01)
     values = []
     for _ in range(20):
@@ -106,7 +106,7 @@ def test_the_layer_comes_back_from_its_config():
 def test_half_precision_leaves_the_temperature_alone():
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        assert make().learned[0](1.0).dtype == tf.float32
+        assert make().trainable_layers[0](1.0).dtype == tf.float32
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
 

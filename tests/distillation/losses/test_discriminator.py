@@ -33,13 +33,13 @@ class TestFeatureDiscriminator(FeatureLossChecks):
     def test_config_gives_the_same_loss_back(self):
         optimizer = tf.keras.optimizers.legacy.SGD(0.3, momentum=0.8)
         loss = self.built(
-            **self.options, opponent_optimizer=optimizer, reduction=NONE
+            **self.options, adversary_optimizer=optimizer, reduction=NONE
         )
         twin = tf.keras.losses.deserialize(tf.keras.losses.serialize(loss))
         assert twin.get_config() == loss.get_config()
-        assert isinstance(twin.opponent_optimizer, type(optimizer))
-        assert twin.opponent_optimizer.get_config() == optimizer.get_config()
-        assert twin.opponent_optimizer is not optimizer
+        assert isinstance(twin.adversary_optimizer, type(optimizer))
+        assert twin.adversary_optimizer.get_config() == optimizer.get_config()
+        assert twin.adversary_optimizer is not optimizer
         twin.ensure_built(6, 4)
         for a, b in (
             (loss.projection, twin.projection),
@@ -55,11 +55,11 @@ class TestFeatureDiscriminator(FeatureLossChecks):
         real, fake = verdicts(loss, t, s)
         rows = -np.log(sigmoid(real)) - np.log(1 - sigmoid(fake))
         np.testing.assert_allclose(
-            loss.opponent_loss(t, s, weight, 0),
+            loss.adversary_loss(t, s, weight, 0),
             (weight * rows).sum() / weight.sum(),
             rtol=1e-5,
         )
-        nothing = loss.opponent_loss(t, s, np.zeros(9, np.float32), 0)
+        nothing = loss.adversary_loss(t, s, np.zeros(9, np.float32), 0)
         assert nothing == 0.0
 
 
@@ -71,7 +71,7 @@ def test_an_undecided_judge_costs_log_two():
     t, s = features()
     np.testing.assert_allclose(loss(t, s), np.log(2), rtol=1e-6)
     np.testing.assert_allclose(
-        loss.opponent_loss(t, s, np.ones(9, np.float32), 0),
+        loss.adversary_loss(t, s, np.ones(9, np.float32), 0),
         2 * np.log(2),
         rtol=1e-6,
     )
@@ -83,15 +83,15 @@ def test_each_side_trains_its_own():
     student = tf.Variable(s)
     loss(t, s)
     with tf.GradientTape() as tape:
-        value = loss.opponent_loss(t, student, np.ones(9, np.float32), 0)
+        value = loss.adversary_loss(t, student, np.ones(9, np.float32), 0)
     own = loss.projection.trainable_variables
     judge = loss.discriminator.trainable_variables
     found = tape.gradient(value, [student, *own, *judge])
     assert found[:3] == [None] * 3
     assert all(x is not None for x in found[3:])
     assert not {id(v) for v in own} & {id(v) for v in judge}
-    assert loss.learned == (loss.projection,)
-    assert loss.opponents == (loss.discriminator,)
+    assert loss.trainable_layers == (loss.projection,)
+    assert loss.adversaries == (loss.discriminator,)
 
 
 def test_taking_turns_brings_the_student_to_the_teachers_distribution():
@@ -100,7 +100,7 @@ def test_taking_turns_brings_the_student_to_the_teachers_distribution():
     t = rng.normal(3.0, 0.5, size=(64, 2)).astype(np.float32)
     s = tf.constant(rng.normal(size=(64, 2)).astype(np.float32))
     loss = FeatureDiscriminator((16,))
-    loss.opponent_optimizer.learning_rate = 0.02
+    loss.adversary_optimizer.learning_rate = 0.02
     loss.ensure_built(2, 2)
     optimizer = tf.keras.optimizers.legacy.Adam(0.02)
     weight = tf.ones(64)
@@ -113,8 +113,8 @@ def test_taking_turns_brings_the_student_to_the_teachers_distribution():
             value, loss.projection.trainable_variables, tape=tape
         )
         with tf.GradientTape() as tape:
-            value = loss.opponent_loss(t, s, weight, 0)
-        loss.opponent_optimizer.minimize(
+            value = loss.adversary_loss(t, s, weight, 0)
+        loss.adversary_optimizer.minimize(
             value, loss.discriminator.trainable_variables, tape=tape
         )
 
@@ -131,7 +131,7 @@ def test_taking_turns_brings_the_student_to_the_teachers_distribution():
     [
         {"hidden_units": (0,)},
         {"projection_units": "3"},
-        {"opponent_optimizer": "adam"},
+        {"adversary_optimizer": "adam"},
     ],
 )
 def test_wrong_arguments_are_refused(wrong):

@@ -12,12 +12,12 @@ N = 60
 
 def ranks(s, mask, listed):
     """The student's rank minus the teacher's, counted from 0."""
-    crowd = [s[j] for j in range(listed, len(s)) if mask[j]]
+    unlisted = [s[j] for j in range(listed, len(s)) if mask[j]]
     gaps = np.zeros(listed)
     for k in range(listed):
         inside = sum(mask[j] and s[j] > s[k] for j in range(listed))
-        above = sum(c > s[k] for c in crowd)
-        outside = above / len(crowd) * (N - listed) if crowd else 0.0
+        above = sum(c > s[k] for c in unlisted)
+        outside = above / len(unlisted) * (N - listed) if unlisted else 0.0
         gaps[k] = inside + outside - k
     return gaps
 
@@ -34,10 +34,10 @@ class TestDualCorrection(ListLossChecks):
     def reference(self, t, s, mask, listed):
         gaps = ranks(s, mask, listed)
         under = [k for k in range(listed) if mask[k] and gaps[k] > 0]
-        over = [k for k in range(listed) if mask[k] and gaps[k] < 0]
+        candidates = [k for k in range(listed) if mask[k] and gaps[k] < 0]
         total = 0.0
         for place, k in enumerate(under):
-            rest = s[under[place:] + over]
+            rest = s[under[place:] + candidates]
             top = rest.max()
             total += top + np.log(np.exp(rest - top).sum()) - s[k]
         return total

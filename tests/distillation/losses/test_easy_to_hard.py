@@ -17,11 +17,11 @@ class TestEasyStage(ListLossChecks):
         return EasyToHard(5, name="other")
 
     def reference(self, t, s, mask, listed):
-        crowd = [s[j] for j in range(listed, len(s)) if mask[j]]
+        unlisted = [s[j] for j in range(listed, len(s)) if mask[j]]
         total = 0.0
         for k in range(listed):
             if mask[k]:
-                rest = np.array([s[k], *crowd])
+                rest = np.array([s[k], *unlisted])
                 top = rest.max()
                 total += top + np.log(np.exp(rest - top).sum()) - s[k]
         return total

@@ -24,7 +24,7 @@ def log_softmax(x):
 def make(**options):
     """With a gate that has already learned something."""
     loss = GatedSoftTargets(3, 0.2, 1.5, **options)
-    loss.learned[0].set_weights([KERNEL, BIAS])
+    loss.trainable_layers[0].set_weights([KERNEL, BIAS])
     return loss
 
 
@@ -77,7 +77,9 @@ def test_extreme_teachers_stay_finite():
             with tf.GradientTape() as tape:
                 value = loss(s, s, each=scale * EACH, target=target)
             assert np.isfinite(value)
-            for part in tape.gradient(value, loss.learned[0].variables):
+            for part in tape.gradient(
+                value, loss.trainable_layers[0].variables
+            ):
                 assert np.isfinite(part).all()
 
 
@@ -119,7 +121,9 @@ def test_the_gradient_of_the_gate_is_its_own_loss(target):
     loss = make()
     with tf.GradientTape() as tape:
         value = loss(s, s, each=EACH, target=target)
-    kernel, bias = tape.gradient(value, loss.learned[0].trainable_variables)
+    kernel, bias = tape.gradient(
+        value, loss.trainable_layers[0].trainable_variables
+    )
     h = 1e-5
     for at in np.ndindex(*KERNEL.shape):
         step = np.zeros_like(KERNEL)
@@ -140,7 +144,7 @@ def test_the_gradient_of_the_gate_is_its_own_loss(target):
 
 def train_gate(loss, s, **inputs):
     optimizer = tf.keras.optimizers.legacy.Adam(0.1)
-    weights = loss.learned[0].trainable_variables
+    weights = loss.trainable_layers[0].trainable_variables
 
     @tf.function
     def step():
@@ -150,7 +154,7 @@ def train_gate(loss, s, **inputs):
 
     for _ in range(60):
         step()
-    return tf.nn.softmax(loss.learned[0].bias).numpy()
+    return tf.nn.softmax(loss.trainable_layers[0].bias).numpy()
 
 
 def test_the_gate_trusts_the_right_teacher_and_not_the_easy_one():

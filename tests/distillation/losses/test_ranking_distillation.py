@@ -11,7 +11,7 @@ N = 50
 
 
 def reference(s, mask, listed, decay=1.0, mu=0.1, warm=False, renormalize=True):
-    crowd = [s[j] for j in range(listed, len(s)) if mask[j]]
+    unlisted = [s[j] for j in range(listed, len(s)) if mask[j]]
     position, hybrid = np.zeros(listed), np.zeros(listed)
     for r in range(1, listed + 1):
         if mask[r - 1]:
@@ -20,8 +20,8 @@ def reference(s, mask, listed, decay=1.0, mu=0.1, warm=False, renormalize=True):
         return 0.0
     position /= position.sum()
     for r in range(1, listed + 1):
-        above = sum(c > s[r - 1] for c in crowd)
-        share = above / len(crowd) if crowd else 0.0
+        above = sum(c > s[r - 1] for c in unlisted)
+        share = above / len(unlisted) if unlisted else 0.0
         rank = np.floor(np.float32(share) * (N - 1)) + 1
         hybrid[r - 1] = position[r - 1] * np.tanh(max(mu * (rank - r), 0))
     if renormalize and hybrid.any():

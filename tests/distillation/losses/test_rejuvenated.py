@@ -22,10 +22,10 @@ def cross_entropy(t, s, items, temperature):
 
 def sets(s, mask, listed):
     """The teacher's top, the student's, and all that may close."""
-    heard = [j for j in range(len(s)) if mask[j]]
-    teacher = {j for j in heard if j < listed}
-    student = set(sorted(heard, key=lambda j: -s[j])[:listed])
-    closing = {j for j in heard if any(s[j] >= s[i] for i in teacher)}
+    inputs = [j for j in range(len(s)) if mask[j]]
+    teacher = {j for j in inputs if j < listed}
+    student = set(sorted(inputs, key=lambda j: -s[j])[:listed])
+    closing = {j for j in inputs if any(s[j] >= s[i] for i in teacher)}
     return teacher, student, closing
 
 

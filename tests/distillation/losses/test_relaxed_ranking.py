@@ -16,10 +16,10 @@ class TestRelaxedRanking(ListLossChecks):
     def reference(self, t, s, mask, listed):
         """-log prod_k exp(s_k) / (sum_{j>=k} exp(s_j) + sum_l exp(s_l))."""
         order = [k for k in range(listed) if mask[k]]
-        crowd = [j for j in range(listed, len(s)) if mask[j]]
+        unlisted = [j for j in range(listed, len(s)) if mask[j]]
         total = 0.0
         for place, k in enumerate(order):
-            rest = s[order[place:] + crowd]
+            rest = s[order[place:] + unlisted]
             # Shifted by the largest, so that the reference survives 1e4.
             top = rest.max()
             total += top + np.log(np.exp(rest - top).sum()) - s[k]

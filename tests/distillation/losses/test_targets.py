@@ -3,15 +3,15 @@
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import Heard
+from kd_tfrs.distillation.losses.base import LossInputs
 from kd_tfrs.distillation.losses.targets import known_targets, targets_or_best
 
 TEACHER = np.array([[1.0, 5.0, 2.0], [-3.0, -1.0, -2.0], [9.0, 8.0, 7.0]])
 MASK = np.array([[1, 0, 1], [1, 1, 1], [0, 0, 0]], bool)
 
 
-def heard(target):
-    return Heard(
+def inputs(target):
+    return LossInputs(
         tf.constant(np.where(MASK, TEACHER, 0.0), tf.float32),
         tf.zeros([3, 3]),
         tf.constant(MASK),
@@ -22,20 +22,20 @@ def heard(target):
 
 def test_an_event_has_to_be_unmasked():
     target = tf.constant([[0, 1, 0], [1, 0, 0], [1, 0, 0]]) > 0
-    known = known_targets(heard(target)).numpy()
+    known = known_targets(inputs(target)).numpy()
     np.testing.assert_array_equal(known, [[0, 0, 0], [1, 0, 0], [0, 0, 0]])
-    assert not known_targets(heard(None)).numpy().any()
+    assert not known_targets(inputs(None)).numpy().any()
 
 
 def test_the_teachers_best_unmasked_candidate_stands_in():
-    best = targets_or_best(heard(None)).numpy()
+    best = targets_or_best(inputs(None)).numpy()
     np.testing.assert_array_equal(best, [[0, 0, 1], [0, 1, 0], [0, 0, 0]])
     target = tf.constant([[0, 1, 0], [1, 0, 0], [1, 0, 0]]) > 0
-    mixed = targets_or_best(heard(target)).numpy()
+    mixed = targets_or_best(inputs(target)).numpy()
     np.testing.assert_array_equal(mixed, [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
 
 
 def test_a_target_of_candidates_serves_every_query():
     target = tf.constant([True, False, False])
-    known = known_targets(heard(target)).numpy()
+    known = known_targets(inputs(target)).numpy()
     np.testing.assert_array_equal(known, [[1, 0, 0], [1, 0, 0], [0, 0, 0]])

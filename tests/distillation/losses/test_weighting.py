@@ -161,9 +161,9 @@ def test_the_loss_inside_hears_everything():
 @pytest.mark.parametrize("around", [ConfidenceWeighted, GapWeighted])
 def test_what_the_loss_inside_learns_is_learned(around):
     inner = CurriculumTemperature()
-    assert around(inner).learned == inner.learned
-    assert around(SoftTargets()).learned == ()
-    (layer,) = around(inner).learned
+    assert around(inner).trainable_layers == inner.trainable_layers
+    assert around(SoftTargets()).trainable_layers == ()
+    (layer,) = around(inner).trainable_layers
     with tf.GradientTape() as tape:
         value = around(inner)(*RNG.normal(size=(2, 3, 4)), step=500)
     assert tape.gradient(value, layer.theta) != 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation import BinarySoftTargets, Term
+from kd_tfrs.distillation import BinarySoftTargets, DistillationTerm
 from kd_tfrs.distillation.ranking import (
     RankingDistiller,
     TaskLogits,
@@ -64,7 +64,9 @@ def test_the_teacher_never_reaches_the_served_head(world, spoken):
     network = world.network()
     both = with_auxiliary_head(network, (world.liked,))
     student = RankingModel(both, (world.liked,))
-    term = Term(BinarySoftTargets(), TaskLogits("liked", auxiliary=True))
+    term = DistillationTerm(
+        BinarySoftTargets(), TaskLogits("liked", auxiliary=True)
+    )
     # A teacher that is far too sure; the labels' part is left out.
     distiller = RankingDistiller(
         spoken(logits_liked=np.full(24, 9.0)), student, term, 1.0, 0.0
@@ -95,17 +97,19 @@ def test_the_served_head_stays_calibrated_under_a_biased_teacher(world, spoken):
     rate = np.average(labels[known], weights=w[known])
     network = with_auxiliary_head(world.network(), (world.liked,))
     student = RankingModel(network, (world.liked,))
-    term = Term(BinarySoftTargets(), TaskLogits("liked", auxiliary=True))
+    term = DistillationTerm(
+        BinarySoftTargets(), TaskLogits("liked", auxiliary=True)
+    )
     distiller = RankingDistiller(biased, student, term, 1.0, 1.0)
     distiller.compile(tf.keras.optimizers.legacy.Adam(0.05))
     distiller.fit(world.batches(24).dataset(150), verbose=0)
     said = student(world.batch())
-    served, heard = (
+    served, inputs = (
         np.average(1 / (1 + np.exp(-x.numpy()[known])), weights=w[known])
         for x in (said["logits_liked"], said["logits_liked_teacher"])
     )
     assert abs(served - rate) < 0.03
-    assert heard > 0.95
+    assert inputs > 0.95
 
 
 def test_what_has_no_such_head_is_told(world):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation import Term
+from kd_tfrs.distillation import DistillationTerm
 from kd_tfrs.distillation.ranking import (
     CalibratedSoftTargets,
     RankingDistiller,
@@ -24,7 +24,7 @@ def sigmoid(x):
 
 
 def scaled(loss, a, c):
-    (layer,) = loss.learned
+    (layer,) = loss.trainable_layers
     layer.set_weights([np.array([[a]]), np.array([c])])
     return loss
 
@@ -51,7 +51,7 @@ def test_the_value_is_that_of_soft_targets_to_the_scaled_teacher():
 def test_the_scaling_hears_labels_alone_and_the_student_the_teacher_alone():
     loss = scaled(CalibratedSoftTargets(), 0.5, -1.0)
     teacher, student = tf.Variable(TEACHER), tf.Variable(STUDENT)
-    (layer,) = loss.learned
+    (layer,) = loss.trainable_layers
     with tf.GradientTape() as tape:
         value = loss(teacher, student, WEIGHTS, labels=tf.constant(LABELS))
     of_teacher, of_student, (of_a, of_c) = tape.gradient(
@@ -75,7 +75,7 @@ def test_a_masked_score_spoils_nothing():
     teacher[1] = np.nan
     mask = np.arange(6)[:, None] != 1
     weights = np.where(mask[:, 0], WEIGHTS, 0.0)
-    (layer,) = loss.learned
+    (layer,) = loss.trainable_layers
     with tf.GradientTape() as tape:
         value = loss(
             teacher, STUDENT, weights, labels=tf.constant(LABELS), mask=mask
@@ -98,7 +98,7 @@ def test_it_finds_the_base_rate(world, spoken):
     distiller = RankingDistiller(
         spoken(logits_clicked=truth + 4.0),
         student,
-        Term(loss, TaskLogits("liked", "clicked")),
+        DistillationTerm(loss, TaskLogits("liked", "clicked")),
         1.0,
         0.0,
     )
@@ -108,7 +108,7 @@ def test_it_finds_the_base_rate(world, spoken):
     batch["weight"] = tf.ones(24)
     data = tf.data.Dataset.from_tensors(batch).repeat(150)
     distiller.fit(data, verbose=0)
-    (layer,) = loss.learned
+    (layer,) = loss.trainable_layers
     scaled_odds = layer(tf.constant(truth[:, None] + 4.0, tf.float32))
     # Logistic regression with an intercept: the means agree.
     np.testing.assert_allclose(

@@ -9,12 +9,12 @@ import tensorflow as tf
 from kd_tfrs import distillation
 from kd_tfrs.distillation import (
     BinarySoftTargets,
+    DistillationTerm,
     Hint,
     RelationalDistance,
     RelaxedRanking,
     ScoreRegression,
     SoftTargets,
-    Term,
 )
 from kd_tfrs.distillation.ranking import (
     CachedTeacher,
@@ -53,8 +53,8 @@ def test_the_parts_are_what_numpy_says_and_the_total_their_sum(world):
     tasks = (world.liked, world.rating)
     student, model = world.student(tasks), world.teacher(tasks)
     terms = [
-        Term(BinarySoftTargets(2.0), LIKED_OVER),
-        Term(ScoreRegression(), TaskLogits("rating")),
+        DistillationTerm(BinarySoftTargets(2.0), LIKED_OVER),
+        DistillationTerm(ScoreRegression(), TaskLogits("rating")),
     ]
     distiller = compiled(
         RankingDistiller(NetworkTeacher(model), student, terms, [0.5, 2.0], 0.7)
@@ -117,9 +117,9 @@ def test_the_student_and_each_teacher_run_once_a_step(world, spoken):
     teacher = spoken(logits_liked=np.zeros(24), hidden_0=hidden)
     teacher.widths = {"logits_liked": 1, "hidden_0": 3}
     terms = [
-        Term(BinarySoftTargets(), LIKED_OVER),
-        Term(Hint(), NetworkOutputs("hidden_0", "hidden_0")),
-        Term(SoftTargets(), SessionLists("liked")),
+        DistillationTerm(BinarySoftTargets(), LIKED_OVER),
+        DistillationTerm(Hint(), NetworkOutputs("hidden_0", "hidden_0")),
+        DistillationTerm(SoftTargets(), SessionLists("liked")),
     ]
     distiller = compiled(RankingDistiller(teacher, student, terms))
     distiller.train_step(world.batch())
@@ -135,9 +135,11 @@ def test_the_teacher_sees_more_and_never_changes(world):
     assert "position" in model.feature_names
     assert "position" not in student.feature_names
     terms = [
-        Term(BinarySoftTargets(), LIKED_OVER),
-        Term(Hint(), NetworkOutputs("hidden_1", "hidden_0")),
-        Term(RelationalDistance(), NetworkOutputs("interaction", "embeddings")),
+        DistillationTerm(BinarySoftTargets(), LIKED_OVER),
+        DistillationTerm(Hint(), NetworkOutputs("hidden_1", "hidden_0")),
+        DistillationTerm(
+            RelationalDistance(), NetworkOutputs("interaction", "embeddings")
+        ),
     ]
     distiller = compiled(RankingDistiller(teacher, student, terms, [1, 1, 1]))
     names = [w.name for w in distiller.trainable_variables]
@@ -162,8 +164,8 @@ def test_the_teacher_sees_more_and_never_changes(world):
 def test_the_epoch_does_not_depend_on_the_batch_size(world):
     teacher = NetworkTeacher(world.teacher())
     terms = [
-        Term(BinarySoftTargets(), LIKED_OVER),
-        Term(Hint(), NetworkOutputs("hidden_0", "hidden_0")),
+        DistillationTerm(BinarySoftTargets(), LIKED_OVER),
+        DistillationTerm(Hint(), NetworkOutputs("hidden_0", "hidden_0")),
     ]
     distiller = compiled(RankingDistiller(teacher, world.student(), terms))
     found = [
@@ -185,10 +187,10 @@ def test_rows_that_the_teacher_does_not_know_do_not_count(world, spoken):
     teacher.widths = {"logits_liked": 1, "hidden_0": 2}
     student = world.student()
     terms = [
-        Term(ScoreRegression(), LIKED_OVER),
-        Term(Hint(), NetworkOutputs("hidden_0", "hidden_0")),
-        Term(CalibratedSoftTargets(), LIKED_OVER),
-        Term(SoftTargets(), SessionLists("liked")),
+        DistillationTerm(ScoreRegression(), LIKED_OVER),
+        DistillationTerm(Hint(), NetworkOutputs("hidden_0", "hidden_0")),
+        DistillationTerm(CalibratedSoftTargets(), LIKED_OVER),
+        DistillationTerm(SoftTargets(), SessionLists("liked")),
     ]
     distiller = compiled(RankingDistiller(teacher, student, terms))
     batch = world.batch()
@@ -209,9 +211,9 @@ def test_extreme_logits_stay_finite(world, spoken):
     told = np.where(np.arange(24) % 2, 1e4, -1e4)
     student = world.student()
     terms = [
-        Term(BinarySoftTargets(), LIKED_OVER),
-        Term(CalibratedSoftTargets(), LIKED_OVER),
-        Term(RelaxedRanking(), SessionLists("liked")),
+        DistillationTerm(BinarySoftTargets(), LIKED_OVER),
+        DistillationTerm(CalibratedSoftTargets(), LIKED_OVER),
+        DistillationTerm(RelaxedRanking(), SessionLists("liked")),
     ]
     distiller = compiled(
         RankingDistiller(spoken(logits_liked=told), student, terms, [1, 1, 1])
@@ -254,7 +256,9 @@ def test_a_graph_gives_what_eager_steps_give(world):
         student = world.student()
         distiller = compiled(
             RankingDistiller(
-                cached, student, Term(RelaxedRanking(), SessionLists("liked"))
+                cached,
+                student,
+                DistillationTerm(RelaxedRanking(), SessionLists("liked")),
             ),
             eagerly=eagerly,
         )
@@ -288,8 +292,8 @@ def test_terms_may_have_teachers_of_their_own(world, spoken):
     first, second = (spoken(logits_liked=np.full(24, x)) for x in (0.0, 3.0))
     student = world.student()
     terms = [
-        Term(ScoreRegression(), LIKED_OVER),
-        Term(ScoreRegression(), LIKED_OVER, teacher=second),
+        DistillationTerm(ScoreRegression(), LIKED_OVER),
+        DistillationTerm(ScoreRegression(), LIKED_OVER, teacher=second),
     ]
     distiller = compiled(RankingDistiller(first, student, terms, [1.0, 1.0]))
     logs = distiller.test_step(world.batch())
@@ -307,10 +311,12 @@ def test_across_tasks_and_with_an_offset(world, spoken):
     tasks = (world.liked, world.clicked)
     student = world.student(tasks)
     teacher = spoken(logits_clicked=np.linspace(-1, 1, 24))
-    over = TaskLogits("liked", teacher_task="clicked", offset=-2.0)
-    assert over.name == "liked_from_clicked"
+    candidates = TaskLogits("liked", teacher_task="clicked", offset=-2.0)
+    assert candidates.name == "liked_from_clicked"
     distiller = compiled(
-        RankingDistiller(teacher, student, Term(ScoreRegression(), over))
+        RankingDistiller(
+            teacher, student, DistillationTerm(ScoreRegression(), candidates)
+        )
     )
     logs = distiller.test_step(world.batch())
     said = student(world.batch())["logits_liked"].numpy()
@@ -325,7 +331,9 @@ def test_a_member_of_an_ensemble_gives_hints(world):
     teacher = RankingEnsemble(
         [NetworkTeacher(world.teacher(seed=s)) for s in (3, 4)]
     )
-    term = Term(Hint(), NetworkOutputs("teacher_1_hidden_0", "hidden_0", 6))
+    term = DistillationTerm(
+        Hint(), NetworkOutputs("teacher_1_hidden_0", "hidden_0", 6)
+    )
     student = world.student()
     distiller = compiled(RankingDistiller(teacher, student, term))
     logs = distiller.test_step(world.batch())
@@ -381,18 +389,29 @@ def test_early_stop_on_the_distillation_loss(world):
     [
         (SoftTargets(), "SoftTargets.*one score a row"),
         (RelaxedRanking(), "SessionLists"),
-        (Term(ScoreRegression(), InBatch()), "for retrieval"),
-        (Term(ScoreRegression(), TaskLogits("bought")), "logits_bought"),
+        (DistillationTerm(ScoreRegression(), InBatch()), "for retrieval"),
         (
-            Term(ScoreRegression(), TaskLogits("liked", "bought")),
+            DistillationTerm(ScoreRegression(), TaskLogits("bought")),
+            "logits_bought",
+        ),
+        (
+            DistillationTerm(ScoreRegression(), TaskLogits("liked", "bought")),
             "NetworkTeacher.*logits_bought",
         ),
         (
-            Term(ScoreRegression(), TaskLogits("liked", auxiliary=True)),
+            DistillationTerm(
+                ScoreRegression(), TaskLogits("liked", auxiliary=True)
+            ),
             "with_auxiliary_head",
         ),
-        (Term(Hint(), NetworkOutputs("hidden_7", "hidden_0")), "hidden_7"),
-        (Term(Hint(), NetworkOutputs("hidden_0", "hidden_7")), "hidden_7"),
+        (
+            DistillationTerm(Hint(), NetworkOutputs("hidden_7", "hidden_0")),
+            "hidden_7",
+        ),
+        (
+            DistillationTerm(Hint(), NetworkOutputs("hidden_0", "hidden_7")),
+            "hidden_7",
+        ),
         ([], "at least one"),
         (Hint(), "NetworkOutputs"),
     ],

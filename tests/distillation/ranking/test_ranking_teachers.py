@@ -171,7 +171,7 @@ def test_a_gate_mixes_by_what_all_say(world, spoken):
     np.testing.assert_allclose(before["logits_liked"], (a + b) / 2, atol=1e-6)
     kernel, bias = rng.normal(size=(3, 2)), rng.normal(size=2)
     mean, spread = rng.normal(size=3), rng.uniform(1, 2, 3)
-    (gate,) = ensemble.learned
+    (gate,) = ensemble.checkpointed
     for variable, x in zip(
         (gate.kernel, gate.bias, gate.mean, gate.spread),
         (kernel, bias, mean, spread),

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.data.ranking.sessions import SessionBatches, session_numbers
-from kd_tfrs.distillation import RelaxedRanking, SoftTargets, Term
+from kd_tfrs.distillation import DistillationTerm, RelaxedRanking, SoftTargets
 from kd_tfrs.distillation.ranking import RankingDistiller, SessionLists
 from kd_tfrs.distillation.ranking.sessions import session_rows
 from kd_tfrs.errors import UserError
@@ -53,8 +53,8 @@ def test_the_losses_are_those_of_every_session(world, spoken):
     weight[21:] = 0.0  # One row is left of the last: no list.
     batch["weight"] = tf.constant(weight)
     terms = [
-        Term(SoftTargets(2.0), SessionLists("liked", 5)),
-        Term(RelaxedRanking(), SessionLists("liked", 5)),
+        DistillationTerm(SoftTargets(2.0), SessionLists("liked", 5)),
+        DistillationTerm(RelaxedRanking(), SessionLists("liked", 5)),
     ]
     distiller = RankingDistiller(
         spoken(logits_liked=told), student, terms, [1.0, 1.0]
@@ -83,7 +83,7 @@ def test_a_batch_without_lists_costs_nothing(world, spoken):
     student = world.student()
     batch = dict(world.batch())
     batch["session"] = tf.range(24)
-    term = Term(RelaxedRanking(), SessionLists("liked"))
+    term = DistillationTerm(RelaxedRanking(), SessionLists("liked"))
     distiller = RankingDistiller(
         spoken(logits_liked=np.ones(24)), student, term, 1.0, 0.0
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation import Term
+from kd_tfrs.distillation import DistillationTerm
 from kd_tfrs.distillation.losses.dual_correction import DualCorrection
 from kd_tfrs.distillation.losses.easy_to_hard import EasyToHard
 from kd_tfrs.distillation.losses.ranking_distillation import RankingDistillation
@@ -45,15 +45,21 @@ def vectors():
 def terms(world):
     groups = popularity_groups(world.catalogue.item_events, 3)
     return (
-        Term(RelaxedRanking(), SAMPLED),
-        Term(RelaxedRanking(name="item_side"), ItemSide(SAMPLED)),
-        Term(RelaxedRanking(name="list_mle"), TeacherTopK(8, num_queries=24)),
-        Term(EasyToHard(20), TOP),
-        Term(RankingDistillation(NUM_ITEMS, 4.0, warm_up_steps=1), TOP),
-        Term(DualCorrection(NUM_ITEMS, 5), TOP),
-        Term(DualCorrection(NUM_USERS, 3, name="dcd_items"), ItemSide(SAMPLED)),
-        Term(RejuvenatedCrossEntropy(num_closing=10), TOP),
-        Term(UnbiasedPairs(groups), TOP),
+        DistillationTerm(RelaxedRanking(), SAMPLED),
+        DistillationTerm(RelaxedRanking(name="item_side"), ItemSide(SAMPLED)),
+        DistillationTerm(
+            RelaxedRanking(name="list_mle"), TeacherTopK(8, num_queries=24)
+        ),
+        DistillationTerm(EasyToHard(20), TOP),
+        DistillationTerm(
+            RankingDistillation(NUM_ITEMS, 4.0, warm_up_steps=1), TOP
+        ),
+        DistillationTerm(DualCorrection(NUM_ITEMS, 5), TOP),
+        DistillationTerm(
+            DualCorrection(NUM_USERS, 3, name="dcd_items"), ItemSide(SAMPLED)
+        ),
+        DistillationTerm(RejuvenatedCrossEntropy(num_closing=10), TOP),
+        DistillationTerm(UnbiasedPairs(groups), TOP),
     )
 
 

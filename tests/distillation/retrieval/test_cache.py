@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation import SoftTargets, Term
+from kd_tfrs.distillation import DistillationTerm, SoftTargets
 from kd_tfrs.distillation.retrieval import (
     Distiller,
     EmbeddingTeacher,
@@ -324,7 +324,9 @@ def test_students_share_a_cache(tmp_path, deep_teacher):
         student = world.model(dim)
         start = student.query_tower.get_weights()[0].copy()
         distiller = Distiller(
-            cached, student, Term(SoftTargets(), TeacherTopK(4, 3, 5))
+            cached,
+            student,
+            DistillationTerm(SoftTargets(), TeacherTopK(4, 3, 5)),
         )
         distiller.compile("sgd")
         distiller.fit(

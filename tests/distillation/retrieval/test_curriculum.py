@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation import SoftTargets, Term
+from kd_tfrs.distillation import DistillationTerm, SoftTargets
 from kd_tfrs.distillation.retrieval import (
     Distiller,
     EmbeddingTeacher,
@@ -71,9 +71,11 @@ def test_every_query_hears_the_snapshot_of_its_stage(world):
     batch = world.batch(lambda r, seed: listener.join(r, seed, teacher))
     for selection in (listener.select(batch), InBatch().select(batch)):
         users = batch["query_row"].numpy()[selection.query]
-        heard = teacher.knowledge(batch).scores(selection)
-        items = np.broadcast_to(selection.candidate_rows(batch), heard.shape)
-        np.testing.assert_allclose(heard, own[users[:, None], items], rtol=1e-6)
+        inputs = teacher.knowledge(batch).scores(selection)
+        items = np.broadcast_to(selection.candidate_rows(batch), inputs.shape)
+        np.testing.assert_allclose(
+            inputs, own[users[:, None], items], rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.5])
@@ -137,11 +139,11 @@ def test_a_checkpoint_holds_the_stages(tmp_path):
     lists = np.tile(np.arange(6), (NUM_QUERIES, 1))
     for _ in range(3):
         teacher.advance(lists)
-    path = tf.train.Checkpoint(x=list(teacher.learned)).write(
+    path = tf.train.Checkpoint(x=list(teacher.checkpointed)).write(
         str(tmp_path / "c")
     )
     other = trajectory()
-    tf.train.Checkpoint(x=list(other.learned)).read(path).assert_consumed()
+    tf.train.Checkpoint(x=list(other.checkpointed)).read(path).assert_consumed()
     np.testing.assert_array_equal(other.stage, teacher.stage)
     np.testing.assert_array_equal(other.state.gap, teacher.state.gap)
     assert int(other.state.rounds) == 3
@@ -169,7 +171,7 @@ def test_a_distillers_checkpoint_holds_the_stages(world, several):
     teacher = trajectory()
     given = EnsembleTeacher([teacher, trajectory(1)]) if several else teacher
     distiller = Distiller(given, world.model(), SoftTargets(), 1.0)
-    assert any(x is teacher.state for x in distiller.learned)
+    assert any(x is teacher.state for x in distiller.checkpointed)
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -180,7 +182,7 @@ def test_training_advances_it_while_batches_flow(world, several):
     before = teacher.all_scores(tf.range(NUM_QUERIES)).numpy()
     student = world.model(3)
     distiller = Distiller(
-        teacher, student, Term(SoftTargets(), TeacherTopK(4, 3, 5))
+        teacher, student, DistillationTerm(SoftTargets(), TeacherTopK(4, 3, 5))
     )
     distiller.compile("sgd")
     callback = AdvanceCurriculum(

@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.distillation import (
+    DistillationTerm,
     ScoreRegression,
     SoftLabelLikelihood,
     SoftTargets,
     TeacherHardLabel,
-    Term,
 )
 from kd_tfrs.distillation.retrieval import (
     Distiller,
@@ -29,10 +29,12 @@ TEACHER_TAU, TAU = 0.3, 0.5
 SGD = tf.keras.optimizers.legacy.SGD
 Decay = tf.keras.optimizers.schedules.PolynomialDecay
 TERMS = (
-    Term(SoftTargets(2.0), TeacherTopK(k=4, num_random=6, num_queries=7)),
-    Term(ScoreRegression(), Sampled(9)),
+    DistillationTerm(
+        SoftTargets(2.0), TeacherTopK(k=4, num_random=6, num_queries=7)
+    ),
+    DistillationTerm(ScoreRegression(), Sampled(9)),
     SoftLabelLikelihood(),
-    Term(TeacherHardLabel(), InBatch()),
+    DistillationTerm(TeacherHardLabel(), InBatch()),
 )
 NAMES = [
     "soft_targets",
@@ -117,12 +119,12 @@ def test_the_parts_are_the_losses_themselves(world, teacher):
     np.testing.assert_allclose(
         logs["student_loss"], student.task_loss(batch, outputs), rtol=1e-6
     )
-    heard = EmbeddingKnowledge.of_student(outputs, TAU)
+    inputs = EmbeddingKnowledge.of_student(outputs, TAU)
     told = teacher.knowledge(batch)
     for name, term in zip(NAMES, distiller._terms.value, strict=True):
-        at = term.over.select(batch)
+        at = term.candidates.select(batch)
         expected = term.loss(
-            told.scores(at), heard.scores(at), at.weight, mask=at.mask
+            told.scores(at), inputs.scores(at), at.weight, mask=at.mask
         )
         np.testing.assert_allclose(logs[name], expected, rtol=1e-5)
 
@@ -211,8 +213,8 @@ def test_dropout_drops_in_training_only(world, teacher):
         distiller.reset_metrics()
         return float(step(batch)["loss"])
 
-    quiet = [value(distiller.test_step) for _ in range(3)]
-    assert len(set(quiet)) == 1
+    without_gradients = [value(distiller.test_step) for _ in range(3)]
+    assert len(set(without_gradients)) == 1
     assert len({value(distiller.train_step) for _ in range(3)}) == 3
     # `call` passes it on too.
     a, b = (
@@ -266,7 +268,7 @@ def test_a_student_comes_to_say_what_its_teacher_says(world):
         Distiller(
             teacher,
             student_of(world),
-            Term(SoftTargets(), TeacherTopK(k=20, num_queries=64)),
+            DistillationTerm(SoftTargets(), TeacherTopK(k=20, num_queries=64)),
             student_loss_weight=0.0,
         ),
         LazyAdam(0.1),
@@ -306,12 +308,12 @@ def test_weights_and_temperatures_follow_their_schedules(world, teacher):
         other = compiled(Distiller(teacher, student, loss))
         distiller.reset_metrics()
         logs = distiller.train_step(batch)
-        heard = other.test_step(batch)["soft_targets"]
-        np.testing.assert_allclose(logs["soft_targets"], heard, rtol=1e-5)
+        inputs = other.test_step(batch)["soft_targets"]
+        np.testing.assert_allclose(logs["soft_targets"], inputs, rtol=1e-5)
         share = step / 4
         np.testing.assert_allclose(
             logs["loss"],
-            (1 - share) * heard + share * logs["student_loss"],
+            (1 - share) * inputs + share * logs["student_loss"],
             rtol=1e-5,
         )
 
@@ -341,7 +343,7 @@ def test_losses_of_one_name_are_told_apart(world, teacher):
     same = [SoftTargets(t) for t in (1.0, 2.0, 4.0)]
     terms = [
         *same,
-        Term(SoftTargets(), Sampled(4)),
+        DistillationTerm(SoftTargets(), Sampled(4)),
         ScoreRegression(name="loss"),
     ]
     distiller = compiled(Distiller(teacher, student_of(world), terms, [1] * 5))
@@ -364,7 +366,8 @@ def test_losses_of_one_name_are_told_apart(world, teacher):
 
 def test_losses_share_what_their_listener_joined(world, teacher):
     terms = [
-        Term(loss, Sampled(5)) for loss in (SoftTargets(), ScoreRegression())
+        DistillationTerm(loss, Sampled(5))
+        for loss in (SoftTargets(), ScoreRegression())
     ]
     distiller = Distiller(teacher, student_of(world), terms)
     batch = world.batch(distiller.join)

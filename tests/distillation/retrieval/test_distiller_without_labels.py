@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation import GradientNormBalance, SoftTargets, Term
+from kd_tfrs.distillation import (
+    DistillationTerm,
+    GradientNormBalance,
+    SoftTargets,
+)
 from kd_tfrs.distillation.retrieval import (
     AllCandidates,
     Distiller,
@@ -36,7 +40,7 @@ def distiller_of(world, vectors, student_loss_weight, **options):
     distiller = Distiller(
         EmbeddingTeacher(*vectors, temperature=TEACHER_TAU),
         world.model(3, temperature=TAU, normalize=False),
-        Term(SoftTargets(T), AllCandidates(num_queries=6)),
+        DistillationTerm(SoftTargets(T), AllCandidates(num_queries=6)),
         WEIGHT,
         student_loss_weight=student_loss_weight,
         **options,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation import SoftTargets, Term
+from kd_tfrs.distillation import DistillationTerm, SoftTargets
 from kd_tfrs.distillation.retrieval import (
     Distiller,
     EmbeddingTeacher,
@@ -141,7 +141,7 @@ def test_a_student_learns_from_it(world, teachers):
     distiller = Distiller(
         EnsembleTeacher(teachers, list_k=5),
         student,
-        [SoftTargets(), Term(SoftTargets(), TeacherTopK(4, 3, 5))],
+        [SoftTargets(), DistillationTerm(SoftTargets(), TeacherTopK(4, 3, 5))],
     )
     distiller.compile("sgd")
     data = world.batches().dataset(1, join=distiller.join)

@@ -35,10 +35,10 @@ def test_lists_are_given_as_they_are():
     with pytest.raises(UserError, match="exceed the cache's 3"):
         teacher.top_k(tf.constant([1]), 4)
     told = tf.constant([[1.0], [2.0]])
-    heard = teacher.knowledge(BATCH).scores(
+    inputs = teacher.knowledge(BATCH).scores(
         selection(lists=tf.constant([[0], [0]]), list_scores=told)
     )
-    np.testing.assert_array_equal(heard, told)
+    np.testing.assert_array_equal(inputs, told)
 
 
 @pytest.mark.parametrize(
@@ -52,15 +52,15 @@ def test_all_else_scores_what_was_assumed(unlisted, floors):
             if np.isfinite(score):
                 expected[query, row] = score
     np.testing.assert_array_equal(teacher.all_scores(tf.range(3)), expected)
-    heard = tf.function(
+    inputs = tf.function(
         lambda: teacher.knowledge(BATCH).scores(
             selection(
                 lists=tf.constant([[0], [3]]), shared=tf.constant([1, 2, 4])
             )
         )
     )()
-    np.testing.assert_array_equal(heard[0], expected[1][[4, 5, 0, 1]])
-    np.testing.assert_array_equal(heard[1], expected[2][[3, 5, 0, 1]])
+    np.testing.assert_array_equal(inputs[0], expected[1][[4, 5, 0, 1]])
+    np.testing.assert_array_equal(inputs[1], expected[2][[3, 5, 0, 1]])
 
 
 def test_nothing_is_made_up():
@@ -86,10 +86,10 @@ def test_reversed():
     np.testing.assert_array_equal(
         other.all_scores(tf.constant([2])), [[-1, 8, -1]]
     )
-    heard = teacher.knowledge(BATCH).scores(
+    inputs = teacher.knowledge(BATCH).scores(
         selection(shared=tf.constant([0, 1]), reverse=True)
     )
-    np.testing.assert_array_equal(heard, [[-1, 8], [-1, 8]])
+    np.testing.assert_array_equal(inputs, [[-1, 8], [-1, 8]])
 
 
 def test_arguments_out_of_range():

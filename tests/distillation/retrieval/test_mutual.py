@@ -60,12 +60,12 @@ def test_the_loss_is_the_papers(world, count, weight):
     total = 0.0
     for k, student in enumerate(students):
         own = float(student.task_loss(batch, student(batch)))
-        heard = pairs[k].sum() / (count - 1)
+        inputs = pairs[k].sum() / (count - 1)
         assert float(logs[f"student_{k}_loss"]) == pytest.approx(own, rel=1e-4)
         assert float(logs[f"student_{k}_mutual"]) == pytest.approx(
-            heard, rel=1e-3
+            inputs, rel=1e-3
         )
-        total += own + weight * heard
+        total += own + weight * inputs
     assert float(logs["loss"]) == pytest.approx(total, rel=1e-4)
 
 

@@ -93,23 +93,23 @@ def test_they_agree_on_the_best(teachers, world, embeddings):
 
 def test_they_agree_on_a_batch(teachers, world):
     listener = TeacherTopK(k=4, num_random=6, num_queries=5)
-    heard = []
+    inputs = []
     for teacher in teachers:
         batch = world.batch(
             lambda rows, seed, t=teacher: listener.join(rows, seed, t)
         )
         selection = listener.select(batch)
-        heard.append(teacher.knowledge(batch).scores(selection))
+        inputs.append(teacher.knowledge(batch).scores(selection))
         # The same, asked again instead of believed.
         asked = selection._replace(list_scores=None)
         np.testing.assert_allclose(
             teacher.knowledge(batch).scores(asked),
-            heard[-1],
+            inputs[-1],
             rtol=1e-4,
             atol=1e-5,
         )
-    for other in heard[1:]:
-        np.testing.assert_allclose(other, heard[0], rtol=1e-4, atol=1e-5)
+    for other in inputs[1:]:
+        np.testing.assert_allclose(other, inputs[0], rtol=1e-4, atol=1e-5)
 
 
 def test_ties_go_to_the_lower_row():

@@ -89,10 +89,10 @@ def test_one_class_alone_has_finite_odds():
 def test_dropout_drops_in_training_only(ranker, batch, tasks):
     config = RankerConfig("dnn", 3, (6, 5), dropout=0.5, experts=2)
     network = ranker(config, tasks).network
-    quiet = [network(batch)["logits_liked"] for _ in range(2)]
-    np.testing.assert_array_equal(*quiet)
-    loud = [network(batch, training=True)["logits_liked"] for _ in range(2)]
-    assert not np.allclose(*loud)
+    without_gradients = [network(batch)["logits_liked"] for _ in range(2)]
+    np.testing.assert_array_equal(*without_gradients)
+    weighted = [network(batch, training=True)["logits_liked"] for _ in range(2)]
+    assert not np.allclose(*weighted)
 
 
 def test_logits_are_float32_under_a_float16_policy(features, batch):

@@ -137,13 +137,15 @@ def test_dropout_drops_in_training_only(world):
     for units in ((), (8,)):
         config = TowerConfig(16, hidden_units=units, dropout=0.5)
         tower = build_tower(world.query, config)
-        quiet = [tower(world.query_tables)["embedding"] for _ in range(2)]
-        np.testing.assert_array_equal(*quiet)
-        loud = [
+        without_gradients = [
+            tower(world.query_tables)["embedding"] for _ in range(2)
+        ]
+        np.testing.assert_array_equal(*without_gradients)
+        weighted = [
             tower(world.query_tables, training=True)["embedding"]
             for _ in range(2)
         ]
-        assert not np.allclose(*loud)
+        assert not np.allclose(*weighted)
 
 
 def test_a_tower_is_saved_and_loaded(world, tmp_path):

@@ -36,7 +36,7 @@ def unbroken(tiny, tmp_path_factory):
     return directory, found, said
 
 
-def quiet(*_):
+def without_gradients(*_):
     pass
 
 
@@ -141,7 +141,10 @@ def test_the_same_command_again_trains_nothing(
     shutil.copytree(unbroken[0], tmp_path / "run", symlinks=True)
     monkeypatch.setattr(RankingLearner, "train", never)
     monkeypatch.setattr(boosting.BoostedTrees, "__init__", never)
-    assert compare(tiny(), tmp_path / "run", PLAN, say=quiet) == unbroken[1]
+    assert (
+        compare(tiny(), tmp_path / "run", PLAN, say=without_gradients)
+        == unbroken[1]
+    )
 
 
 @pytest.mark.slow
@@ -167,9 +170,9 @@ def test_a_kill_in_a_contender_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(RankingLearner, "train", killed)
         with pytest.raises(KeyboardInterrupt):
-            compare(tiny(), run, PLAN, say=quiet)
+            compare(tiny(), run, PLAN, say=without_gradients)
     assert not (run / "trials" / METHOD / "trial-001.json").exists()
-    compare(tiny(), run, PLAN, say=quiet)
+    compare(tiny(), run, PLAN, say=without_gradients)
     assert rows_of(run) == rows_of(directory)
 
 
@@ -184,7 +187,7 @@ def test_teachers_of_a_finished_run_are_taken(
 
     monkeypatch.setattr(RankingLearner, "train", train_students)
     plan = Plan(["student"], seeds=1, teacher_dir=unbroken[0] / "teachers")
-    other = compare(tiny(), tmp_path / "run", plan, say=quiet)
+    other = compare(tiny(), tmp_path / "run", plan, say=without_gradients)
     mine, its = (x["test"]["teacher"]["rows"] for x in (other, unbroken[1]))
     assert mine[0]["metrics"] == its[0]["metrics"]
 
@@ -204,7 +207,7 @@ def test_a_mistake_is_told_before_anything_trains(
 ):
     monkeypatch.setattr(RankingLearner, "train", never)
     with pytest.raises(UserError) as error:
-        compare(tiny(), tmp_path / "run", Plan(methods), say=quiet)
+        compare(tiny(), tmp_path / "run", Plan(methods), say=without_gradients)
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
@@ -214,4 +217,4 @@ def test_once_tested_nobody_is_tuned_any_more(unbroken, tiny, tmp_path):
     shutil.copytree(unbroken[0], tmp_path / "run", symlinks=True)
     plan = dataclasses.replace(PLAN, trials=3)
     with pytest.raises(UserError, match=r"`--trials`.*Received: 3, was 2"):
-        compare(tiny(), tmp_path / "run", plan, say=quiet)
+        compare(tiny(), tmp_path / "run", plan, say=without_gradients)

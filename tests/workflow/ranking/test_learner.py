@@ -7,8 +7,8 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.ranking import RankingEvaluation
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import ranker_config, shift_head
+from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
 from kd_tfrs.workflow.ranking.learner import RankingLearner
-from kd_tfrs.workflow.ranking.loss_inputs import Hearing
 from kd_tfrs.workflow.ranking.options import (
     RankerOptions,
     RankingDistillationOptions,
@@ -125,7 +125,9 @@ def test_methods_between_networks_sessions_and_heads_train_together(
         scores(again, again.load("distilled")), scores(learner, model)
     )
     assert learner.run.load_weights("gate") is not None
-    gates = [w for x in again.teaching.live.learned for w in x.get_weights()]
+    gates = [
+        w for x in again.teaching.live.checkpointed for w in x.get_weights()
+    ]
     for one, other in zip(gates, learner.run.load_weights("gate"), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -186,7 +188,7 @@ def test_a_monitor_has_to_be_measured(learner_of):
 )
 def test_methods_are_checked_before_anybody_trains(prepared, changes, words):
     with pytest.raises(UserError, match=words):
-        Hearing(RankingDistillationOptions(**changes), prepared)
+        ChosenMethods(RankingDistillationOptions(**changes), prepared)
 
 
 def test_options_of_another_architecture_are_left_out():

@@ -127,25 +127,28 @@ def test_a_methods_terms_share_its_weight(teacher):
     assert terms[0].loss.temperature == 2.0
     # A rating has no sigmoid.
     assert isinstance(terms[1].loss, ScoreRegression)
-    assert terms[2].over.teacher_output == "teacher_0_hidden_0"
+    assert terms[2].candidates.teacher_output == "teacher_0_hidden_0"
 
 
 def test_options_and_tasks_are_heard(teacher):
     annealed = setting(teacher, final_temperature=1.0)
     terms, _ = build_ranking_terms(["auxiliary_head"], annealed)
     assert float(terms[0].loss.temperature(100)) == 1.0
-    assert terms[0].over.auxiliary
+    assert terms[0].candidates.auxiliary
     offset = dataclasses.replace(setting(teacher), teacher_offset=-2.0)
     terms, _ = build_ranking_terms(["score_regression"], offset)
-    assert [term.over.offset for term in terms] == [-2.0, 0.0]
+    assert [term.candidates.offset for term in terms] == [-2.0, 0.0]
     # Only the liked have odds; the scaling starts from the ratings' mean.
     (term,), _ = build_ranking_terms(["cross_task"], setting(teacher))
-    assert (term.over.task, term.over.teacher_task) == ("liked", "rating")
+    assert (term.candidates.task, term.candidates.teacher_task) == (
+        "liked",
+        "rating",
+    )
     assert term.loss.initial_offset == -4.5
     (term,), _ = build_ranking_terms(
         ["rkd_angle"], setting(teacher, num_rows=5)
     )
-    assert term.over.num_rows == 5
+    assert term.candidates.num_rows == 5
 
 
 def test_what_a_method_needs():
@@ -173,7 +176,9 @@ def test_the_page_has_a_row_for_every_method(teacher):
     ]
     expected = []
     for name, method in RANKING_METHODS.items():
-        over = {type(t.over).__name__ for t in method.terms(setting(teacher))}
+        over = {
+            type(t.candidates).__name__ for t in method.terms(setting(teacher))
+        }
         expected.append([name, method.help, *over, method.source, method.use])
     assert rows == expected
 
@@ -199,11 +204,11 @@ def test_one_task_of_several_may_be_distilled(teacher):
     one, weight = build_ranking_terms(
         ["binary_soft_targets@rating:0.6"], setting(teacher)
     )
-    assert [term.over.task for term in both] == ["liked", "rating"]
-    assert [term.over.task for term in one] == ["rating"]
+    assert [term.candidates.task for term in both] == ["liked", "rating"]
+    assert [term.candidates.task for term in one] == ["rating"]
     assert (weights, weight) == ([0.5, 0.5], [0.6])
     crossed, _ = build_ranking_terms(["cross_task@liked"], setting(teacher))
-    assert [term.over.teacher_task for term in crossed] == ["rating"]
+    assert [term.candidates.teacher_task for term in crossed] == ["rating"]
     with pytest.raises(UserError, match=r"liked, rating.*teacher_networks"):
         build_ranking_terms(["binary_soft_targets@dcn"], setting(teacher))
 

@@ -66,7 +66,7 @@ def test_a_weight_of_the_labels_that_is_given_is_kept(losses, weight):
     [
         {"losses": ("auto", "rd:0.5")},
         {"losses": ("auto:0.5",)},
-        {"over": "top_k"},
+        {"candidates": "top_k"},
     ],
 )
 def test_auto_stands_alone(options):

@@ -44,7 +44,7 @@ def unbroken(config, tmp_path_factory):
     return directory, found, said
 
 
-def quiet(*_):
+def without_gradients(*_):
     pass
 
 
@@ -130,7 +130,9 @@ def test_the_same_command_again_trains_nothing(
     shutil.copytree(directory, tmp_path / "run", symlinks=True)
     monkeypatch.setattr(Learner, "train", never)
     monkeypatch.setattr(measure, "quality", never)
-    assert compare(config, tmp_path / "run", PLAN, say=quiet) == found
+    assert (
+        compare(config, tmp_path / "run", PLAN, say=without_gradients) == found
+    )
 
 
 def test_a_kill_anywhere_changes_nothing(
@@ -159,10 +161,10 @@ def test_a_kill_anywhere_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "train", killed)
         with pytest.raises(KeyboardInterrupt):
-            compare(config, run, PLAN, say=quiet)
+            compare(config, run, PLAN, say=without_gradients)
     assert not (run / "trials" / METHOD / "trial-001.json").exists()
     assert not (run / "results").exists()
-    compare(config, run, PLAN, say=quiet)
+    compare(config, run, PLAN, say=without_gradients)
     assert rows_of(run) == rows_of(directory)
 
 
@@ -185,7 +187,7 @@ def test_a_screening_does_not_touch_the_test_events(
     no_test, unbroken, config, tmp_path
 ):
     plan = Plan([METHOD], seeds=0, teacher_dir=unbroken[0] / "teachers")
-    found = compare(config, tmp_path / "run", plan, say=quiet)
+    found = compare(config, tmp_path / "run", plan, say=without_gradients)
     assert found["test"] is None
     assert not (tmp_path / "run" / "results").exists()
     rows = found["validation"]["methods"]
@@ -203,7 +205,7 @@ def test_a_screening_does_not_touch_the_test_events(
             config,
             tmp_path / "run",
             dataclasses.replace(plan, seeds=1, trials=1),
-            say=quiet,
+            say=without_gradients,
         )
 
 
@@ -219,7 +221,7 @@ def test_teachers_of_finished_runs_are_taken(
 
     monkeypatch.setattr(Learner, "train", train_students)
     plan = Plan(["student"], seeds=2, teacher_dir=directory / "teachers")
-    other = compare(config, tmp_path / "run", plan, say=quiet)
+    other = compare(config, tmp_path / "run", plan, say=without_gradients)
     for ours, theirs in zip(
         other["test"]["teacher"]["rows"],
         found["test"]["teacher"]["rows"],
@@ -264,7 +266,7 @@ def test_teachers_of_other_flags_are_refused(
             Config.from_flat({**config.flat(), **changes}),
             tmp_path / "run",
             plan,
-            say=quiet,
+            say=without_gradients,
         )
     for word in ["--teacher_dir", *words]:
         assert word in str(error.value)
@@ -273,7 +275,12 @@ def test_teachers_of_other_flags_are_refused(
 def test_nobody_is_tuned_once_the_test_was_asked(unbroken, config, tmp_path):
     shutil.copytree(unbroken[0], tmp_path / "run", symlinks=True)
     with pytest.raises(UserError, match=r"`--trials`.*Received: 3, was 2"):
-        compare(config, tmp_path / "run", Plan([METHOD], trials=3), say=quiet)
+        compare(
+            config,
+            tmp_path / "run",
+            Plan([METHOD], trials=3),
+            say=without_gradients,
+        )
 
 
 def test_one_method_that_fails_leaves_the_others(

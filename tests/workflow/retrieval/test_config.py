@@ -65,7 +65,10 @@ def test_absent_values_keep_their_defaults():
         ({"teacher_hidden_units": [64, 0]}, ["`--teacher_hidden_units`"]),
         ({"distillation_losses": []}, ["`--distillation_losses`"]),
         (
-            {"distillation_over": "sampled", "distillation_num_random": 1},
+            {
+                "distillation_candidates": "sampled",
+                "distillation_num_random": 1,
+            },
             ["`--distillation_num_random`", "at least 2"],
         ),
     ],

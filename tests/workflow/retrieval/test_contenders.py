@@ -23,8 +23,10 @@ FAKES = {
         "defaults": {"temperature": 1.5},
         "tunes": {"temperature": (1.0, 2.0)},
     },
-    "score_regression": {"defaults": {"weight": 0.25, "over": "in_batch"}},
-    "teacher_hard_label": {"defaults": {"over": "sampled"}},
+    "score_regression": {
+        "defaults": {"weight": 0.25, "candidates": "in_batch"}
+    },
+    "teacher_hard_label": {"defaults": {"candidates": "sampled"}},
 }
 
 
@@ -62,7 +64,7 @@ def test_a_method_has_its_own_defaults_and_the_given_flags():
     one = contender("score_regression", CONFIG)
     assert one.stage == "distilled"
     assert one.flat["distillation_losses"] == ["score_regression:0.25"]
-    assert one.flat["distillation_over"] == "in_batch"
+    assert one.flat["distillation_candidates"] == "in_batch"
     assert one.flat["distillation_top_k"] == 70
     assert contender("student", CONFIG).flat == CONFIG.flat()
 
@@ -134,7 +136,7 @@ def test_spaces_are_around_what_was_given():
         (["soft_targets:nan"], ["nan", "positive"]),
         (
             ["score_regression+teacher_hard_label"],
-            ["--distillation_over", "in_batch", "sampled", "one by one"],
+            ["--distillation_candidates", "in_batch", "sampled", "one by one"],
         ),
     ],
 )

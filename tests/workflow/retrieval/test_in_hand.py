@@ -118,7 +118,9 @@ def test_fit_distils_as_keras_would(data, encoded):
     for by_hand in (False, True):
         tf.keras.utils.set_random_seed(0)
         model = student(encoded)
-        term = kd.Term(kd.SoftTargets(), kd.TeacherTopK(k=3, num_queries=4))
+        term = kd.DistillationTerm(
+            kd.SoftTargets(), kd.TeacherTopK(k=3, num_queries=4)
+        )
         distiller = kd.Distiller(teacher, model, term, student_loss_weight=0.2)
         distiller.compile(optimizer=kd.LazyAdam(0.05))
         if by_hand:

@@ -98,17 +98,17 @@ def test_every_loss_gets_its_weight(world):
         ScoreRegression,
     ]
     assert weights == [0.5, 1.0, 2.0, 0.1]
-    assert len({term.over.name for term in terms}) == 1
+    assert len({term.candidates.name for term in terms}) == 1
 
 
 def test_a_method_of_several_terms_shares_its_weight(world):
     terms, weights = build_terms(["hint:0.4"], setting_of(world))
-    assert [term.over.side for term in terms] == ["query", "candidate"]
+    assert [term.candidates.side for term in terms] == ["query", "candidate"]
     assert weights == [0.2, 0.2]
 
 
 @pytest.mark.parametrize(
-    ("over", "kind"),
+    ("candidates", "kind"),
     [
         ("auto", TeacherTopK),
         ("top_k", TeacherTopK),
@@ -118,16 +118,17 @@ def test_a_method_of_several_terms_shares_its_weight(world):
         ("all", AllCandidates),
     ],
 )
-def test_listeners(world, over, kind):
+def test_candidates(world, candidates, kind):
     (term,), _ = build_terms(
-        ["soft_targets"], setting_of(world, over=over, top_k=5, num_random=7)
+        ["soft_targets"],
+        setting_of(world, candidates=candidates, top_k=5, num_random=7),
     )
-    assert isinstance(term.over, kind)
+    assert isinstance(term.candidates, kind)
 
 
 def test_lists_are_no_longer_than_the_catalogue(world):
     (term,), _ = build_terms(["soft_targets"], setting_of(world, top_k=200))
-    assert term.over.k == world.catalogue.num_items
+    assert term.candidates.k == world.catalogue.num_items
 
 
 def test_sizes_are_the_methods_own_unless_they_are_asked_for(world):
@@ -135,7 +136,11 @@ def test_sizes_are_the_methods_own_unless_they_are_asked_for(world):
 
     def sizes(name, **options):
         (term,), _ = build_terms([name], setting_of(world, **options))
-        return term.over.k, term.over.num_random, term.over.num_queries
+        return (
+            term.candidates.k,
+            term.candidates.num_random,
+            term.candidates.num_queries,
+        )
 
     most = world.catalogue.num_items
     assert sizes("soft_targets") == (most, 512, 256)

@@ -4,7 +4,7 @@ from kd_tfrs.distillation.retrieval.candidates.all_candidates import (
     AllCandidates,
 )
 from kd_tfrs.distillation.retrieval.candidates.base import (
-    Listener,
+    CandidateSampler,
     first_occurrences,
 )
 from kd_tfrs.distillation.retrieval.candidates.in_batch import InBatch
@@ -12,14 +12,14 @@ from kd_tfrs.distillation.retrieval.candidates.item_side import ItemSide
 from kd_tfrs.distillation.retrieval.candidates.rank_sampled import RankSampled
 from kd_tfrs.distillation.retrieval.candidates.sampled import Sampled
 from kd_tfrs.distillation.retrieval.candidates.teacher_top_k import TeacherTopK
-from kd_tfrs.distillation.retrieval.feature_pairs import Features
+from kd_tfrs.distillation.retrieval.feature_pairs import FeaturePair
 
 __all__ = [
     "AllCandidates",
-    "Features",
+    "CandidateSampler",
+    "FeaturePair",
     "InBatch",
     "ItemSide",
-    "Listener",
     "RankSampled",
     "Sampled",
     "TeacherTopK",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.candidates.base import Listener
+from kd_tfrs.distillation.retrieval.candidates.base import CandidateSampler
 from kd_tfrs.distillation.retrieval.knowledge import Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 
 
-class AllCandidates(Listener):
+class AllCandidates(CandidateSampler):
     """Every candidate there is, for some users.
 
     Every step draws `num_queries` users uniformly, apart from the batch's
@@ -29,7 +29,8 @@ class AllCandidates(Listener):
 
     Example:
     ```python
-    Term(SoftTargets(temperature=0.4), AllCandidates(num_queries=64))
+    candidates = AllCandidates(num_queries=64)
+    DistillationTerm(SoftTargets(temperature=0.4), candidates)
     ```
     """
 
@@ -46,7 +47,7 @@ class AllCandidates(Listener):
         self.seen = seen
 
     def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
-        """See `Listener.join`."""
+        """See `CandidateSampler.join`."""
         queries = tf.random.stateless_uniform(
             [self.num_queries],
             seed=seed + 5,
@@ -78,7 +79,7 @@ class AllCandidates(Listener):
         }
 
     def select(self, batch: Batch) -> Selection:
-        """See `Listener.select`."""
+        """See `CandidateSampler.select`."""
         joined = self.joined(batch)
         return Selection(
             query=joined["query"],

@@ -12,7 +12,7 @@ from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 
 
-class Listener(abc.ABC):
+class CandidateSampler(abc.ABC):
     """A place in the batch that a loss listens to.
 
     `join` runs in the `tf.data` pipeline and may append queries and

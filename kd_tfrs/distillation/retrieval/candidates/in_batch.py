@@ -6,20 +6,20 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.candidates.base import (
-    Listener,
+    CandidateSampler,
     first_occurrences,
 )
 from kd_tfrs.distillation.retrieval.knowledge import Selection
 
 
-class InBatch(Listener):
+class InBatch(CandidateSampler):
     """The softmax's own candidates: the batch's items, and its negatives.
 
     Repeated items count once.
 
     Example:
     ```python
-    Term(SoftTargets(temperature=2.0), InBatch())
+    DistillationTerm(SoftTargets(temperature=2.0), InBatch())
     ```
     """
 
@@ -27,7 +27,7 @@ class InBatch(Listener):
         super().__init__("in_batch")
 
     def select(self, batch: Batch) -> Selection:
-        """See `Listener.select`."""
+        """See `CandidateSampler.select`."""
         num_candidates = tf.shape(batch["candidate_probability"])[0]
         rows = batch["candidate_row"][:num_candidates]
         own = rows[: tf.shape(batch["event_weight"])[0]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.candidates.base import Listener
+from kd_tfrs.distillation.retrieval.candidates.base import CandidateSampler
 from kd_tfrs.distillation.retrieval.candidates.teacher_lists import TeacherLists
 from kd_tfrs.distillation.retrieval.knowledge import Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 
 
-class ItemSide(Listener):
+class ItemSide(CandidateSampler):
     """Turns a listener to the teacher's lists round: users for an item.
 
     Every step draws items uniformly, and hears the teacher's best users for
@@ -28,7 +28,7 @@ class ItemSide(Listener):
 
     Example:
     ```python
-    Term(RelaxedRanking(), ItemSide(RankSampled(40, k=100)))
+    DistillationTerm(RelaxedRanking(), ItemSide(RankSampled(40, k=100)))
     ```
 
     References:
@@ -36,18 +36,18 @@ class ItemSide(Listener):
         Distillation for Recommender System".
     """
 
-    def __init__(self, over: TeacherLists) -> None:
-        if not isinstance(over, TeacherLists):
+    def __init__(self, candidates: TeacherLists) -> None:
+        if not isinstance(candidates, TeacherLists):
             raise UserError(
                 "`over` should be a listener to the teacher's lists. "
-                f"Received: {type(over).__name__}. Give TeacherTopK or "
+                f"Received: {type(candidates).__name__}. Give TeacherTopK or "
                 "RankSampled."
             )
-        super().__init__(f"item_side_{over.name}")
-        self.over = over
+        super().__init__(f"item_side_{candidates.name}")
+        self.candidates = candidates
 
     def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
-        """See `Listener.join`."""
+        """See `CandidateSampler.join`."""
         turned = {
             "query_row": rows["candidate_row"],
             "candidate_row": rows["query_row"],
@@ -55,15 +55,17 @@ class ItemSide(Listener):
         with tf.init_scope():
             reverse = teacher.reversed()
         # Another seed, so that items and users are not drawn in step.
-        turned = self.over.join(turned, seed + 16, reverse)
+        turned = self.candidates.join(turned, seed + 16, reverse)
         return {
             **rows,
             "query_row": turned["candidate_row"],
             "candidate_row": turned["query_row"],
-            self.name: turned[self.over.name],
+            self.name: turned[self.candidates.name],
         }
 
     def select(self, batch: Batch) -> Selection:
         """Positions of items as queries, see `Selection.reverse`."""
-        selection = self.over.select({self.over.name: self.joined(batch)})
+        selection = self.candidates.select(
+            {self.candidates.name: self.joined(batch)}
+        )
         return selection._replace(reverse=True)

@@ -36,9 +36,9 @@ class RankSampled(TeacherLists):
 
     Example:
     ```python
-    Term(RelaxedRanking(), RankSampled(40, k=100, rank_decay=10.0))
+    DistillationTerm(RelaxedRanking(), RankSampled(40, k=100, rank_decay=10.0))
     # Collaborative distillation: binary soft targets of what was drawn.
-    Term(BinarySoftTargets(), RankSampled(40, k=100, num_random=0))
+    DistillationTerm(BinarySoftTargets(), RankSampled(40, k=100, num_random=0))
     ```
 
     References:

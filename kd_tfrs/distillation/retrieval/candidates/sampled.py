@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.candidates.base import (
-    Listener,
+    CandidateSampler,
     first_occurrences,
 )
 from kd_tfrs.distillation.retrieval.knowledge import Selection
@@ -14,7 +14,7 @@ from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 
 
-class Sampled(Listener):
+class Sampled(CandidateSampler):
     """Candidates drawn uniformly from the catalogue, shared by a batch.
 
     Args:
@@ -25,7 +25,7 @@ class Sampled(Listener):
 
     Example:
     ```python
-    Term(ScoreRegression(), Sampled(512))
+    DistillationTerm(ScoreRegression(), Sampled(512))
     ```
     """
 
@@ -39,7 +39,7 @@ class Sampled(Listener):
         self.num_candidates = num_candidates
 
     def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
-        """See `Listener.join`."""
+        """See `CandidateSampler.join`."""
         drawn = tf.random.stateless_uniform(
             [self.num_candidates],
             seed=seed + 1,
@@ -57,7 +57,7 @@ class Sampled(Listener):
         }
 
     def select(self, batch: Batch) -> Selection:
-        """See `Listener.select`."""
+        """See `CandidateSampler.select`."""
         joined = self.joined(batch)
         return Selection(
             query=tf.range(tf.shape(batch["event_weight"])[0]),

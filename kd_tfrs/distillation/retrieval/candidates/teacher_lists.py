@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.candidates.base import (
-    Listener,
+    CandidateSampler,
     first_occurrences,
 )
 from kd_tfrs.distillation.retrieval.knowledge import Selection
@@ -14,7 +14,7 @@ from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 
 
-class TeacherLists(Listener):
+class TeacherLists(CandidateSampler):
     """Base of the listeners to the teacher's best candidates for some users.
 
     Every step draws users uniformly, apart from the batch's events, takes
@@ -24,7 +24,7 @@ class TeacherLists(Listener):
     count for that query.
 
     Args:
-        name: see `Listener`.
+        name: see `CandidateSampler`.
         k: how many of the teacher's best, at least 1.
         num_random: candidates drawn uniformly and shared by the queries.
         num_queries: users drawn a step.
@@ -72,7 +72,7 @@ class TeacherLists(Listener):
         return rows, scores
 
     def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
-        """See `Listener.join`."""
+        """See `CandidateSampler.join`."""
         queries = _draw(
             self.num_queries, seed + 2, teacher.first_query, teacher.num_queries
         )
@@ -97,10 +97,10 @@ class TeacherLists(Listener):
             if self.seen is not None:
                 seen = tf.gather(self.seen, queries).to_tensor(-1)
                 known = tf.concat([best, seen], axis=1)
-            strangers = tf.ensure_shape(
+            unlisted_mask = tf.ensure_shape(
                 _strangers(random, known), [self.num_queries, self.num_random]
             )
-            mask = tf.concat([mask, strangers], axis=1)
+            mask = tf.concat([mask, unlisted_mask], axis=1)
         return {
             **rows,
             "query_row": tf.concat([rows["query_row"], queries], 0),
@@ -121,7 +121,7 @@ class TeacherLists(Listener):
         }
 
     def select(self, batch: Batch) -> Selection:
-        """See `Listener.select`."""
+        """See `CandidateSampler.select`."""
         joined = self.joined(batch)
         return Selection(
             query=joined["query"],

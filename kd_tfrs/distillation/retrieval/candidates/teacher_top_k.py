@@ -25,7 +25,7 @@ class TeacherTopK(TeacherLists):
 
     Example:
     ```python
-    Term(SoftTargets(), TeacherTopK(k=200, num_random=512))
+    DistillationTerm(SoftTargets(), TeacherTopK(k=200, num_random=512))
     ```
     """
 

@@ -38,12 +38,15 @@ def resolve_auto(
     ('soft_targets_all:1',)
     """
     names = [text.partition(":")[0] for text in options.losses]
-    if AUTO in names and (options.losses != (AUTO,) or options.over != AUTO):
+    if AUTO in names and (
+        options.losses != (AUTO,) or options.candidates != AUTO
+    ):
         raise UserError(
             "`--distillation_losses` should be auto alone, without a weight "
-            "and with --distillation_over=auto, or name methods. Received: "
-            f"{','.join(options.losses)} with --distillation_over="
-            f"{options.over}. Write it as soft_targets:1."
+            "and with --distillation_candidates=auto, or name methods. "
+            f"Received: {','.join(options.losses)} with "
+            f"--distillation_candidates={options.candidates}. Write it as "
+            "soft_targets:1."
         )
     weight = options.student_loss_weight
     if options.losses != (AUTO,):

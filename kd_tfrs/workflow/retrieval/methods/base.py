@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.distillation import Term
+from kd_tfrs.distillation import DistillationTerm
 from kd_tfrs.distillation.retrieval import (
     AllCandidates,
-    Features,
+    CandidateSampler,
+    FeaturePair,
     InBatch,
     ItemSide,
-    Listener,
     RankSampled,
     Sampled,
     TeacherTopK,
@@ -79,25 +79,25 @@ class Setting:
             start, self.num_steps, options.final_temperature
         )
 
-    def candidates(self, own: str = "top_k") -> Listener:
+    def candidates(self, own: str = "top_k") -> CandidateSampler:
         """The candidates that were asked for, or a method's own.
 
         Args:
-            own: one of `DistillationOptions.over`, but "auto".
+            own: one of `DistillationOptions.candidates`, but "auto".
 
         Returns:
             A listener.
         """
         options = self.options
-        over = own if options.over == "auto" else options.over
-        if over == "in_batch":
+        candidates = own if options.candidates == "auto" else options.candidates
+        if candidates == "in_batch":
             return InBatch()
-        if over == "sampled":
+        if candidates == "sampled":
             return Sampled(options.num_random)
-        if over == "all":
+        if candidates == "all":
             return AllCandidates(options.num_queries, self.seen)
         k = min(options.top_k, self.num_items)
-        if over == "ranked":
+        if candidates == "ranked":
             return RankSampled(
                 num_interesting=min(options.num_interesting, k),
                 k=k,
@@ -110,7 +110,7 @@ class Setting:
             k, options.num_random, options.num_queries, self.seen
         )
 
-    def item_side(self) -> Listener:
+    def item_side(self) -> CandidateSampler:
         """The teacher's best users for some items."""
         options = self.options
         k = min(options.top_k, self.num_users - 1)
@@ -125,10 +125,10 @@ class Setting:
             )
         )
 
-    def features(self, side: str) -> Features:
+    def features(self, side: str) -> FeaturePair:
         """The outputs that were asked for, of one side."""
         options = self.options
-        return Features(
+        return FeaturePair(
             side,
             options.teacher_output,
             options.student_output,
@@ -136,7 +136,7 @@ class Setting:
         )
 
 
-Build = Callable[[Setting], list[Term]]
+Build = Callable[[Setting], list[DistillationTerm]]
 
 
 @dataclasses.dataclass(frozen=True)

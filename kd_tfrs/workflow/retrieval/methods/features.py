@@ -9,6 +9,7 @@ from kd_tfrs.distillation import (
     ContrastiveRepresentation,
     CorrelationCongruence,
     DistillationExperts,
+    DistillationTerm,
     FeatureDiscriminator,
     FeatureLoss,
     FrequencyHint,
@@ -22,7 +23,6 @@ from kd_tfrs.distillation import (
     RelaxedRanking,
     SimilarityPreserving,
     SoftTargets,
-    Term,
     VariationalInformation,
 )
 from kd_tfrs.workflow.retrieval.methods.base import (
@@ -36,16 +36,19 @@ from kd_tfrs.workflow.retrieval.methods.base import (
 def _both(make: Callable[[Setting, str], FeatureLoss]) -> Build:
     """A loss of its own for users and for items."""
     return lambda setting: [
-        Term(make(setting, side), setting.features(side)) for side in SIDES
+        DistillationTerm(make(setting, side), setting.features(side))
+        for side in SIDES
     ]
 
 
-def _combined(scores: Callable[[Setting], Term], features: Build) -> Build:
+def _combined(
+    scores: Callable[[Setting], DistillationTerm], features: Build
+) -> Build:
     return lambda setting: [scores(setting), *features(setting)]
 
 
-def _ranked(setting: Setting) -> Term:
-    return Term(RelaxedRanking(), setting.candidates("ranked"))
+def _ranked(setting: Setting) -> DistillationTerm:
+    return DistillationTerm(RelaxedRanking(), setting.candidates("ranked"))
 
 
 _experts = _both(
@@ -176,7 +179,7 @@ FEATURES = {
         "soft labels and the discriminator together",
         "the form CE(soft labels) + lambda D",
         _combined(
-            lambda s: Term(
+            lambda s: DistillationTerm(
                 SoftTargets(s.temperature(1.0)), s.candidates("top_k")
             ),
             _discriminator,
@@ -189,7 +192,7 @@ FEATURES = {
         "binary soft targets by rank and a hint, the usual pair for CTR",
         "Zhu et al. 2020; Romero et al. 2015",
         _combined(
-            lambda s: Term(
+            lambda s: DistillationTerm(
                 BinarySoftTargets(s.temperature(1.0)), s.candidates("ranked")
             ),
             _both(lambda s, side: Hint()),

@@ -12,6 +12,7 @@ from kd_tfrs.distillation import (
     CurriculumTemperature,
     DecoupledSoftTargets,
     DistillationLoss,
+    DistillationTerm,
     DualCorrection,
     EasyToHard,
     GapWeighted,
@@ -27,7 +28,6 @@ from kd_tfrs.distillation import (
     SoftLabelLikelihood,
     SoftTargets,
     TeacherHardLabel,
-    Term,
     UnbiasedPairs,
     popularity_groups,
 )
@@ -44,15 +44,17 @@ _NUM_GROUPS = 4
 
 
 def _over(own: str, make: Callable[[Setting], DistillationLoss]) -> Build:
-    return lambda setting: [Term(make(setting), setting.candidates(own))]
+    return lambda setting: [
+        DistillationTerm(make(setting), setting.candidates(own))
+    ]
 
 
-def _item_side(setting: Setting) -> list[Term]:
-    return [Term(RelaxedRanking(), setting.item_side())]
+def _item_side(setting: Setting) -> list[DistillationTerm]:
+    return [DistillationTerm(RelaxedRanking(), setting.item_side())]
 
 
-def _both_sides(setting: Setting) -> list[Term]:
-    users = Term(RelaxedRanking(), setting.candidates("ranked"))
+def _both_sides(setting: Setting) -> list[DistillationTerm]:
+    users = DistillationTerm(RelaxedRanking(), setting.candidates("ranked"))
     return [users, *_item_side(setting)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kd_tfrs.distillation import Term
+from kd_tfrs.distillation import DistillationTerm
 from kd_tfrs.distillation.retrieval import Teacher
 from kd_tfrs.workflow.naming import parse_method
 from kd_tfrs.workflow.retrieval.config import DistillationOptions
@@ -26,7 +26,7 @@ def build_terms(
     names: Sequence[str],
     setting: Setting,
     teacher: Callable[[str], Teacher | None] = lambda name: None,
-) -> tuple[list[Term], list[float]]:
+) -> tuple[list[DistillationTerm], list[float]]:
     """Terms and weights for the `Distiller`.
 
     Args:
@@ -45,7 +45,7 @@ def build_terms(
     terms, weights = build_terms(["soft_targets:0.8", "hint:0.1"], setting)
     ```
     """
-    terms: list[Term] = []
+    terms: list[DistillationTerm] = []
     weights: list[float] = []
     for text in names:
         named = parse_method(text, METHODS)
@@ -79,7 +79,7 @@ def longest_list(options: DistillationOptions) -> int:
     return max(method.resolve(options).top_k for method in methods)
 
 
-def documented_terms(method: Method) -> list[Term]:
+def documented_terms(method: Method) -> list[DistillationTerm]:
     """The terms of a method by its own defaults, for a table of them.
 
     Args:

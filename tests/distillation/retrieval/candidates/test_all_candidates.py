@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation import SoftTargets, Term
+from kd_tfrs.distillation import DistillationTerm, SoftTargets
 from kd_tfrs.distillation.retrieval import (
     AllCandidates,
     Distiller,
@@ -30,9 +30,9 @@ def teacher(world):
 
 
 def test_the_mask_is_what_was_not_seen(world, teacher):
-    over, seen = AllCandidates(6, world.seen()), world.seen()
-    batch = world.batch(lambda rows, seed: over.join(rows, seed, teacher))
-    selection = over.select(batch)
+    candidates, seen = AllCandidates(6, world.seen()), world.seen()
+    batch = world.batch(lambda rows, seed: candidates.join(rows, seed, teacher))
+    selection = candidates.select(batch)
     rows = selection.candidate_rows(batch).numpy()
     assert rows.tolist() == list(range(world.catalogue.num_items))
     users = tf.gather(batch["query_row"], selection.query).numpy()
@@ -43,9 +43,9 @@ def test_the_mask_is_what_was_not_seen(world, teacher):
 
 
 def test_scores_are_those_of_the_whole_catalogue(world, teacher):
-    over = AllCandidates(4)
-    batch = world.batch(lambda rows, seed: over.join(rows, seed, teacher))
-    selection = over.select(batch)
+    candidates = AllCandidates(4)
+    batch = world.batch(lambda rows, seed: candidates.join(rows, seed, teacher))
+    selection = candidates.select(batch)
     users = tf.gather(batch["query_row"], selection.query)
     np.testing.assert_allclose(
         teacher.knowledge(batch).scores(selection),
@@ -61,7 +61,7 @@ def test_it_teaches(world, teacher):
     distiller = Distiller(
         teacher,
         student,
-        Term(SoftTargets(), AllCandidates(8)),
+        DistillationTerm(SoftTargets(), AllCandidates(8)),
         1.0,
         student_loss_weight=0.0,
     )

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.retrieval import (
     EmbeddingTeacher,
-    Features,
+    FeaturePair,
     InBatch,
     RankSampled,
     Sampled,
@@ -159,16 +159,16 @@ def test_top_k_against_brute_force(world, vectors, num_random, unseen_only):
         best, scores = ranked(vectors, user, 6, gone)
         np.testing.assert_array_equal(lists[q], best)
         np.testing.assert_allclose(selection.list_scores[q], scores, rtol=1e-4)
-    heard = teacher.knowledge(batch).scores(selection)
-    assert heard.shape == selection.mask.shape == [30, 6 + num_random]
-    np.testing.assert_allclose(heard[:, :6], selection.list_scores, rtol=1e-5)
+    inputs = teacher.knowledge(batch).scores(selection)
+    assert inputs.shape == selection.mask.shape == [30, 6 + num_random]
+    np.testing.assert_allclose(inputs[:, :6], selection.list_scores, rtol=1e-5)
     if not num_random:
         assert selection.shared is None
         assert np.all(selection.mask)
         return
     random = items[selection.shared]
     np.testing.assert_allclose(
-        heard[:, 6:],
+        inputs[:, 6:],
         vectors[0][users] @ vectors[1][random].T / TAU,
         rtol=1e-4,
         atol=1e-5,
@@ -277,12 +277,12 @@ def test_a_teachers_lists_are_trusted_and_a_students_are_computed(
 @pytest.mark.parametrize("side", ["query", "candidate"])
 def test_features_of_some_rows_are_the_first_ones(world, side):
     batch = world.batch()
-    everyone = Features(side).select(batch).rows.numpy()
-    some = Features(side, num_rows=3).select(batch)
+    everyone = FeaturePair(side).select(batch).rows.numpy()
+    some = FeaturePair(side, num_rows=3).select(batch)
     np.testing.assert_array_equal(some.rows, everyone[:3])
     np.testing.assert_array_equal(some.mask, first(everyone[:3]))
     # More than there are is all there are.
-    more = Features(side, num_rows=10_000).select(batch).rows
+    more = FeaturePair(side, num_rows=10_000).select(batch).rows
     np.testing.assert_array_equal(more, everyone)
 
 
@@ -300,7 +300,7 @@ def test_batches_without_the_joined_rows_are_refused(world):
         (lambda: TeacherTopK(0), "`k` and `num_queries` should be positive"),
         (lambda: TeacherTopK(3, -1), "not negative"),
         (lambda: TeacherTopK(3, 0, 0), "should be positive"),
-        (lambda: Features("query", num_rows=1), "`num_rows` should be at"),
+        (lambda: FeaturePair("query", num_rows=1), "`num_rows` should be at"),
     ],
 )
 def test_numbers_out_of_range(make, message):

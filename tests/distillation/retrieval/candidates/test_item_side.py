@@ -88,9 +88,9 @@ def test_teacher_and_student_score_the_same_pairs(world, vectors):
         ],
         axis=1,
     )
-    heard = teacher.knowledge(batch).scores(selection)
+    inputs = teacher.knowledge(batch).scores(selection)
     wanted = np.einsum("qnd,qd->qn", vectors[0][pairs], vectors[1][items])
-    np.testing.assert_allclose(heard, wanted / TAU, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(inputs, wanted / TAU, rtol=1e-3, atol=1e-4)
     outputs = world.model(temperature=0.25)(batch)
     student = EmbeddingKnowledge.of_student(outputs, 0.25).scores(selection)
     at = np.concatenate(
@@ -110,9 +110,11 @@ def test_teacher_and_student_score_the_same_pairs(world, vectors):
 
 def test_both_sides_of_the_same_listener_stand_in_one_batch(world, vectors):
     teacher = EmbeddingTeacher(*vectors, temperature=TAU)
-    over = RankSampled(3, k=6, num_random=5, num_queries=7)
-    alone, [wanted] = selected(world, [over], teacher)
-    batch, [users, items] = selected(world, [over, ItemSide(over)], teacher)
+    candidates = RankSampled(3, k=6, num_random=5, num_queries=7)
+    alone, [wanted] = selected(world, [candidates], teacher)
+    batch, [users, items] = selected(
+        world, [candidates, ItemSide(candidates)], teacher
+    )
     for a, b in zip(wanted, users, strict=True):
         if isinstance(a, tf.Tensor):
             np.testing.assert_array_equal(a, b)

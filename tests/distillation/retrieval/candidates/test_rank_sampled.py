@@ -68,9 +68,9 @@ def test_lists_are_some_of_the_best_in_the_teachers_order(
         np.testing.assert_array_equal(selection.mask[q, 6:], fresh)
         assert np.all(selection.mask[q, :6])
     assert left_out > 0
-    heard = teacher.knowledge(batch).scores(selection)
+    inputs = teacher.knowledge(batch).scores(selection)
     np.testing.assert_allclose(
-        heard[:, 6:], vectors[0][users] @ vectors[1][random].T / TAU, atol=1e-4
+        inputs[:, 6:], vectors[0][users] @ vectors[1][random].T / TAU, atol=1e-4
     )
 
 

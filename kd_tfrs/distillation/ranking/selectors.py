@@ -24,7 +24,7 @@ from kd_tfrs.errors import UserError
 AUXILIARY = "_teacher"
 
 
-class Compared(NamedTuple):
+class SelectedOutputs(NamedTuple):
     """What a loss compares.
 
     Args:
@@ -32,7 +32,7 @@ class Compared(NamedTuple):
         student: likewise, of the same or another width.
         weight: `[queries]` or `[rows]`; 0 where nothing counts.
         mask: bool, `[queries, candidates]` or `[rows]`.
-        listed: see `Heard`.
+        listed: see `LossInputs`.
         labels: `[queries, candidates]` real labels, NaN where unknown; or
             `None`.
     """
@@ -45,7 +45,7 @@ class Compared(NamedTuple):
     labels: tf.Tensor | None = None
 
 
-class RankingListener(abc.ABC):
+class OutputSelector(abc.ABC):
     """A place in a ranking batch that a loss listens to.
 
     Args:
@@ -62,9 +62,9 @@ class RankingListener(abc.ABC):
         self.name = name
 
     @abc.abstractmethod
-    def hear(
+    def select(
         self, batch: RankingBatch, teacher: Outputs, student: Outputs
-    ) -> Compared:
+    ) -> SelectedOutputs:
         """Picks what is compared.
 
         Args:
@@ -97,7 +97,7 @@ class RankingListener(abc.ABC):
         """
 
 
-class LogitListener(RankingListener):
+class LogitSelector(OutputSelector):
     """Base of the listeners to one task's logits.
 
     Args:
@@ -106,7 +106,7 @@ class LogitListener(RankingListener):
             distillation across tasks.
         auxiliary: whether the student's auxiliary head listens, rather than
             the one that is served, see `with_auxiliary_head`.
-        name: see `RankingListener`.
+        name: see `OutputSelector`.
     """
 
     def __init__(
@@ -129,16 +129,16 @@ class LogitListener(RankingListener):
         student: tf.keras.Model,
         widths: Mapping[str, int],
     ) -> None:
-        """See `RankingListener.prepare`."""
+        """See `OutputSelector.prepare`."""
         if self.student_output not in widths:
             raise no_output(self.student_output, widths)
         if teacher.widths:
             teacher.width(self.teacher_output)
         ratings = {t.name for t in student.tasks if t.kind == "rating"}
-        heard = {self.task, self.teacher_task}
-        if getattr(loss, "hears_labels", False):
-            heard = {self.task}  # It brings the teacher's to the labels.
-        if isinstance(loss, BinarySoftTargets) and heard & ratings:
+        inputs = {self.task, self.teacher_task}
+        if getattr(loss, "uses_labels", False):
+            inputs = {self.task}  # It brings the teacher's to the labels.
+        if isinstance(loss, BinarySoftTargets) and inputs & ratings:
             raise UserError(
                 f"`{type(loss).__name__}` should hear logits of binary tasks. "
                 f"Received: {self.name!r}, with a rating. Take "
@@ -146,7 +146,7 @@ class LogitListener(RankingListener):
             )
 
 
-class TaskLogits(LogitListener):
+class TaskLogits(LogitSelector):
     """The logits of one task, every row by itself: `[batch, 1]`.
 
     For losses that say something of a single score, such as
@@ -168,7 +168,7 @@ class TaskLogits(LogitListener):
 
     Example:
     ```python
-    Term(BinarySoftTargets(2.0), TaskLogits("liked"))
+    DistillationTerm(BinarySoftTargets(2.0), TaskLogits("liked"))
     ```
     """
 
@@ -182,14 +182,14 @@ class TaskLogits(LogitListener):
         super().__init__(task, teacher_task, auxiliary, "")
         self.offset = float(offset)
 
-    def hear(
+    def select(
         self, batch: RankingBatch, teacher: Outputs, student: Outputs
-    ) -> Compared:
-        """See `RankingListener.hear`."""
+    ) -> SelectedOutputs:
+        """See `OutputSelector.select`."""
         said = teacher[self.teacher_output][:, None] + self.offset
         known = tf.logical_not(tf.math.is_nan(said))
         labels = batch["labels"].get(self.task)
-        return Compared(
+        return SelectedOutputs(
             said,
             student[self.student_output][:, None],
             tf.where(known[:, 0], batch["weight"], 0.0),
@@ -204,9 +204,9 @@ class TaskLogits(LogitListener):
         student: tf.keras.Model,
         widths: Mapping[str, int],
     ) -> None:
-        """See `RankingListener.prepare`."""
+        """See `OutputSelector.prepare`."""
         super().prepare(loss, teacher, student, widths)
-        if not _hears_one_score(loss):
+        if not _uses_one_score(loss):
             raise UserError(
                 f"`{type(loss).__name__}` compares scores with each other, "
                 "and `TaskLogits` has one score a row. Received: a term that "
@@ -226,7 +226,7 @@ def no_output(name: str, widths: Mapping[str, int]) -> UserError:
     )
 
 
-def _hears_one_score(loss: DistillationLoss) -> bool:
+def _uses_one_score(loss: DistillationLoss) -> bool:
     """Whether a single score of the student makes a difference to a loss."""
     try:
         low, high = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kd_tfrs.data.ranking.sessions import session_numbers
-from kd_tfrs.distillation import Term
+from kd_tfrs.distillation import DistillationTerm
 from kd_tfrs.distillation.ranking import NetworkTeacher, RankingTeacher
 from kd_tfrs.distillation.ranking.teachers import LOGITS
 from kd_tfrs.errors import UserError
@@ -21,7 +21,7 @@ from kd_tfrs.workflow.ranking.options import RankingDistillationOptions
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 
 
-class Hearing:
+class ChosenMethods:
     """The methods of a run.
 
     Args:
@@ -53,7 +53,7 @@ class Hearing:
         self._check_gap()
 
     @property
-    def hears_layers(self) -> bool:
+    def uses_layers(self) -> bool:
         """Whether anything but logits is heard."""
         asked = self.outputs(NetworkTeacher(lambda features: {}))
         return not all(name.startswith(LOGITS) for name in asked)
@@ -88,7 +88,7 @@ class Hearing:
         student: RankingModel,
         num_steps: int,
         logit_offset: float = 0.0,
-    ) -> tuple[list[Term], list[float]]:
+    ) -> tuple[list[DistillationTerm], list[float]]:
         """Terms and weights for the `RankingDistiller`.
 
         Args:
