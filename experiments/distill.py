@@ -28,8 +28,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -39,6 +38,9 @@ import console
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.retrieval.config import Config
+
+if TYPE_CHECKING:
+    from kd_tfrs.workflow.experiment import Task
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -85,36 +87,38 @@ def default_run_dir(config: FlatConfig) -> Path:
     return Path("runs") / f"{task}{name}-{digest}"
 
 
-def _task(config: FlatConfig) -> tuple[ModuleType, Sequence[str]]:
-    """What runs a configuration, and the stages that it has."""
+def _task(config: FlatConfig) -> tuple[Task, Sequence[str]]:
+    """The task of a configuration, and the stages that it has."""
     with console.quiet_imports():
         if config.task == "retrieval":
-            from kd_tfrs.workflow.retrieval import experiment
-            from kd_tfrs.workflow.retrieval.stages import STAGES
+            from kd_tfrs.workflow.retrieval.experiment import RETRIEVAL
+            from kd_tfrs.workflow.retrieval.stages import stage_names
 
-            return experiment, STAGES
-        from kd_tfrs.workflow.ranking import experiment
+            return RETRIEVAL, stage_names(config)
+        from kd_tfrs.workflow.ranking.experiment import RANKING
         from kd_tfrs.workflow.ranking.stages import stage_names
 
-        return experiment, stage_names(config)
+        return RANKING, stage_names(config)
 
 
 def run() -> dict[str, Any]:
     """Does what the flags say; returns what metrics.json holds."""
     ranks = FLAGS.task == "ranking"
     config = console.config_from_flags(RankingConfig if ranks else Config)
-    experiment, known = _task(config)
+    task, known = _task(config)
+    from kd_tfrs.workflow import experiment
+
     logging.getLogger("kd_tfrs").propagate = False
     options = {"wandb_project": FLAGS.wandb_project}
     if FLAGS.stages is not None:
-        from kd_tfrs.workflow.retrieval.experiment import check_stages
-
-        options["stages"] = check_stages(FLAGS.stages, known)
+        options["stages"] = experiment.check_stages(FLAGS.stages, known)
     run_dir = Path(FLAGS.run_dir or default_run_dir(config))
     if FLAGS.seeds > 1:
-        found = experiment.run_seeds(config, run_dir, FLAGS.seeds, **options)
+        found = experiment.run_seeds(
+            task, config, run_dir, FLAGS.seeds, **options
+        )
     else:
-        found = experiment.run_experiment(config, run_dir, **options)
+        found = experiment.run_experiment(task, config, run_dir, **options)
     print(f"Everything is in {run_dir}; look at stages.md and stages.png.")
     return found
 

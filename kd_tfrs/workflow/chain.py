@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,38 @@ TIMED = ("student", "distilled", "saved_model")
 Made = tuple[dict[str, Any], dict[str, np.ndarray], list[dict[str, float]]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One step of a run, made once and kept in the run folder.
+
+    Args:
+        name: of its row, its files and in `--stages`.
+        make: makes it once the stages that it needs are done.
+        needs: names of the stages that are done first.
+        is_baseline: whether it is a reference beside the chain from the
+            teacher to the export.
+        package: the optional package that it imports, or `None`.
+        extra: the extra of kd_tfrs that installs `package`.
+
+    Example:
+    ```python
+    Stage("pruned", make_pruned, needs=("distilled",))
+    ```
+    """
+
+    name: str
+    make: Callable[[], Made]
+    needs: tuple[str, ...] = ()
+    is_baseline: bool = False
+    package: str | None = None
+    extra: str | None = None
+
+
 class Chain(abc.ABC):
     """The stages of one run; a stage that is in its folder is read.
+
+    A task gives the list of stages; another compression step or another
+    teacher is one more element.
 
     Args:
         run: where everything is kept.
@@ -37,7 +69,7 @@ class Chain(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def names(self) -> tuple[str, ...]:
+    def stages(self) -> tuple[Stage, ...]:
         """The stages, in the order of the table."""
 
     @property
@@ -45,11 +77,20 @@ class Chain(abc.ABC):
     def title(self) -> str:
         """The data in a line."""
 
-    @abc.abstractmethod
-    def needs(self, stage: str) -> tuple[str, ...]:
-        """The stages that have to be done before one."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the stages, in the order of the table."""
+        return tuple(stage.name for stage in self.stages)
 
-    @abc.abstractmethod
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Names of the stages that are baselines."""
+        return tuple(stage.name for stage in self.stages if stage.is_baseline)
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """Names of the stages that are done before one."""
+        return self._stage(stage).needs
+
     def make(self, stage: str) -> Made:
         """Does a stage whose needs are done.
 
@@ -57,8 +98,9 @@ class Chain(abc.ABC):
             stage: one of `names`.
 
         Returns:
-            Its row, what it found for each user or example, its epochs.
+            Its row, its values by user or example, and a dict an epoch.
         """
+        return self._stage(stage).make()
 
     def measure_latencies(self, stages: list[str]) -> dict[str, Any]:
         """Times the teacher and some stages in turns; the default times none.
@@ -130,6 +172,9 @@ class Chain(abc.ABC):
     def history(self, stage: str) -> list[dict[str, float]]:
         """Losses and validation metrics of a stage by epoch."""
         return self.run.read_json(f"stages/{stage}.history.json") or []
+
+    def _stage(self, name: str) -> Stage:
+        return next(stage for stage in self.stages if stage.name == name)
 
     def _keep(
         self,

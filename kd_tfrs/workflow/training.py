@@ -8,21 +8,29 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from kd_tfrs.data.ranking.batches import RankingBatches
-from kd_tfrs.data.retrieval.batches import Join, RetrievalBatches
-from kd_tfrs.models.ranking import RankingModel
-from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)
 # Validation metrics of which less is better.
 ERRORS = ("log_loss", "rmse", "mae", "distillation_loss")
 Validate = Callable[[], dict[str, float]]
+
+
+class Batches(Protocol):
+    """Batches of a task, see `RetrievalBatches` and `RankingBatches`."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of one epoch."""
+
+    def dataset(self, *args: Any, **options: Any) -> tf.data.Dataset:
+        """Batches of some epochs."""
 
 
 @dataclasses.dataclass
@@ -146,7 +154,7 @@ class Training:
     def __init__(
         self,
         model: tf.keras.Model,
-        student: RetrievalModel | RankingModel,
+        student: tf.keras.Model,
         directory: Path,
         monitor: str | None,
         name: str,
@@ -177,12 +185,12 @@ class Training:
 
     def fit(
         self,
-        batches: RetrievalBatches | RankingBatches,
+        batches: Batches,
         validate: Validate,
         *,
         epochs: int,
         patience: int,
-        join: Join | None = None,
+        join: Callable | None = None,
         callbacks: Sequence[tf.keras.callbacks.Callback] = (),
     ) -> Progress:
         """Trains, from the start or from where a kill stopped it.
@@ -309,7 +317,7 @@ class _Watcher(tf.keras.callbacks.Callback):
         self,
         training: Training,
         validate: Validate,
-        batches: RetrievalBatches | RankingBatches,
+        batches: Batches,
         epochs: int,
         patience: int,
     ) -> None:
@@ -363,7 +371,7 @@ def open_training(
     run: Run,
     stage: str,
     model: tf.keras.Model,
-    student: RetrievalModel | RankingModel,
+    student: tf.keras.Model,
     monitor: str | None,
     guard: Guard | None = None,
 ) -> Training:
@@ -410,14 +418,12 @@ def read_progress(directory: Path) -> Progress:
     return saved.value
 
 
-def get_weights(model: RetrievalModel | RankingModel) -> list[np.ndarray]:
+def get_weights(model: tf.keras.Model) -> list[np.ndarray]:
     """Weights of a model's networks, of the query tower first."""
     return [w for network in model.networks for w in network.get_weights()]
 
 
-def set_weights(
-    model: RetrievalModel | RankingModel, weights: list[np.ndarray]
-) -> None:
+def set_weights(model: tf.keras.Model, weights: list[np.ndarray]) -> None:
     """The inverse of `get_weights`."""
     start = 0
     for network in model.networks:

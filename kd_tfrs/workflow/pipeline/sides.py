@@ -16,6 +16,7 @@ from kd_tfrs.export.litert_runner import LiteRtRunner
 from kd_tfrs.export.ranking.inputs import RankingInputs, RawColumn
 from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.workflow.chain import Chain
+from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.pipeline.live import (
     TableRanker,
@@ -28,7 +29,6 @@ from kd_tfrs.workflow.ranking.prepare import Inputs
 from kd_tfrs.workflow.ranking.stages import LITERT_FILE, RankingStages
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.config import Config
-from kd_tfrs.workflow.retrieval.forms import FORMS
 from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run, read_json
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from kd_tfrs.evaluation.retrieval import SavedModelScorer, Scorer
 from kd_tfrs.export.ranking.client import SavedModelRanker
 from kd_tfrs.serving import Candidates, Ranker, Recommender
-from kd_tfrs.workflow.chain import Chain, Made
+from kd_tfrs.workflow.chain import Chain, Made, Stage
 from kd_tfrs.workflow.pipeline.blending import choose_weight
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.pipeline.quality import KS, accuracy, summary
@@ -108,10 +108,10 @@ class PipelineStages(Chain):
         self._rankers: dict[str, Ranker] = {}
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """See `Chain.names`."""
+    def stages(self) -> tuple[Stage, ...]:
+        """See `Chain.stages`."""
         return tuple(
-            name
+            Stage(name, partial(self._measure, name))
             for name, pair in PAIRS.items()
             if self.retrieval.has(pair.retrieval)
             and (pair.ranking is None or self.ranking.has(pair.ranking))
@@ -146,12 +146,7 @@ class PipelineStages(Chain):
         """Items of a list that is measured."""
         return min(max(KS), self.config.pipeline.num_retrieved)
 
-    def needs(self, stage: str) -> tuple[str, ...]:
-        """See `Chain.needs`."""
-        return ()
-
-    def make(self, stage: str) -> Made:
-        """See `Chain.make`."""
+    def _measure(self, stage: str) -> Made:
         pair, asked = PAIRS[stage], self.requests
         ids, scores = self._lists(stage)
         data = asked.data

@@ -12,10 +12,10 @@ from kd_tfrs.models.ranking import (
     RankingTask,
     build_ranker,
 )
+from kd_tfrs.workflow.optimizers import build_optimizer
 from kd_tfrs.workflow.ranking.config import OWN_OPTIONS
 from kd_tfrs.workflow.ranking.options import RankerOptions, RankerTrainOptions
 from kd_tfrs.workflow.ranking.prepare import Inputs
-from kd_tfrs.workflow.retrieval.builders import build_optimizer
 
 
 def ranker_config(

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.compression_options import (
+    SHIPPING,
+    PruningOptions,
+    ShippingOptions,
+)
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.ranking.options import (
     RankerOptions,
@@ -17,7 +22,6 @@ from kd_tfrs.workflow.ranking.options import (
     StudentRanker,
     TeacherRankers,
 )
-from kd_tfrs.workflow.retrieval.config import PruningOptions, ShippingOptions
 
 # Flags are named after the section that owns them.
 SECTIONS = {
@@ -54,7 +58,6 @@ TRAINING = RankerTrainOptions(
 )
 DISTILLATION = RankingDistillationOptions()
 PRUNING = PruningOptions(epochs=5)
-SHIPPING = ShippingOptions()
 DATA = RankingDataConfig()
 EVALUATION = RankingEvaluationOptions()
 

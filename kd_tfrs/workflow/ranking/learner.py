@@ -20,13 +20,13 @@ from kd_tfrs.distillation.ranking import (
 )
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingModel
-from kd_tfrs.workflow.choice import relative_loss
+from kd_tfrs.workflow.choice import chance_of, relative_loss
 from kd_tfrs.workflow.levels import largest_within
+from kd_tfrs.workflow.optimizers import build_optimizer
 from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
 from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
-from kd_tfrs.workflow.ranking.forms import chance_of
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.options import (
     RankerOptions,
@@ -38,7 +38,6 @@ from kd_tfrs.workflow.ranking.teacher_factory import (
     RankingTeacherFactory,
     together,
 )
-from kd_tfrs.workflow.retrieval.builders import build_optimizer
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import (
     ERRORS,

@@ -1,29 +1,22 @@
-"""What a ranking run found: tests, a table, plots."""
+"""The report of a ranking run."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from kd_tfrs.evaluation import plot_curves, plot_stages, stages_markdown
-from kd_tfrs.evaluation.latency_ratio import within_noise
 from kd_tfrs.evaluation.ranking import plot_calibration, plot_roc, plot_scores
 from kd_tfrs.models.ranking import RankingTask
-from kd_tfrs.workflow.cautions import (
-    Cautions,
-    cautions_markdown,
-    teacher_behind,
-)
+from kd_tfrs.workflow import report
 from kd_tfrs.workflow.ranking.measure import INTERVALS, metric_name
-from kd_tfrs.workflow.ranking.stages import BASELINES, RankingStages
-from kd_tfrs.workflow.retrieval.report import choice_text
-from kd_tfrs.workflow.sentence import closing_sentence
-from kd_tfrs.workflow.training import ERRORS
+from kd_tfrs.workflow.ranking.stages import RankingStages
+from kd_tfrs.workflow.report import Report, Row
 
-# What is told of each kind of task in tables.
-SHOWN = {
+# Metrics in the tables, by kind of task.
+_SHOWN = {
     "binary": (
         "auc",
         "gauc",
@@ -34,269 +27,165 @@ SHOWN = {
     ),
     "rating": ("rmse", "mae", "ndcg@10"),
 }
-SHORT = {"binary": ("auc", "gauc", "log_loss"), "rating": ("rmse", "mae")}
-PAIRS = (
-    ("student", "distilled"),
-    ("student", "teacher"),
+_SHORT = {"binary": ("auc", "gauc", "log_loss"), "rating": ("rmse", "mae")}
+_PAIRS = (
+    *report.PAIRS[:2],
     ("lightgbm", "teacher"),
-    ("student", "saved_model"),
-    ("distilled", "saved_model"),
+    *report.PAIRS[2:],
     ("saved_model", "litert"),
 )
 _PLOTTED = ("lightgbm", "teacher", "student", "distilled", "saved_model")
 # As metrics are written in a sentence.
-_WRITTEN = {
+_TITLES = {
     "auc": "AUC",
     "gauc": "GAUC",
     "log_loss": "log loss",
     "rmse": "RMSE",
     "mae": "MAE",
 }
-# A relative difference on validation events that does not count.
-_TOLERANCE = 0.002
-_REMEDY = "another --teacher_learning_rate, --teacher_l2 or --teacher_networks"
 _SEED = 0
 
 
-def shown_metrics(
-    stages: RankingStages, of_kind: dict[str, tuple[str, ...]] = SHOWN
-) -> list[str]:
-    """Metrics of all tasks that the stages have, for a table.
+class RankingReport(Report):
+    """The report of one ranking run, see `Report`.
 
     Args:
-        stages: those of a run.
-        of_kind: by kind of task.
-
-    Returns:
-        Names as in a row's metrics.
+        chain: the stages of the run.
     """
-    prepared = stages.prepared
-    return [
-        metric_name(prepared, task.name, name)
-        for task in prepared.tasks
-        for name in of_kind[task.kind]
-        if name in prepared.test[task.name].names
-    ]
 
-
-def comparisons(stages: RankingStages) -> list[dict[str, Any]]:
-    """Pairs of stages on the same drawn users, task by task.
-
-    Args:
-        stages: those of a run; pairs that are not both done are left out.
-
-    Returns:
-        A dict a pair and metric with `baseline`, `challenger`, `task`,
-        `metric`, `text` and the numbers; none without users or draws.
-    """
-    prepared, draws = stages.prepared, stages.config.evaluation.bootstrap
-    if not draws or prepared.split.test.groups is None:
-        return []
-    done = {s for s in stages.names if stages.is_done(s)}
-    pairs = [pair for pair in PAIRS if done.issuperset(pair)]
-    logits = {name: stages.logits(name) for name in done}
-    found = []
-    for one, other in pairs:
-        for task in prepared.tasks:
-            for metric in INTERVALS[task.kind]:
-                test = prepared.test[task.name].compare(
-                    metric,
-                    logits[one][task.name],
-                    logits[other][task.name],
-                    num_resamples=draws,
-                    seed=_SEED,
-                )
-                found.append(
-                    {
-                        "baseline": one,
-                        "challenger": other,
-                        "task": task.name,
-                        "metric": metric,
-                        **dataclasses.asdict(test),
-                        "text": str(test),
-                    }
-                )
-    return found
-
-
-def significance(
-    stages: RankingStages, compared: list[dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """The distilled student against the student alone, by metric.
-
-    Args:
-        stages: those of a run.
-        compared: see `comparisons`.
-
-    Returns:
-        The findings by name of the metric as in a row.
-    """
-    return {
-        metric_name(stages.prepared, found["task"], found["metric"]): found
-        for found in compared
-        if (found["baseline"], found["challenger"]) == ("student", "distilled")
-    }
-
-
-def p_value(
-    compared: list[dict[str, Any]], pair: tuple[str, str], metric: str
-) -> float | None:
-    """The p-value of a pair of stages in a metric of the first task.
-
-    Args:
-        compared: see `comparisons`; the first task comes first.
-        pair: baseline and challenger.
-        metric: plain name.
-
-    Returns:
-        It, or `None` where there was no such test.
-    """
-    found = (
-        one["p_value"]
-        for one in compared
-        if (one["baseline"], one["challenger"]) == pair
-        and one["metric"] == metric
+    reference_titles: ClassVar[dict[str, str]] = {"lightgbm": "LightGBM"}
+    watched_events = "validation"
+    tolerance = 0.002
+    remedy = (
+        "another --teacher_learning_rate, --teacher_l2 or --teacher_networks"
     )
-    return next(found, None)
+    percentiles = ("p50", "p99")
 
+    chain: RankingStages
 
-def add_cautions(
-    cautions: Cautions, rows: list[dict[str, Any]], stages: RankingStages
-) -> None:
-    """Warns of a teacher that is worse than what stands beside it.
+    def comparisons(self) -> list[Row]:
+        """See `Report.comparisons`; over drawn users, task by task.
 
-    By validation events, before the distilled student is trained.
+        Without users or draws there are none.
+        """
+        prepared = self.chain.prepared
+        draws = self.chain.config.evaluation.bootstrap
+        if not draws or prepared.split.test.groups is None:
+            return []
+        done = {s for s in self.chain.names if self.chain.is_done(s)}
+        logits = {name: self.chain.logits(name) for name in done}
+        return [
+            self._test(pair, task, metric, logits)
+            for pair in _PAIRS
+            if done.issuperset(pair)
+            for task in prepared.tasks
+            for metric in INTERVALS[task.kind]
+        ]
 
-    Args:
-        cautions: where to.
-        rows: of the stages that are done.
-        stages: those of the run.
-    """
-    named = {row["stage"]: row.get("validation") for row in rows}
-    kind, monitor = stages.prepared.task.kind, stages.learner.monitor
-    watched = [monitor, "log_loss"] if kind == "binary" else [monitor]
-    for stage, title in (
-        ("lightgbm", "LightGBM"),
-        ("student", "the student alone"),
-    ):
-        if named.get("teacher") and named.get(stage):
-            cautions.add(
-                teacher_behind(
-                    title,
-                    named["teacher"],
-                    named[stage],
-                    is_error={name: name in ERRORS for name in watched},
-                    events="validation",
-                    tolerance=_TOLERANCE,
-                    remedy=_REMEDY,
-                )
-            )
-
-
-def sentence(
-    stages: RankingStages,
-    rows: list[dict[str, Any]],
-    compared: list[dict[str, Any]],
-) -> str | None:
-    """The last line of a run.
-
-    Args:
-        stages: those of the run.
-        rows: of its stages, see `with_ratios`.
-        compared: see `comparisons`.
-
-    Returns:
-        The sentence; `None` where nothing was exported, or no teacher is
-        there to hold it against.
-    """
-    named = {row["stage"]: row for row in rows}
-    if not {"teacher", "student", "saved_model"} <= set(named):
-        return None
-    row, metric = named["saved_model"], stages.learner.monitor
-    faster = row.get("times_faster")
-    return closing_sentence(
-        f"The shipped file ({row['choice']['name']})",
-        _WRITTEN[metric],
-        quality=row["kept"]["quality"],
-        lead=row["kept"]["lead"],
-        p_value=p_value(compared, ("student", "teacher"), metric),
-        times_smaller=row["times_smaller"],
-        times_faster=faster and faster["ratio"],
-        within_noise=bool(faster) and within_noise(faster),
-    )
-
-
-def write(stages: RankingStages, found: dict[str, Any]) -> None:
-    """Writes `stages.md` and the plots.
-
-    Args:
-        stages: those of a run.
-        found: what stands in `metrics.json`.
-    """
-    run = stages.run
-    run.write_text("stages.md", _markdown(stages, found))
-    rows = [*found["baselines"], *found["stages"]]
-    first = shown_metrics(stages)[0]
-    # A line far below all others would leave them no room.
-    drawn = [row for row in rows if row["stage"] != "prior"] or rows
-    plot_stages(drawn, run.path("stages.png"), metric=first)
-    history = {
-        row["stage"]: [_point(e, first) for e in stages.history(row["stage"])]
-        for row in found["stages"]
-    }
-    history = {stage: kept for stage, kept in history.items() if kept}
-    if history:
-        plot_curves(history, run.path("curves.png"))
-    for task in stages.prepared.tasks:
-        _plot_task(stages, task)
-
-
-def _markdown(stages: RankingStages, found: dict[str, Any]) -> str:
-    rows, prepared = found["stages"], stages.prepared
-    done = [row["stage"] for row in rows]
-    reference = "teacher" if "teacher" in done else (done or ["prior"])[-1]
-    environment, options = found["environment"], stages.config.evaluation
-    tasks = ", ".join(f"{t.name} ({t.kind})" for t in prepared.tasks)
-    text = (
-        f"# {found['dataset']}, seed {found['seed']}: {tasks}\n\n"
-        f"Commit {environment['commit']}, {environment['processor']}. Test "
-        "metrics. `kept` is the share of the teacher's headline metric, `lead "
-        "kept` the share of its lead over the student alone. Model bytes are "
-        "those of tables, scales, kernels and biases, as they are stored; "
-        "size and gzip are those of a SavedModel on encoded features, and of "
-        "the export itself, which also holds vocabularies and the tables that "
-        f"it looks up. Latency is that of the logits of {options.candidates} "
-        "candidates of one user, from encoded features, in TensorFlow's C "
-        "library on one thread, stages measured in turns; those of LightGBM "
-        "and of the LiteRT file are measured alone, by Python.\n\n"
-    )
-    text += cautions_markdown(found["warnings"])
-    text += "\n" if found["warnings"] else ""
-    if any(c.training_only for c in prepared.split.train.columns):
-        text += "Teachers see columns that are known in training alone.\n\n"
-    text += stages_markdown(
-        [*found["baselines"], *rows],
-        metrics=shown_metrics(stages),
-        reference=reference,
-        percentiles=("p50", "p99"),
-    )
-    lines = [choice_text(rows), found["sentence"]]
-    text += "".join(f"\n{line}\n" for line in lines if line)
-    for one in found["comparisons"]:
-        text += (
-            f"\n* {one['task']} {one['metric']}, {one['challenger']} against "
-            f"{one['baseline']}: {one['text']}"
+    def _test(
+        self,
+        pair: tuple[str, str],
+        task: RankingTask,
+        metric: str,
+        logits: Mapping[str, Mapping[str, np.ndarray]],
+    ) -> Row:
+        baseline, challenger = (logits[name][task.name] for name in pair)
+        test = self.chain.prepared.test[task.name].compare(
+            metric,
+            baseline,
+            challenger,
+            num_resamples=self.chain.config.evaluation.bootstrap,
+            seed=_SEED,
         )
-    return text + "\n"
+        return {
+            "baseline": pair[0],
+            "challenger": pair[1],
+            "task": task.name,
+            "metric": metric,
+            **dataclasses.asdict(test),
+            "text": str(test),
+        }
 
+    def metric_name(self, test: Row) -> str:
+        """See `Report.metric_name`."""
+        return metric_name(self.chain.prepared, test["task"], test["metric"])
 
-def _point(epoch: dict[str, float], metric: str) -> dict[str, float]:
-    kept = {
-        name: epoch[name]
-        for name in (metric, "distillation_loss")
-        if name in epoch
-    }
-    return {"epoch": epoch["epoch"], "loss": epoch["loss"], **kept}
+    def watched_metrics(self) -> tuple[str, ...]:
+        """See `Report.watched_metrics`; the log loss beside an AUC."""
+        is_binary = self.chain.prepared.task.kind == "binary"
+        names = (self.chain.monitor, *(("log_loss",) if is_binary else ()))
+        return tuple(dict.fromkeys(names))
+
+    def further(self) -> dict[str, Any]:
+        """See `Report.further`."""
+        tasks = self.chain.prepared.tasks
+        return {"tasks": {task.name: task.kind for task in tasks}}
+
+    def table_metrics(self) -> Sequence[str]:
+        """See `Report.table_metrics`."""
+        return self._metrics(_SHOWN)
+
+    def console_metrics(self) -> Sequence[str]:
+        """See `Report.console_metrics`."""
+        return self._metrics(_SHORT)
+
+    def tested_metrics(self) -> list[str]:
+        """See `Report.tested_metrics`."""
+        return self._metrics(_SHORT)
+
+    def shown_metrics(self) -> list[str]:
+        """See `Report.shown_metrics`."""
+        return self._metrics(_SHOWN)
+
+    def curve_metrics(self) -> Sequence[str]:
+        """See `Report.curve_metrics`."""
+        return (self._metrics(_SHOWN)[0], "distillation_loss")
+
+    def metric_title(self) -> str:
+        """See `Report.metric_title`."""
+        return _TITLES[self.chain.monitor]
+
+    def shipped_title(self, row: Row) -> str:
+        """See `Report.shipped_title`."""
+        return f"The shipped file ({row['choice']['name']})"
+
+    def heading(self, results: dict[str, Any]) -> str:
+        """See `Report.heading`."""
+        tasks = ", ".join(f"{n} ({k})" for n, k in results["tasks"].items())
+        return f"{super().heading(results)}: {tasks}"
+
+    def note(self) -> str:
+        """See `Report.note`."""
+        count = self.chain.config.evaluation.candidates
+        text = (
+            "Model bytes are those of tables, scales, kernels and biases, as "
+            "they are stored; size and gzip are those of a SavedModel on "
+            "encoded features, and of the export itself, which also holds "
+            "vocabularies and the tables that it looks up. Latency is that of "
+            f"the logits of {count} candidates of one user, from encoded "
+            "features, in TensorFlow's C library on one thread, stages "
+            "measured in turns; those of LightGBM and of the LiteRT file are "
+            "measured alone, by Python."
+        )
+        columns = self.chain.prepared.split.train.columns
+        if any(column.training_only for column in columns):
+            text += " Teachers read columns that are known in training alone."
+        return text
+
+    def plot(self, rows: Sequence[Row]) -> None:
+        """See `Report.plot`; scores, ROC and calibration of every task."""
+        for task in self.chain.prepared.tasks:
+            _plot_task(self.chain, task)
+
+    def _metrics(self, of_kind: Mapping[str, tuple[str, ...]]) -> list[str]:
+        """Metrics of all tasks as a row names them, by kind of task."""
+        prepared = self.chain.prepared
+        return [
+            metric_name(prepared, task.name, name)
+            for task in prepared.tasks
+            for name in of_kind[task.kind]
+            if name in prepared.test[task.name].names
+        ]
 
 
 def _plot_task(stages: RankingStages, task: RankingTask) -> None:
@@ -321,8 +210,3 @@ def _plot_task(stages: RankingStages, task: RankingTask) -> None:
     plot_calibration(
         scores, labels, run.path(f"calibration{suffix}.png"), weights=weights
     )
-
-
-def is_baseline(row: dict[str, Any]) -> bool:
-    """Whether a row is of a baseline."""
-    return row["stage"] in BASELINES

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,34 +14,29 @@ from kd_tfrs.compression import sparsity
 from kd_tfrs.evaluation import measure_latency
 from kd_tfrs.export.stored_table import FLOAT32
 from kd_tfrs.models.ranking import RankingModel
-from kd_tfrs.workflow.chain import Chain, Made
+from kd_tfrs.workflow.chain import Made, Stage
 from kd_tfrs.workflow.choice import Choice
+from kd_tfrs.workflow.forms import FORMS, ROUNDED
 from kd_tfrs.workflow.ranking import edge, exporting, measure
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
 from kd_tfrs.workflow.ranking.config import RankingConfig
-from kd_tfrs.workflow.ranking.forms import (
-    ROUNDED,
-    as_stored,
-    choose_form,
-    needed_forms,
-)
+from kd_tfrs.workflow.ranking.forms import as_stored
 from kd_tfrs.workflow.ranking.latencies import measure_latencies
 from kd_tfrs.workflow.ranking.learner import RankingLearner
 from kd_tfrs.workflow.ranking.matrix import request_matrix
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
-from kd_tfrs.workflow.retrieval.forms import FORMS
-from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.student_chain import StudentChain
 
 logger = logging.getLogger(__name__)
-BASELINES = ("prior", "lightgbm")
+_BASELINES = ("prior", "lightgbm")
 LITERT_FILE = "student.tflite"
 # What is exported answers as fast as the form that it is.
-EXPORTS = ("saved_model", "litert")
+_EXPORTS = ("saved_model", "litert")
 _COPIED = ("parameters", "nonzero_parameters", "model_bytes")
 
 
-class RankingStages(Chain):
+class RankingStages(StudentChain):
     """The stages of one ranking run, each done once and kept in its folder.
 
     `prior` says the mean label of everything, `lightgbm` are boosted trees on
@@ -54,20 +48,12 @@ class RankingStages(Chain):
     Args:
         run: where everything is kept.
 
-    Attributes:
-        before_distilling: called when the teacher and the student alone are
-            known and the distilled student is about to be trained.
-
     Example:
     ```python
     stages = RankingStages(Run("runs/first", RankingConfig()))
     print(stages.result("distilled")["metrics"]["auc"])
     ```
     """
-
-    def __init__(self, run: Run) -> None:
-        super().__init__(run)
-        self.before_distilling: Callable[[], None] = lambda: None
 
     @cached_property
     def prepared(self) -> RankingPrepared:
@@ -82,40 +68,35 @@ class RankingStages(Chain):
         """Trains the models."""
         return RankingLearner(self.run, self.prepared)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """See `Chain.names`."""
-        return stage_names(self.config)
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """See `Chain.stages`."""
+        forms, members = self.export_needs(), tuple(member_stages(self.config))
+        special = {
+            "prior": Stage("prior", self._prior, (), True),
+            "lightgbm": Stage(
+                "lightgbm", self._lightgbm, (), True, "lightgbm", "baselines"
+            ),
+            "teacher": Stage("teacher", self._teacher, members),
+            "saved_model": Stage("saved_model", self._saved_model, forms),
+            "litert": Stage(
+                "litert", self._litert, forms, False, "ai_edge_litert", "edge"
+            ),
+        }
+        return tuple(
+            special.get(name) or self._student(name)
+            for name in stage_names(self.config)
+        )
 
     @property
     def title(self) -> str:
         """See `Chain.title`."""
         return str(self.prepared.split)
 
-    def needs(self, stage: str) -> tuple[str, ...]:
-        """See `Chain.needs`."""
-        if stage == "teacher":
-            return tuple(member_stages(self.config))
-        before = {"distilled": ("teacher",), "pruned": ("distilled",)}
-        before |= {name: (FORMS[name][0],) for name in ROUNDED}
-        forms = needed_forms(self.config.shipping)
-        before |= dict.fromkeys(EXPORTS, forms)
-        return before.get(stage, ())
-
-    def make(self, stage: str) -> Made:
-        """See `Chain.make`."""
-        makers = {
-            "prior": self._prior,
-            "lightgbm": self._lightgbm,
-            "teacher": self._teacher,
-            "saved_model": self._saved_model,
-            "litert": self._litert,
-        }
-        if stage in makers:
-            return makers[stage]()
-        if stage in ROUNDED:
-            return self._rounded(stage)
-        return self._model(stage)
+    def _student(self, name: str) -> Stage:
+        """A trained network, or another way to store one."""
+        make = self._rounded if name in ROUNDED else self._model
+        return Stage(name, partial(make, name), self.stage_needs(name))
 
     def model(self, stage: str) -> RankingModel:
         """The trained model of a stage, with its weights.
@@ -131,13 +112,6 @@ class RankingStages(Chain):
         if stage not in FORMS:
             return self.learner.load(stage)
         return as_stored(self.learner.load(FORMS[stage][0]), stage)
-
-    @property
-    def choice(self) -> Choice:
-        """Which form ships; those that are not done yet are made."""
-        return choose_form(
-            self.result, self.config.shipping, self.learner.monitor
-        )
 
     def measure_latencies(self, stages: list[str]) -> dict[str, Any]:
         """See `Chain.measure_latencies`."""
@@ -201,8 +175,6 @@ class RankingStages(Chain):
         )
 
     def _model(self, stage: str) -> Made:
-        if stage == "distilled":
-            self.before_distilling()
         model, progress = self.learner.train(stage)
         self.learner.save(stage, model)
         _, storage = FORMS.get(stage, (stage, FLOAT32))
@@ -320,6 +292,6 @@ def stage_names(config: RankingConfig) -> tuple[str, ...]:
     >>> stage_names(RankingConfig())[:4]
     ('prior', 'lightgbm', 'teacher_dcn', 'teacher_deepfm')
     """
-    baselines = BASELINES if config.evaluation.baselines else ()
+    baselines = _BASELINES if config.evaluation.baselines else ()
     members = member_stages(config)
-    return (*baselines, *members, "teacher", "student", *FORMS, *EXPORTS)
+    return (*baselines, *members, "teacher", "student", *FORMS, *_EXPORTS)

@@ -6,31 +6,10 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.retrieval import TwoTowerTeacher
 from kd_tfrs.errors import UserError
-from kd_tfrs.models import LazyAdam
 from kd_tfrs.models.retrieval import RetrievalModel, TowerConfig, build_tower
+from kd_tfrs.workflow.optimizers import build_optimizer
 from kd_tfrs.workflow.retrieval.config import TowerOptions, TrainOptions
 from kd_tfrs.workflow.retrieval.prepare import Encoded
-
-
-def build_optimizer(
-    learning_rate: float, decay: str, num_steps: int
-) -> LazyAdam:
-    """The optimizer of a training.
-
-    Args:
-        learning_rate: step size at the start.
-        decay: "cosine", to zero over `num_steps`, or "constant".
-        num_steps: training steps, at least 1.
-
-    Returns:
-        A LazyAdam.
-    """
-    if decay == "constant":
-        return LazyAdam(learning_rate)
-    schedule = tf.keras.optimizers.schedules.CosineDecay(
-        learning_rate, num_steps
-    )
-    return LazyAdam(schedule)
 
 
 def build_model(

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.compression_options import (
+    PRUNING,
+    SHIPPING,
+    PruningOptions,
+    ShippingOptions,
+)
 from kd_tfrs.workflow.options import Checked, FlatConfig, option
 
 # Flags are named after the section that owns them.
@@ -238,62 +244,6 @@ class DistillationOptions(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class PruningOptions(Checked):
-    """How the distilled student is pruned."""
-
-    sparsities: tuple[float, ...] = option(
-        (0.25, 0.5, 0.75),
-        "Shares of zeros, ascending and comma separated. The student is "
-        "pruned to the first and then on to the next ones, as long as it "
-        "stays within --max_loss on validation events.",
-        low=0.01,
-        high=0.99,
-    )
-    schedule: str = option(
-        "polynomial",
-        "How the share grows.",
-        choices=("polynomial", "constant"),
-    )
-    epochs: int = option(
-        4, "Epochs of pruning to each sparsity, while distilling.", low=1
-    )
-    learning_rate: float | None = option(
-        None, "Step size; half the distilled student's if unset.", low=1e-8
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        ascending = tuple(sorted(set(self.sparsities)))
-        if not self.sparsities or self.sparsities != ascending:
-            shown = ",".join(map(str, self.sparsities)) or "none"
-            raise UserError(
-                "`sparsities` should be one or more ascending shares. "
-                f"Received: {shown}. Write them as 0.25,0.5."
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class ShippingOptions(Checked):
-    """Which form of the distilled student is exported."""
-
-    max_loss: float = option(
-        0.01,
-        "Largest relative loss of the validation metric, against the "
-        "distilled student, that a smaller form may have: of an AUC, of what "
-        "is above 0.5; of retrieval, at the upper end of its one-sided 95 % "
-        "interval.",
-        low=0.0,
-        high=1.0,
-    )
-    ship: str = option(
-        "auto",
-        "auto: the smallest form within --max_loss; else the form that is "
-        "exported whatever it loses.",
-        choices=("auto", "distilled", "int8", "pruned", "pruned_int8"),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
 class EvaluationOptions(Checked):
     """What is measured."""
 
@@ -372,6 +322,6 @@ class Config(FlatConfig):
     student: TrainOptions = TrainOptions()
     distilled: TrainOptions = DISTILLED_TRAINING
     distillation: DistillationOptions = DistillationOptions()
-    pruning: PruningOptions = PruningOptions()
-    shipping: ShippingOptions = ShippingOptions()
+    pruning: PruningOptions = PRUNING
+    shipping: ShippingOptions = SHIPPING
     evaluation: EvaluationOptions = EvaluationOptions()

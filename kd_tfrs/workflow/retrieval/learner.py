@@ -22,10 +22,10 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow.choice import loss_margin, relative_loss
 from kd_tfrs.workflow.levels import largest_within
+from kd_tfrs.workflow.optimizers import build_optimizer
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.builders import (
     build_model,
-    build_optimizer,
     build_teacher,
 )
 from kd_tfrs.workflow.retrieval.config import TowerOptions, TrainOptions

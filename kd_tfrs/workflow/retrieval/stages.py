@@ -11,23 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from kd_tfrs.evaluation.retrieval import AlsScorer, PopularityScorer, Scorer
 from kd_tfrs.export import FLOAT32
 from kd_tfrs.models.retrieval import RetrievalModel
-from kd_tfrs.workflow.chain import Chain, Made
-from kd_tfrs.workflow.choice import AUTO, Candidate, Choice, choose, loss_margin
+from kd_tfrs.workflow.chain import Made, Stage
+from kd_tfrs.workflow.choice import loss_margin
+from kd_tfrs.workflow.forms import FORMS, ROUNDED
 from kd_tfrs.workflow.retrieval import measure
+from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.exporting import export_model
-from kd_tfrs.workflow.retrieval.forms import FORMS
 from kd_tfrs.workflow.retrieval.latencies import measure_latencies
-from kd_tfrs.workflow.retrieval.learner import MODELS, Learner
+from kd_tfrs.workflow.retrieval.learner import Learner
 from kd_tfrs.workflow.retrieval.prepare import Prepared, prepare
+from kd_tfrs.workflow.student_chain import StudentChain
 
 logger = logging.getLogger(__name__)
-STAGES = ("teacher", "student", *FORMS, "saved_model")
 _COPIED = ("parameters", "nonzero_parameters")
 
 
-class Stages(Chain):
+class Stages(StudentChain):
     """The stages of one run, each done once and kept in the run folder.
 
     Ask for a stage's result and what it needs is done first. A stage that is
@@ -56,66 +58,85 @@ class Stages(Chain):
         """Trains the models."""
         return Learner(self.run, self.prepared)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """See `Chain.names`."""
-        return STAGES
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """See `Chain.stages`."""
+        special = {
+            "popularity": Stage("popularity", self._popularity, (), True),
+            "als": Stage(
+                "als", self._als, (), True, "implicit", extra="baselines"
+            ),
+            "saved_model": Stage(
+                "saved_model", self._export, self.export_needs()
+            ),
+        }
+        return tuple(
+            special.get(name)
+            or (self._rounded if name in ROUNDED else self._trained)(name)
+            for name in stage_names(self.config)
+        )
 
     @property
     def title(self) -> str:
         """See `Chain.title`."""
         return f"{self.prepared.interactions.name}: {self.prepared.split}"
 
-    def needs(self, stage: str) -> tuple[str, ...]:
-        """See `Chain.needs`."""
-        if stage == "saved_model":
-            asked = self.config.shipping.ship
-            return tuple(FORMS) if asked == AUTO else ("distilled", asked)
-        made_from = FORMS.get(stage, (stage,))[0]
-        if made_from != stage:
-            return (made_from,)
-        return {"distilled": ("teacher",), "pruned": ("distilled",)}.get(
-            stage, ()
-        )
-
-    def make(self, stage: str) -> Made:
-        """See `Chain.make`."""
-        if stage == "saved_model":
-            return self._export()
-        if stage not in MODELS:
-            # Another way to store a model that is there already.
-            row, per_user = self._measure(stage, self.learner.load)
-            return {**row, "train_seconds": 0.0}, per_user, []
-        model, progress = self.learner.train(stage)
-        self.learner.save(stage, model)
-        row, per_user = self._measure(stage, lambda _: model)
-        row["train_seconds"] = progress.seconds
-        if stage == "pruned":
-            kept = row["nonzero_parameters"] / row["parameters"]
-            row["sparsity"] = 1.0 - kept
-        return row, per_user, progress.history
-
     @property
-    def choice(self) -> Choice:
-        """Which form ships, and why; by validation events alone."""
-        monitor = self.learner.monitor
-        name = measure.VALIDATION + monitor
-        reference = self.arrays("distilled")[name]
-        forms = [form for form in FORMS if form in self.needs("saved_model")]
-        return choose(
-            [
-                Candidate(
-                    form,
-                    self.result(form)["validation"][monitor],
-                    self.result(form)["model_bytes"],
-                    loss_margin(reference, self.arrays(form)[name]),
-                )
-                for form in forms
-            ],
-            max_loss=self.config.shipping.max_loss,
-            metric=monitor,
-            asked=self.config.shipping.ship,
+    def method_title(self) -> str:
+        """See `StudentChain.method_title`."""
+        return f"distillation: {self.learner.method}"
+
+    def loss_margin(self, form: str) -> float:
+        """See `StudentChain.loss_margin`; over the validation users."""
+        name = measure.VALIDATION + self.monitor
+        values = (self.arrays(stage)[name] for stage in ("distilled", form))
+        return loss_margin(*values)
+
+    def _popularity(self) -> Made:
+        prepared = self.prepared
+        scorer = PopularityScorer(
+            prepared.split.train,
+            prepared.catalogue.item_ids,
+            item_col=prepared.catalogue.item_column,
         )
+        return self._of_scorer("popularity", scorer)
+
+    def _als(self) -> Made:
+        prepared = self.prepared
+        scorer = AlsScorer(
+            prepared.split.train,
+            prepared.catalogue.item_ids,
+            seed=self.config.seed,
+            user_col=prepared.catalogue.user_column,
+            item_col=prepared.catalogue.item_column,
+        )
+        return self._of_scorer("als", scorer)
+
+    def _of_scorer(self, stage: str, scorer: Scorer) -> Made:
+        metrics, per_user = measure.quality(scorer, self.prepared)
+        return {"stage": stage, "metrics": metrics}, per_user, []
+
+    def _trained(self, name: str) -> Stage:
+        def make() -> Made:
+            model, progress = self.learner.train(name)
+            self.learner.save(name, model)
+            row, per_user = self._measure(name, lambda _: model)
+            row["train_seconds"] = progress.seconds
+            if name == "pruned":
+                share = row["nonzero_parameters"] / row["parameters"]
+                row["sparsity"] = 1.0 - share
+            return row, per_user, progress.history
+
+        return Stage(name, make, self.stage_needs(name))
+
+    def _rounded(self, name: str) -> Stage:
+        """Another way to store a model that is there already."""
+
+        def make() -> Made:
+            row, per_user = self._measure(name, self.learner.load)
+            return {**row, "train_seconds": 0.0}, per_user, []
+
+        return Stage(name, make, self.stage_needs(name))
 
     @property
     def label_warning(self) -> str | None:
@@ -214,3 +235,20 @@ class Stages(Chain):
             train_seconds=0.0,
         )
         return row, per_user, []
+
+
+def stage_names(config: Config) -> tuple[str, ...]:
+    """The stages of a run, in the order of the table.
+
+    Args:
+        config: says whether there are baselines.
+
+    Returns:
+        Their names.
+
+    Example:
+    >>> stage_names(Config())[:3]
+    ('popularity', 'als', 'teacher')
+    """
+    baselines = ("popularity", "als") if config.evaluation.baselines else ()
+    return (*baselines, "teacher", "student", *FORMS, "saved_model")

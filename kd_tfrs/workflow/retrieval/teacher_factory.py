@@ -17,7 +17,7 @@ from kd_tfrs.distillation.retrieval import (
 )
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.retrieval import Ease, LightGcn, interaction_matrix
-from kd_tfrs.workflow.retrieval.builders import build_optimizer
+from kd_tfrs.workflow.optimizers import build_optimizer
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.methods import longest_list
 from kd_tfrs.workflow.retrieval.prepare import Prepared

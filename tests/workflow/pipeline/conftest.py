@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.pipeline.config import PipelineConfig, PipelineOptions
 from kd_tfrs.workflow.pipeline.experiment import run_pipeline
 from kd_tfrs.workflow.pipeline.sides import RankingSide, RetrievalSide
@@ -19,7 +20,6 @@ from kd_tfrs.workflow.ranking.stages import RankingStages
 from kd_tfrs.workflow.retrieval.builders import build_model
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.exporting import export_model
-from kd_tfrs.workflow.retrieval.forms import FORMS
 from kd_tfrs.workflow.retrieval.learner import MODELS
 from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run

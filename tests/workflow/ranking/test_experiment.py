@@ -12,13 +12,18 @@ from kd_tfrs.data.ranking import load_examples
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.ranking import RankingEvaluation
 from kd_tfrs.export.ranking.client import SavedModelRanker
+from kd_tfrs.workflow import experiment
 from kd_tfrs.workflow.cautions import Cautions
-from kd_tfrs.workflow.ranking import edge, experiment, report
-from kd_tfrs.workflow.ranking.experiment import run_experiment, run_seeds
-from kd_tfrs.workflow.ranking.forms import choose_form
+from kd_tfrs.workflow.experiment import (
+    run_seeds,
+    summarise,
+    summary_markdown,
+)
+from kd_tfrs.workflow.forms import FORMS
+from kd_tfrs.workflow.ranking import edge
+from kd_tfrs.workflow.ranking.experiment import RANKING, run_experiment
+from kd_tfrs.workflow.ranking.report import RankingReport
 from kd_tfrs.workflow.ranking.stages import RankingStages, stage_names
-from kd_tfrs.workflow.retrieval.experiment import summarise, summary_markdown
-from kd_tfrs.workflow.retrieval.forms import FORMS
 from kd_tfrs.workflow.run import Run
 
 TRAINED = ("teacher_dcn", "teacher_dnn", "student", "distilled", "pruned")
@@ -153,18 +158,23 @@ def test_exports_score_as_the_form_that_ships(finished, stages):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_that_is_asked_for_ships_whatever_it_loses(
-    finished, stages, form
+    finished, stages, form, monkeypatch
 ):
-    options = dataclasses.replace(finished.config.shipping, ship=form)
-    assert choose_form(stages.result, options, "auc").name == form
+    shipping = dataclasses.replace(finished.config.shipping, ship=form)
+    config = dataclasses.replace(finished.config, shipping=shipping)
+    monkeypatch.setattr(stages, "config", config)
+    monkeypatch.delitem(vars(stages), "stages", raising=False)
+    assert stages.choice.name == form
+    monkeypatch.delitem(vars(stages), "stages", raising=False)
 
 
-def test_a_row_of_an_older_version_is_told(finished):
+def test_a_row_of_an_older_version_is_an_error(stages, monkeypatch):
     def older(stage):
         return {"stage": stage, "metrics": {"auc": 0.5}}
 
+    monkeypatch.setattr(stages, "result", older)
     with pytest.raises(UserError, match="older version"):
-        choose_form(older, finished.config.shipping, "auc")
+        stages.choice  # noqa: B018
 
 
 def test_pruning_goes_on_while_it_stays_within_the_limit(
@@ -306,12 +316,12 @@ def test_a_teacher_behind_is_told_before_and_after(finished, stages):
     named = {row["stage"]: row for row in rows}
     named["student"]["validation"] = {"auc": 0.1, "log_loss": 9.0}
     named["lightgbm"]["validation"] = {"auc": 1.0, "log_loss": 0.01}
-    report.add_cautions(Cautions(said.append), rows, stages)
+    RankingReport(stages).early_cautions(Cautions(said.append), rows)
     assert len(said) == 1
     assert said[0].startswith("warning: the teacher (auc ")
     assert "is behind LightGBM (1.000, 0.010) on validation events" in said[0]
     named["lightgbm"]["validation"] = {"auc": 0.1, "log_loss": 9.0}
-    report.add_cautions(Cautions(said.append), rows, stages)
+    RankingReport(stages).early_cautions(Cautions(said.append), rows)
     assert len(said) == 1
     for line in finished.found["warnings"]:
         assert f"warning: {line}" in finished.said
@@ -381,7 +391,7 @@ def test_nothing_held_out_reaches_training(finished, stages):
 def test_seeds_are_summarised(finished, tmp_path, monkeypatch):
     kept = []
 
-    def shifted(config, directory, **_):
+    def shifted(task, config, directory, **_):
         found = json.loads(json.dumps(finished.found))
         found["seed"] = config.seed
         for place, row in enumerate(found["stages"]):
@@ -390,7 +400,9 @@ def test_seeds_are_summarised(finished, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(experiment, "run_experiment", shifted)
-    summary = run_seeds(finished.config, tmp_path, 2, say=lambda _: None)
+    summary = run_seeds(
+        RANKING, finished.config, tmp_path, 2, say=lambda _: None
+    )
     values = [
         row["metrics"]["auc"]
         for found in kept
@@ -408,12 +420,12 @@ def test_seeds_are_summarised(finished, tmp_path, monkeypatch):
     assert "| - |" in summary_markdown(undefined, ["gauc"])
 
 
-def test_stages_without_their_package_are_left_out(tiny, monkeypatch):
+def test_stages_without_their_package_are_left_out(stages, monkeypatch):
     monkeypatch.setattr(
         experiment.importlib.util, "find_spec", lambda name: None
     )
     said = []
-    chosen = experiment.default_stages(tiny(), said.append)
+    chosen = experiment.available_stages(stages, said.append)
     assert not {"lightgbm", "litert"} & {*chosen}
     assert "kd_tfrs[baselines]" in said[0]
     assert "kd_tfrs[edge]" in said[1]

@@ -11,7 +11,6 @@ import pytest
 from kd_tfrs.data.synthetic.interactions import generate
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.experiment import run_experiment
-from kd_tfrs.workflow.retrieval.stages import STAGES
 
 TINY = Path(__file__).parents[2] / "tiny.json"
 KEY = "a key that nobody else has"
@@ -84,9 +83,7 @@ def finished(tiny, raw_folder, tmp_path_factory):
         }
     )
     said = []
-    found = run_experiment(
-        config, base / f"seed-{SEED}", stages=STAGES, say=said.append
-    )
+    found = run_experiment(config, base / f"seed-{SEED}", say=said.append)
     events = pd.read_csv(raw_folder / "events.csv")
     return Finished(
         found,

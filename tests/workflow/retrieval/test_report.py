@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from kd_tfrs.testing.retrieval import tiny_interactions
-from kd_tfrs.workflow.retrieval import report
+from kd_tfrs.workflow import report
+from kd_tfrs.workflow.cautions import Cautions
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.prepare import prepare, prepare_interactions
+from kd_tfrs.workflow.retrieval.report import TESTED, RetrievalReport
 from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run
 
@@ -46,7 +48,7 @@ def paired(baseline, challenger, p_value, metric=METRIC):
         "baseline": baseline,
         "challenger": challenger,
         "metric": metric,
-        "t_p_value": p_value,
+        "p_value": p_value,
     }
 
 
@@ -55,6 +57,13 @@ TESTS = [
     paired("student", "teacher", 3e-7),
     paired("student", "distilled", 0.01),
 ]
+
+
+def cautions_of(chain, rows, tests):
+    cautions = Cautions(lambda line: None)
+    RetrievalReport(chain).early_cautions(cautions, rows)
+    RetrievalReport(chain).late_cautions(cautions, tests)
+    return cautions.lines
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +117,9 @@ def rated(chain_with, tmp_path):
 
 def test_the_sentence_has_the_shares_of_the_export(chain_with):
     chain = chain_with()
-    rows = report.rows_with_ratios(chain, ROWS, TESTS)
+    rows = RetrievalReport(chain).rows(TESTS, ROWS)
 
-    text = report.sentence(chain, rows, TESTS)
+    text = RetrievalReport(chain).sentence(rows, TESTS)
 
     # 8000 / 250 = 32.
     assert text == (
@@ -134,38 +143,38 @@ def test_the_sentence_has_the_latency_of_the_large_catalogue(chain_with):
         "warning": None,
     }
     chain = chain_with(ROWS, latency)
-    rows = report.rows_with_ratios(chain, ROWS, TESTS)
+    rows = RetrievalReport(chain).rows(TESTS, ROWS)
 
     assert rows[-1]["latency_ms"] == {"p50": 0.5}
     assert "latency_ms" not in rows[3], "int8 was not measured"
-    text = report.sentence(chain, rows, TESTS)
+    text = RetrievalReport(chain).sentence(rows, TESTS)
     assert text.endswith("answers 9 times faster with 100,000 items.")
     # An interval that holds 1 is noise.
     rows[-1]["times_faster_100k"] = {"ratio": 1.1, "low": 0.9, "high": 1.3}
-    text = report.sentence(chain, rows, TESTS)
+    text = RetrievalReport(chain).sentence(rows, TESTS)
     assert "answers as fast within the noise with 100,000 items" in text
 
 
 def test_there_is_no_sentence_without_an_export_or_a_teacher(chain_with):
     chain = chain_with()
     for rows in (ROWS[:-1], ROWS[1:]):
-        rows = report.rows_with_ratios(chain, rows, TESTS)
-        assert report.sentence(chain, rows, TESTS) is None
+        rows = RetrievalReport(chain).rows(TESTS, rows)
+        assert RetrievalReport(chain).sentence(rows, TESTS) is None
 
 
 def test_a_lead_that_is_not_significant_is_no_share(chain_with):
     chain = chain_with()
     tests = [paired("student", "teacher", 0.2)]
-    rows = report.rows_with_ratios(chain, ROWS, tests)
+    rows = RetrievalReport(chain).rows(tests, ROWS)
     assert rows[-1]["kept"] == {"quality": pytest.approx(0.9), "lead": None}
-    text = report.sentence(chain, rows, tests)
+    text = RetrievalReport(chain).sentence(rows, tests)
     assert "no significant lead over the student alone, p = 0.2" in text
 
 
 def test_p_values_are_of_the_pair_and_the_metric():
-    assert report.p_value(TESTS, "student", "teacher", METRIC) == 3e-7
-    assert report.p_value(TESTS, "student", "teacher", "recall@50") == 0.4
-    assert report.p_value(TESTS, "student", "saved_model", METRIC) is None
+    assert report.p_value(TESTS, ("student", "teacher"), METRIC) == 3e-7
+    assert report.p_value(TESTS, ("student", "teacher"), "recall@50") == 0.4
+    assert report.p_value(TESTS, ("student", "saved_model"), METRIC) is None
     assert report.significance(TESTS) == {METRIC: TESTS[2]}
 
 
@@ -185,24 +194,24 @@ def test_a_teacher_behind_anything_is_a_warning(chain_with):
         {"stage": "als", "metrics": {METRIC: 0.19}},
         *ROWS,
     ]
-    (line,) = report.cautions_of(chain, rows, TESTS)
+    (line,) = cautions_of(chain, rows, TESTS)
     assert "(ndcg@10 0.200) is behind popularity (0.210) on test" in line
     assert line.endswith("--teacher_dropout")
     # A difference of less than 1 % is no matter: .202 - .2 = 1 % of .202.
     rows[3] = {"stage": "student", "metrics": {METRIC: 0.2019}}
-    assert len(report.cautions_of(chain, rows, TESTS)) == 1
+    assert len(cautions_of(chain, rows, TESTS)) == 1
     rows[3] = {"stage": "student", "metrics": {METRIC: 0.2025}}
-    lines = report.cautions_of(chain, rows, TESTS)
+    lines = cautions_of(chain, rows, TESTS)
     assert ["popularity" in lines[0], "student alone" in lines[1]] == [True] * 2
 
 
 def test_what_is_not_significant_is_a_warning(chain_with):
     tests = [paired("student", "distilled", 0.34)]
-    (line,) = report.cautions_of(chain_with(), ROWS, tests)
+    (line,) = cautions_of(chain_with(), ROWS, tests)
     assert "in ndcg@10 (p = 0.34)" in line
-    assert report.cautions_of(chain_with(), ROWS, TESTS) == []
+    assert cautions_of(chain_with(), ROWS, TESTS) == []
     # Without a test there is nothing to say.
-    assert report.cautions_of(chain_with(), ROWS[:2], []) == []
+    assert cautions_of(chain_with(), ROWS[:2], []) == []
 
 
 def test_a_busy_machine_is_a_warning(chain_with):
@@ -210,7 +219,7 @@ def test_a_busy_machine_is_a_warning(chain_with):
     rows = {stage: {"latency_ms": {"p50": 1.0}} for stage in stages}
     latency = {"rows": rows, "warning": "the core is busy"}
     chain = chain_with(ROWS, latency)
-    assert report.cautions_of(chain, ROWS, TESTS) == ["the core is busy"]
+    assert cautions_of(chain, ROWS, TESTS) == ["the core is busy"]
 
 
 def test_ratings_that_all_count_as_positive_are_a_warning(rated):
@@ -218,7 +227,7 @@ def test_ratings_that_all_count_as_positive_are_a_warning(rated):
     assert "whatever its rating (1 to 5)" in text
     # The middle is 3, which is neither liked nor disliked.
     assert "--min_label=4 leaves out" in text
-    (line,) = report.cautions_of(rated([1, 5]), [], [])
+    (line,) = cautions_of(rated([1, 5]), [], [])
     assert line == rated([1, 5]).label_warning
     assert "--min_label=1 " in rated([0, 1]).label_warning
 
@@ -248,12 +257,12 @@ def test_pairs_are_tested_on_the_users_of_both(chain_with):
     values = {"student": alone, "teacher": alone + 0.1 + 0.01 * alone}
     for stage, array in values.items():
         path = chain.run.path("stages", f"{stage}.npz")
-        np.savez(path, **dict.fromkeys((METRIC, *report.TESTED), array))
+        np.savez(path, **dict.fromkeys((METRIC, *TESTED), array))
 
-    found = report.comparisons(chain)
+    found = RetrievalReport(chain).comparisons()
 
     # The headline metric first; other pairs are not done.
-    assert [test["metric"] for test in found] == [METRIC, *report.TESTED]
+    assert [test["metric"] for test in found] == [METRIC, *TESTED]
     for test in found:
         assert (test["baseline"], test["challenger"]) == ("student", "teacher")
         assert test["difference"] == pytest.approx(

@@ -8,10 +8,10 @@ import pytest
 
 from kd_tfrs.evaluation.retrieval import SavedModelScorer
 from kd_tfrs.testing.retrieval import tiny_interactions
+from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.experiment import run_experiment
-from kd_tfrs.workflow.retrieval.forms import FORMS
 from kd_tfrs.workflow.retrieval.prepare import prepare_interactions
 from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run

@@ -1,0 +1,299 @@
+"""A whole experiment: all stages, their table and plots, one seed or many."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation import paired_test_over_seeds
+from kd_tfrs.workflow.cautions import Cautions
+from kd_tfrs.workflow.chain import Chain
+from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.report import Report, choice_text
+from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.student_chain import StudentChain
+from kd_tfrs.workflow.tracking import Tracker
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What an experiment runs: retrieval or ranking.
+
+    Args:
+        chain: makes the stages of a run from its folder.
+        report: makes the report of a chain.
+
+    Example:
+    ```python
+    RETRIEVAL = Task(Stages, RetrievalReport)
+    run_experiment(RETRIEVAL, Config(), "runs/first")
+    ```
+    """
+
+    chain: Callable[[Run], StudentChain]
+    report: Callable[[StudentChain], Report]
+
+
+def run_experiment(
+    task: Task,
+    config: FlatConfig,
+    run_dir: str | os.PathLike,
+    *,
+    wandb_project: str | None = None,
+    stages: Sequence[str] | None = None,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Runs every stage of one seed and writes the report.
+
+    Args:
+        task: of the configuration.
+        config: what to run.
+        run_dir: where everything is kept; a run that was stopped goes on.
+        wandb_project: log to this Weights & Biases project as well.
+        stages: which stages to run; what they need runs too. All that can run
+            when `None`, see `available_stages`.
+        say: prints a line for a person.
+
+    Returns:
+        What stands in `metrics.json`.
+
+    Raises:
+        UserError: a mistake in the options or the data.
+    """
+    run = Run(run_dir, config)
+    # Closed whatever happens: a notebook may go on in the same process.
+    with contextlib.closing(run):
+        chain = task.chain(run)
+        say(chain.title)
+        chain.start()
+        if chain.method_title:
+            say(chain.method_title)
+        chosen = available_stages(chain, say) if stages is None else stages
+        report, cautions = task.report(chain), Cautions(say)
+        chain.before_distilling = lambda: report.before_distilling(cautions)
+        run_stages(chain, chosen, wandb_project)
+        results = report.make(cautions)
+        say(f"\n{report.console(results)}")
+        for name, test in results["significance"].items():
+            say(f"{name}, distilled against student alone: {test['text']}")
+        for line in (choice_text(results["stages"]), results["sentence"]):
+            if line:
+                say(f"\n{line}")
+        return results
+
+
+def available_stages(chain: Chain, say: Say) -> tuple[str, ...]:
+    """All stages but those whose optional package is not installed.
+
+    Args:
+        chain: of the run.
+        say: prints which stages are left out, and how to install a package.
+
+    Returns:
+        Names of stages.
+    """
+    names = []
+    for stage in chain.stages:
+        if stage.package and importlib.util.find_spec(stage.package) is None:
+            say(
+                f"{stage.name} is left out: install its package with pip "
+                f"install 'kd_tfrs[{stage.extra}]'."
+            )
+            continue
+        names.append(stage.name)
+    return tuple(names)
+
+
+def run_stages(
+    chain: Chain, stages: Sequence[str], wandb_project: str | None
+) -> None:
+    """Does stages, and logs them where asked to.
+
+    Args:
+        chain: of any task.
+        stages: names of its stages.
+        wandb_project: a Weights & Biases project, or `None`.
+    """
+    if wandb_project is None:
+        for stage in stages:
+            chain.result(stage)
+        return
+    tracker = Tracker(wandb_project, chain.run.directory, chain.config)
+    with contextlib.closing(tracker):
+        for stage in stages:
+            tracker.log_stage(chain.result(stage), chain.history(stage))
+
+
+def run_seeds(
+    task: Task,
+    config: FlatConfig,
+    run_dir: str | os.PathLike,
+    num_seeds: int,
+    *,
+    say: Say = print,
+    **options: Any,
+) -> dict[str, Any]:
+    """Repeats an experiment with the seeds `seed .. seed + num_seeds - 1`.
+
+    Args:
+        task: of the configuration.
+        config: of the first seed.
+        run_dir: holds a run folder a seed, and the summary.
+        num_seeds: at least 2.
+        say: prints a line for a person.
+        **options: more of `run_experiment`; a W&B run a seed.
+
+    Returns:
+        What stands in `summary.json`: mean and standard deviation of every
+        metric of every stage, and paired tests over the seeds.
+    """
+    run_dir = Path(run_dir)
+    results = []
+    for seed in range(config.seed, config.seed + num_seeds):
+        say(f"seed {seed}")
+        results.append(
+            run_experiment(
+                task,
+                dataclasses.replace(config, seed=seed),
+                run_dir / f"seed-{seed}",
+                say=say,
+                **options,
+            )
+        )
+    summary = summarise(results, results[0]["tested"])
+    text = summary_markdown(summary, results[0]["shown"])
+    with contextlib.closing(Run(run_dir / "summary", config)) as run:
+        run.write_json("summary.json", summary)
+        run.write_text("summary.md", text)
+    say(text)
+    return summary
+
+
+def summarise(
+    results: Sequence[dict[str, Any]], tested: Sequence[str]
+) -> dict[str, Any]:
+    """Means, standard deviations and paired tests over seeds.
+
+    Args:
+        results: one `metrics.json` a seed, two or more.
+        tested: metrics that are tested.
+
+    Returns:
+        See `run_seeds`.
+    """
+    stages = {}
+    for rows in zip(
+        *(f["baselines"] + f["stages"] for f in results), strict=True
+    ):
+        stages[rows[0]["stage"]] = {
+            name: _mean_and_deviation([row["metrics"][name] for row in rows])
+            for name in rows[0]["metrics"]
+        }
+    tests = {}
+    for name in tested:
+        values = {
+            stage: [
+                row["metrics"][name]
+                for f in results
+                for row in f["stages"]
+                if row["stage"] == stage
+            ]
+            for stage in ("student", "distilled")
+        }
+        if all(values.values()):
+            test = paired_test_over_seeds(
+                values["student"], values["distilled"]
+            )
+            tests[name] = {**dataclasses.asdict(test), "text": str(test)}
+    return {
+        "dataset": results[0]["dataset"],
+        "seeds": [f["seed"] for f in results],
+        "flags": results[0]["flags"],
+        "environment": results[0]["environment"],
+        "stages": stages,
+        "significance": tests,
+        "sentences": {
+            f["seed"]: f["sentence"] for f in results if f.get("sentence")
+        },
+    }
+
+
+def summary_markdown(summary: dict[str, Any], names: Sequence[str]) -> str:
+    """The summary as a Markdown table.
+
+    Args:
+        summary: see `summarise`.
+        names: metrics to show.
+
+    Returns:
+        Text with a line break at the end.
+    """
+    lines = [
+        f"# {summary['dataset']}, seeds "
+        f"{', '.join(map(str, summary['seeds']))}",
+        "",
+        f"Commit {summary['environment']['commit']}, "
+        f"{summary['environment']['processor']}. Test metrics, mean (standard "
+        "deviation).",
+        "",
+        "| stage | " + " | ".join(names) + " |",
+        "| :-- |" + " --: |" * len(names),
+    ]
+    for stage, metrics in summary["stages"].items():
+        cells = [_mean_cell(metrics[n]) for n in names]
+        lines.append(f"| {stage} | " + " | ".join(cells) + " |")
+    lines.append("")
+    for name, test in summary["significance"].items():
+        lines.append(
+            f"* {name}, distilled against student alone: {test['text']}"
+        )
+    for seed, sentence in summary["sentences"].items():
+        lines.append(f"* seed {seed}: {sentence}")
+    return "\n".join(lines) + "\n"
+
+
+def _mean_cell(results: dict[str, float | None]) -> str:
+    if results["mean"] is None:
+        return "-"
+    return f"{results['mean']:.4f} ({results['deviation']:.4f})"
+
+
+def _mean_and_deviation(values: list[float | None]) -> dict[str, Any]:
+    if any(value is None for value in values):
+        return {"mean": None, "deviation": None}
+    return {
+        "mean": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+    }
+
+
+def check_stages(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Checks stage names.
+
+    Args:
+        names: which stages to run, in any order.
+        known: all there are, in the order of the chain.
+
+    Returns:
+        The same in the order of the chain.
+
+    Raises:
+        UserError: a name is unknown, or there is none.
+    """
+    unknown = sorted(set(names) - set(known))
+    if unknown or not names:
+        raise UserError(
+            f"`--stages` should name some of {', '.join(known)}. Received: "
+            f"{', '.join(unknown) or 'none'}."
+        )
+    return tuple(stage for stage in known if stage in names)
