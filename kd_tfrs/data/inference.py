@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kd_tfrs.data.schema import Column, Encoding, Owner
+from kd_tfrs.data.columns import Column, Encoding, Owner
 from kd_tfrs.errors import UserError
 
 _USUAL_NAMES = {

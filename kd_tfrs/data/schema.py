@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kd_tfrs.data.columns import EVENT_ONLY, Column, Encoding, Owner
+from kd_tfrs.data.inference import guess_columns
 from kd_tfrs.errors import UserError
 
 if TYPE_CHECKING:
@@ -206,11 +207,7 @@ class Schema:
         >>> Schema.infer(frame).label
         'rating'
         """
-        from kd_tfrs.data import inference
-
         special = {"time": time, "label": label, "weight": weight}
         return cls(
-            inference.guess_columns(
-                events, users, items, user_id, item_id, special
-            )
+            guess_columns(events, users, items, user_id, item_id, special)
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kd_tfrs.errors import UserError
@@ -25,3 +27,30 @@ def check_k(k: int, name: str = "k") -> None:
             f"`{name}` should be a positive integer. Received: `{name}` = "
             f"{k!r}. Give {name} >= 1."
         )
+
+
+def checked_ks(ks: Sequence[int], depth: int) -> tuple[int, ...]:
+    """Checks the lengths of lists.
+
+    Args:
+        ks: lengths of the lists.
+        depth: the longest that is possible.
+
+    Returns:
+        The distinct lengths, ascending.
+
+    Raises:
+        UserError: none, not positive integers, or beyond the depth.
+
+    Example:
+    >>> checked_ks([20, 10], depth=100)
+    (10, 20)
+    """
+    for k in (*ks, depth):
+        check_k(k)
+    if not ks or max(ks) > depth:
+        raise UserError(
+            f"`ks` should be one or more lengths up to the depth {depth}. "
+            f"Received: {list(ks)}. Raise the depth or shorten the lists."
+        )
+    return tuple(sorted({int(k) for k in ks}))

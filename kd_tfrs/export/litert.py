@@ -16,7 +16,7 @@ from kd_tfrs.export.litert_runner import (
 )
 from kd_tfrs.export.names import input_key
 from kd_tfrs.export.signature_functions import concrete
-from kd_tfrs.models.ranking import OneUserNetwork
+from kd_tfrs.models.one_user import OneUserNetwork
 
 __all__ = [
     "MODES",

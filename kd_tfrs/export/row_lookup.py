@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.export.stored_table import SharedResource, shared_name
@@ -59,3 +60,17 @@ class RowLookup(tf.Module):
             keys=ids,
             values=self._first + tf.range(tf.size(ids)),
         )
+
+
+def id_tensor(ids: np.ndarray) -> tf.Tensor:
+    """Raw ids as TensorFlow has them.
+
+    Args:
+        ids: `[n]` integers or text.
+
+    Returns:
+        `[n]` int64 or strings.
+    """
+    if np.issubdtype(ids.dtype, np.integer):
+        return tf.constant(ids, tf.int64)
+    return tf.constant(ids.astype(object))

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from kd_tfrs.distillation.ensemble_weights import ensemble_weights
 from kd_tfrs.distillation.ranking.teachers import (
     LOGITS,
     Outputs,
     RankingBatch,
     RankingTeacher,
 )
-from kd_tfrs.distillation.retrieval.ensemble import ensemble_weights
 from kd_tfrs.errors import UserError
 
 

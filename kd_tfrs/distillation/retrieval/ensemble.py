@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.ensemble_weights import ensemble_weights
 from kd_tfrs.distillation.retrieval.knowledge import Selection
 from kd_tfrs.distillation.retrieval.teachers import Knowledge, Teacher, rank_all
 from kd_tfrs.distillation.retrieval.teachers.embedding import read_lists
@@ -223,28 +224,3 @@ def _check_teachers(teachers: Sequence[Teacher]) -> tuple[Teacher, ...]:
             "Catalogue does."
         )
     return teachers
-
-
-def ensemble_weights(
-    weights: Sequence[float] | None, count: int
-) -> tuple[float, ...]:
-    """What each of several teachers counts.
-
-    Args:
-        weights: not negative, one of them positive; all the same when `None`.
-        count: of the teachers.
-
-    Returns:
-        The weights divided by their sum.
-
-    Raises:
-        UserError: `weights` are others than these.
-    """
-    values = np.ones(count) if weights is None else np.asarray(weights, float)
-    good = np.isfinite(values).all() and values.min() >= 0 and values.sum() > 0
-    if values.shape != (count,) or not good:
-        raise UserError(
-            f"`weights` should be {count} numbers that are not negative, one "
-            f"of them positive. Received: `weights` = {weights}."
-        )
-    return tuple((values / values.sum()).tolist())

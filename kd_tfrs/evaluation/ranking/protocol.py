@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.checks import checked_ks
 from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
 from kd_tfrs.evaluation.ranking.bootstrap import (
     NUM_RESAMPLES,
@@ -30,7 +31,6 @@ from kd_tfrs.evaluation.ranking.scored_rows import (
     user_places,
 )
 from kd_tfrs.evaluation.ranking.statistics import Statistic, value_of
-from kd_tfrs.evaluation.retrieval.protocol import checked_ks
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,14 +12,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.checks import checked_ks
+from kd_tfrs.evaluation.popularity import head_items
 from kd_tfrs.evaluation.retrieval import list_metrics, metrics
 from kd_tfrs.evaluation.retrieval.held_out import HeldOut
 from kd_tfrs.evaluation.retrieval.scorers import Scorer
 
 DEFAULT_KS = (5, 10, 20, 50)
-# Share of the training events that the head of the catalogue takes.
-HEAD_SHARE = 0.8
 # Additions up to which diversity is exact; about a second.
 _EXACT_DIVERSITY = 10**8
 
@@ -241,55 +240,6 @@ def accuracy(
     found["mrr"] = metrics.reciprocal_rank(hits)
     found["map"] = metrics.average_precision(hits, relevant)
     return found
-
-
-def head_items(counts: np.ndarray, share: float = HEAD_SHARE) -> np.ndarray:
-    """Says which items are the head: the fewest that take most events.
-
-    Args:
-        counts: [num_items], training events of each item.
-        share: of the events that the head takes, in [0, 1].
-
-    Returns:
-        [num_items + 1], boolean; the last is False and stands for an item
-        outside of the catalogue (place -1).
-
-    Example:
-    >>> head_items(np.array([1, 8, 1])).tolist()
-    [False, True, False, False]
-    """
-    order = np.argsort(-counts, kind="stable")
-    before = np.cumsum(counts[order]) - counts[order]
-    in_head = np.zeros(len(counts) + 1, bool)
-    in_head[order] = (before < share * counts.sum()) & (counts[order] > 0)
-    return in_head
-
-
-def checked_ks(ks: Sequence[int], depth: int) -> tuple[int, ...]:
-    """Checks the lengths of lists.
-
-    Args:
-        ks: lengths of the lists.
-        depth: the longest that is possible.
-
-    Returns:
-        The distinct lengths, ascending.
-
-    Raises:
-        UserError: none, not positive integers, or beyond the depth.
-
-    Example:
-    >>> checked_ks([20, 10], depth=100)
-    (10, 20)
-    """
-    for k in (*ks, depth):
-        check_k(k)
-    if not ks or max(ks) > depth:
-        raise UserError(
-            f"`ks` should be one or more lengths up to the depth {depth}. "
-            f"Received: {list(ks)}. Raise the depth or shorten the lists."
-        )
-    return tuple(sorted({int(k) for k in ks}))
 
 
 def _mean(values: np.ndarray) -> float | None:

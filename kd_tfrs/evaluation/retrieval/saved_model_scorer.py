@@ -19,6 +19,7 @@ from kd_tfrs.evaluation.ids import (
     padding_id,
     shown,
 )
+from kd_tfrs.evaluation.version_folder import version_folder
 
 # Users a request: enough to be fast, little memory.
 _BATCH = 512
@@ -171,40 +172,6 @@ def _load(version: Path) -> Any:
             f"`path` should hold a whole SavedModel. Received: {version}, "
             f"which TensorFlow cannot load ({reason}). Export it again."
         ) from error
-
-
-def version_folder(path: str | Path) -> Path:
-    """Finds the SavedModel in a version folder or in a folder of versions.
-
-    Args:
-        path: the folder.
-
-    Returns:
-        `path` itself, or the folder below it with the greatest number.
-
-    Raises:
-        UserError: there is no SavedModel.
-
-    Example:
-    ```python
-    version_folder("runs/first/export")  # runs/first/export/2
-    ```
-    """
-    path = Path(path)
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = [
-        folder
-        for folder in (path.iterdir() if path.is_dir() else ())
-        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
-    ]
-    if not versions:
-        raise UserError(
-            "`path` should be a SavedModel or a folder of its versions. "
-            f"Received: {path}, which holds no saved_model.pb. Give the "
-            "folder that the export wrote."
-        )
-    return max(versions, key=lambda folder: int(folder.name))
 
 
 def _parsed(signature: Any, name: str, texts: Sequence[str]) -> np.ndarray:

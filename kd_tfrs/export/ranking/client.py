@@ -13,7 +13,7 @@ import tensorflow as tf
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.catalogue import check_k
 from kd_tfrs.evaluation.ids import as_ids
-from kd_tfrs.evaluation.retrieval.saved_model_scorer import version_folder
+from kd_tfrs.evaluation.version_folder import version_folder
 from kd_tfrs.export.names import input_key
 from kd_tfrs.export.ranking.inputs import HISTORY, missing_value
 from kd_tfrs.export.ranking.keras_ranker import check_context

@@ -14,7 +14,8 @@ from kd_tfrs.export.ranking.stored_layers import stored_network
 from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.export.signature_functions import concrete, shared
 from kd_tfrs.export.stored_table import FLOAT32, Storage
-from kd_tfrs.models.ranking import OneUserNetwork, RankingModel, RankingTask
+from kd_tfrs.models import OneUserNetwork
+from kd_tfrs.models.ranking import RankingModel, RankingTask
 
 Outputs = dict[str, tf.Tensor]
 _REPEATED = {

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.catalogue import UNKNOWN_USER_ROW, Catalogue
 from kd_tfrs.evaluation.ids import padding_id
-from kd_tfrs.export.row_lookup import RowLookup
+from kd_tfrs.export.row_lookup import RowLookup, id_tensor
 from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
 
 Outputs = dict[str, tf.Tensor]
@@ -153,17 +153,3 @@ class RetrievalModule(tf.Module):
             "item_id": tf.pad(ids, short, constant_values=self._no_item),
             "score": tf.pad(values, short, constant_values=-np.inf),
         }
-
-
-def id_tensor(ids: np.ndarray) -> tf.Tensor:
-    """Raw ids as TensorFlow has them.
-
-    Args:
-        ids: `[n]` integers or text.
-
-    Returns:
-        `[n]` int64 or strings.
-    """
-    if np.issubdtype(ids.dtype, np.integer):
-        return tf.constant(ids, tf.int64)
-    return tf.constant(ids.astype(object))

@@ -9,7 +9,6 @@ from kd_tfrs.models.ranking.din import TargetPairs, WeightedHistory
 from kd_tfrs.models.ranking.dlrm import FieldDots
 from kd_tfrs.models.ranking.heads import ExpertMixture
 from kd_tfrs.models.ranking.model import RankingModel
-from kd_tfrs.models.ranking.one_user import OneUserCatalogue, OneUserNetwork
 from kd_tfrs.models.ranking.presets import EDGE, STUDENT, TEACHER
 from kd_tfrs.models.ranking.task import RankingTask
 
@@ -22,8 +21,6 @@ __all__ = [
     "ExpertMixture",
     "FieldAttention",
     "FieldDots",
-    "OneUserCatalogue",
-    "OneUserNetwork",
     "PairwiseProducts",
     "RankerConfig",
     "RankingModel",

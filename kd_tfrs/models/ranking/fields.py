@@ -9,7 +9,7 @@ import tensorflow as tf
 from kd_tfrs.data.schema import Encoding
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.features import Feature, FeatureSet
-from kd_tfrs.models.retrieval.towers import MaskedMean, layer_name
+from kd_tfrs.models.layers import MaskedMean, layer_name
 
 HISTORY = "history"
 # Standard deviations from the mean. One absurd value of a client should not

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.features import Feature
+from kd_tfrs.models.layers import MaskedMean
 from kd_tfrs.models.ranking.fields import Fields
-from kd_tfrs.models.retrieval.towers import MaskedMean
 
 # Pairs of larger vocabularies share weights.
 _MAX_ROWS = 100_000

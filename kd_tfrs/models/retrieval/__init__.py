@@ -5,7 +5,7 @@ from kd_tfrs.models.retrieval.lightgcn import LightGcn
 from kd_tfrs.models.retrieval.model import RetrievalModel
 from kd_tfrs.models.retrieval.presets import EDGE, STUDENT, TEACHER
 from kd_tfrs.models.retrieval.task import FusedRetrieval
-from kd_tfrs.models.retrieval.towers import MaskedMean, TowerConfig, build_tower
+from kd_tfrs.models.retrieval.towers import TowerConfig, build_tower
 
 __all__ = [
     "EDGE",
@@ -14,7 +14,6 @@ __all__ = [
     "Ease",
     "FusedRetrieval",
     "LightGcn",
-    "MaskedMean",
     "RetrievalModel",
     "TowerConfig",
     "build_tower",

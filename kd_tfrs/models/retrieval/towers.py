@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.dropout import CheckpointedDropout
 from kd_tfrs.models.features import Feature, FeatureSet
+from kd_tfrs.models.layers import MaskedMean, layer_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,29 +53,6 @@ class TowerConfig:
                 "`dropout` should lie in [0, 1). Received: `dropout` = "
                 f"{self.dropout}. Give a share such as 0.1."
             )
-
-
-@tf.keras.utils.register_keras_serializable("kd_tfrs")
-class MaskedMean(tf.keras.layers.Layer):
-    r"""Mean of the embeddings of a list, padding left out.
-
-    $$y = \sum_l [x_l \ne 0] e_l / \max(1, \sum_l [x_l \ne 0])$$
-
-    Call it with `[embeddings, ids]`, `[batch, length, dim]` and
-    `[batch, length]`; it returns `[batch, dim]`, zeros for an empty list.
-
-    Example:
-    ```python
-    pooled = MaskedMean()([tf.keras.layers.Embedding(9, 4)(ids), ids])
-    ```
-    """
-
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        """See the class."""
-        embeddings, ids = inputs
-        mask = tf.cast(ids != 0, embeddings.dtype)[..., None]
-        total = tf.reduce_sum(embeddings * mask, axis=1)
-        return total / tf.maximum(tf.reduce_sum(mask, axis=1), 1)
 
 
 def build_tower(
@@ -128,25 +105,6 @@ def build_tower(
         "linear", dtype="float32", name="embedding"
     )(x)
     return tf.keras.Model(inputs, outputs, name=name)
-
-
-def layer_name(position: int, column: str) -> str:
-    """A name that TensorFlow accepts and that no other layer has.
-
-    Columns may be called "Book Title", or "features" like a layer.
-
-    Args:
-        position: of the feature among the others.
-        column: name of the feature.
-
-    Returns:
-        What the names of the feature's layers start with.
-
-    Example:
-    >>> layer_name(2, "Book Title")
-    '2_Book_Title'
-    """
-    return f"{position}_" + re.sub("[^A-Za-z0-9_.]", "_", column)
 
 
 def _embed(feature: Feature, x: tf.Tensor, dim: int, name: str) -> tf.Tensor:

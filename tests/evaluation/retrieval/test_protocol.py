@@ -8,6 +8,7 @@ import pytest
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import paired_test
+from kd_tfrs.evaluation.popularity import head_items
 from kd_tfrs.evaluation.retrieval import (
     EmbeddingScorer,
     FullRanking,
@@ -15,7 +16,6 @@ from kd_tfrs.evaluation.retrieval import (
     list_metrics,
 )
 from kd_tfrs.evaluation.retrieval import protocol as protocol_module
-from kd_tfrs.evaluation.retrieval.protocol import head_items
 
 
 def frame(*events):

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.ranking import ARCHITECTURES, OneUserNetwork, RankerConfig
+from kd_tfrs.models import OneUserNetwork
+from kd_tfrs.models.ranking import ARCHITECTURES, RankerConfig
 
 USER = ("user_id", "age", "history")
 COUNT = 9

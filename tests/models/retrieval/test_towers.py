@@ -7,12 +7,11 @@ import tensorflow as tf
 
 from kd_tfrs.data import Column
 from kd_tfrs.errors import UserError
-from kd_tfrs.models import FeatureSet
+from kd_tfrs.models import FeatureSet, MaskedMean
 from kd_tfrs.models.retrieval import (
     EDGE,
     STUDENT,
     TEACHER,
-    MaskedMean,
     TowerConfig,
     build_tower,
 )

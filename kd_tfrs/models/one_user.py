@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.ranking.one_user_layers import Value, apply
+from kd_tfrs.models.one_user_layers import Value, apply
 
 Tensors = dict[str, tf.Tensor]
 _BLOCK = 4096
