@@ -8,7 +8,9 @@ and then a distilled student in every setting; no test event is used. To copy:
 
 The same command goes on with what was stopped. The run folder holds
 defaults.md (a table of every setting), defaults.json, and data.md (density,
-skew and lengths of histories of the data sets).
+skew and lengths of histories of the data sets). The table has every training
+of the run folder, so that a second command can add a large data set with fewer
+seeds.
 """
 
 from __future__ import annotations
@@ -93,11 +95,21 @@ def run() -> dict[str, Any]:
     for dataset in FLAGS.datasets:
         for seed in range(FLAGS.seeds):
             found += _seed(base, dataset, seed, settings)
+    found += _of_other_commands(base, found)
     text = markdown(found)
     (base / "defaults.json").write_text(json.dumps({"rows": found}, indent=1))
     (base / "defaults.md").write_text(text)
     print(f"\n{text}\nEverything is in {base}.")
     return {"rows": found}
+
+
+def _of_other_commands(base: Path, rows: list[Row]) -> list[Row]:
+    """Rows of the run folder that are not among the given ones."""
+    paths = sorted(base.glob("*/seed-*/*/row.json"))
+    kept = [json.loads(path.read_text()) for path in paths]
+    stages = ("teacher", "student", "distilled")
+    kept.sort(key=lambda row: (row["dataset"], stages.index(row["stage"])))
+    return [row for row in kept if row not in rows]
 
 
 def _seed(
