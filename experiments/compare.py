@@ -1,9 +1,8 @@
 r"""Compares distillation methods, all with the same budget of trials.
 
-Each method, and the student alone, is tuned with as many trials on validation
-events of the first seed; what was chosen is then trained with every seed and
-asked the test events once. Teachers are trained once a seed and shared. To
-copy:
+Each method, and the student alone, is tuned with the same number of trials on
+validation data of the first seed. The chosen flags are then trained with every
+seed and tested once. Teachers are trained once per seed and shared. To copy:
 
     python experiments/compare.py --methods=all --trials=1 --seeds=0 \
         --run_dir=runs/screening
@@ -14,14 +13,14 @@ copy:
         --methods=binary_soft_targets,auxiliary_head --trials=4 --seeds=5 \
         --compress --run_dir=runs/ml-ranking
 
-With --flagfiles=a.flags,b.flags it does so on each data set in turn, below
-run_dir/a and run_dir/b, and writes overview.md over all.
+With --flagfiles=a.flags,b.flags the comparison runs on each data set in turn,
+below run_dir/a and run_dir/b, and overview.md shows all of them.
 
 With --seeds=0 it is a screening: the table has validation metrics alone, and
-the test events are not asked. The same command goes on with a comparison that
-was stopped. The run folder holds comparison.md (tables with tests, verdicts
-and costs), comparison.json, comparison.csv, comparison.png, best/*.flags (what
-was chosen for each), flags.json, environment.json and log.txt.
+the test data are not used. The same command resumes a comparison that was
+stopped. The run folder holds comparison.md (tables with tests, verdicts and
+costs), comparison.json, comparison.csv, comparison.png, best/*.flags (the
+chosen flags of each), flags.json, environment.json and log.txt.
 """
 
 from __future__ import annotations
@@ -113,43 +112,45 @@ GROUPS["Run"] = [
 
 
 def configs() -> dict[str, FlatConfig]:
-    """What is compared on, by its folder below the run folder."""
+    """The options of each data set, by its folder below the run folder."""
     kind = RankingConfig if FLAGS.task == "ranking" else Config
     if not FLAGS.flagfiles:
         return {"": console.config_from_flags(kind)}
-    found = {}
+    of_files = {}
     for path in map(Path, FLAGS.flagfiles):
         with flagsaver.flagsaver():
             try:
                 FLAGS([sys.argv[0], f"--flagfile={path}"])
             except flags.Error as error:
                 raise UserError(f"`--flagfiles` {path}: {error}") from None
-            found[path.stem] = console.config_from_flags(kind)
-    if len(found) < len(FLAGS.flagfiles):
+            of_files[path.stem] = console.config_from_flags(kind)
+    if len(of_files) < len(FLAGS.flagfiles):
         raise UserError(
             "`--flagfiles` should have names that differ. Received: "
             f"{', '.join(FLAGS.flagfiles)}. Rename one."
         )
-    return found
+    return of_files
 
 
 def run() -> dict[str, Any]:
-    """Does what the flags say; returns what the JSON files hold."""
-    asked, ranks = configs(), FLAGS.task == "ranking"
-    if FLAGS.compress and not ranks:
+    """Runs the comparison; returns the content of its JSON file."""
+    of_data, is_ranking = configs(), FLAGS.task == "ranking"
+    if FLAGS.compress and not is_ranking:
         raise UserError(
             "`--compress` is an option of --task=ranking. Received: it with "
             "--task=retrieval. Leave it out."
         )
     with console.quiet_imports():
-        from kd_tfrs.workflow.ranking import comparison as of_rankers
-        from kd_tfrs.workflow.retrieval import comparison
-    compare = of_rankers.compare if ranks else comparison.compare
+        from kd_tfrs.workflow.comparison.experiment import Plan, compare
+        from kd_tfrs.workflow.comparison.overview import compare_data_sets
+        from kd_tfrs.workflow.ranking.comparison import RankingComparison
+        from kd_tfrs.workflow.retrieval.comparison import RetrievalComparison
+    task = RankingComparison if is_ranking else RetrievalComparison
     logging.getLogger("kd_tfrs").propagate = False
-    data = [Path(config.data.dataset).stem for config in asked.values()]
-    kind = "ranking-" if ranks else ""
+    data = [Path(config.data.dataset).stem for config in of_data.values()]
+    kind = "ranking-" if is_ranking else ""
     run_dir = Path(FLAGS.run_dir or f"runs/compare-{kind}{'-'.join(data)}")
-    plan = comparison.Plan(
+    plan = Plan(
         methods=FLAGS.methods,
         trials=FLAGS.trials,
         seeds=FLAGS.seeds,
@@ -158,14 +159,12 @@ def run() -> dict[str, Any]:
         compress=FLAGS.compress,
     )
     if FLAGS.flagfiles:
-        found = comparison.compare_data_sets(
-            asked, run_dir, plan, compare_one=compare if ranks else None
-        )
+        results = compare_data_sets(task, of_data, run_dir, plan)
         print(f"Everything is in {run_dir}; look at overview.md.")
     else:
-        found = compare(asked[""], run_dir, plan)
+        results = compare(task, of_data[""], run_dir, plan)
         print(f"Everything is in {run_dir}; look at comparison.md.")
-    return found
+    return results
 
 
 if __name__ == "__main__":

@@ -96,16 +96,12 @@ def run() -> Any:
     """Does what the flags say; returns the records of the trials."""
     flat = console.config_from_flags().flat()
     with console.quiet_imports():
+        from kd_tfrs.workflow.retrieval.comparison import retrieval_teachers
         from kd_tfrs.workflow.retrieval.learner import Learner
         from kd_tfrs.workflow.retrieval.methods import resolve_auto
         from kd_tfrs.workflow.retrieval.prepare import prepare
-        from kd_tfrs.workflow.retrieval.shared_teachers import SharedTeachers
-        from kd_tfrs.workflow.retrieval.tuning import (
-            Outcome,
-            Search,
-            train_reporting,
-        )
         from kd_tfrs.workflow.run import Run
+        from kd_tfrs.workflow.tuning import Outcome, Search, train_reporting
     logging.getLogger("kd_tfrs").propagate = False
     stage, directory = FLAGS.stage, Path(FLAGS.run_dir)
     config = Config.from_flat(flat)
@@ -123,7 +119,7 @@ def run() -> Any:
         flat["seed"],
         FLAGS.warmup_epochs,
     )
-    teachers = SharedTeachers(directory / "base", config)
+    teachers = retrieval_teachers(directory / "base", config)
     if stage == "distilled":
         teachers.get(prepared, config.seed)
 

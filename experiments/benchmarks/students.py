@@ -25,9 +25,10 @@ from kd_tfrs.distillation.retrieval import (
 from kd_tfrs.distillation.retrieval.teachers import rank_all
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.retrieval import RetrievalModel
+from kd_tfrs.workflow.comparison.contenders import ALONE, contender
 from kd_tfrs.workflow.retrieval.builders import build_model, build_teacher
+from kd_tfrs.workflow.retrieval.comparison import FAMILY
 from kd_tfrs.workflow.retrieval.config import Config
-from kd_tfrs.workflow.retrieval.contenders import ALONE, contender
 from kd_tfrs.workflow.retrieval.methods import (
     METHODS,
     Setting,
@@ -178,7 +179,9 @@ class School:
 
 
 def _config_of(name: str, config: Config) -> Config:
-    found = Config.from_flat(contender(name.removesuffix(LIVE), config).flat)
+    found = Config.from_flat(
+        contender(name.removesuffix(LIVE), config, FAMILY).flat
+    )
     for text in () if name == ALONE else found.distillation.losses:
         named = parse_method(text, METHODS)
         if (named.teacher or METHODS[named.method].teacher) != "teacher":

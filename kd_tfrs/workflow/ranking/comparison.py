@@ -1,162 +1,334 @@
-"""Methods of distillation between rankers, with one budget of trials.
+"""The comparison of methods that distil ranking models.
 
-The same as the comparison of retrieval models for rankers: teachers are the
-ensemble and each of its networks, LightGBM stands beside them, and the student
-that validation likes best can be pruned and made an int8 file.
+The networks of the ensemble teacher and LightGBM are tested beside the
+methods. The distilled student with the best validation can be pruned and
+converted to int8.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Mapping
+import importlib.util
+import shutil
+import time
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from kd_tfrs.workflow.ranking import comparison_report
-from kd_tfrs.workflow.ranking.comparison_summary import Findings
-from kd_tfrs.workflow.ranking.comparison_training import RankingTrainings
-from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.comparison.contenders import (
+    ALONE,
+    TEACHER,
+    Contender,
+    Family,
+)
+from kd_tfrs.workflow.comparison.experiment import Comparison
+from kd_tfrs.workflow.comparison.findings import (
+    Roles,
+    Row,
+    Rows,
+    TestArrays,
+    UserTest,
+)
+from kd_tfrs.workflow.comparison.trainings import Arrays, Trainings
+from kd_tfrs.workflow.interfaces import LearnerType
+from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.ranking import edge, measure
+from kd_tfrs.workflow.ranking.boosting import BoostedTrees
+from kd_tfrs.workflow.ranking.comparison_tests import (
+    UserDraws,
+    paired_over_users,
+)
 from kd_tfrs.workflow.ranking.contenders import (
+    FAMILY,
     fitting_contenders,
     named_contenders,
 )
-from kd_tfrs.workflow.ranking.learner import monitored
+from kd_tfrs.workflow.ranking.learner import RankingLearner, monitored
+from kd_tfrs.workflow.ranking.measure import Logits
+from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
-from kd_tfrs.workflow.ranking.shared_teachers import RankingTeachers
-from kd_tfrs.workflow.retrieval.comparison import Comparison, Plan, Say
-from kd_tfrs.workflow.retrieval.contenders import ALONE, Contender
-from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.training import ERRORS
 
-# Splits that are drawn, so that each seed has its own.
+# Tested metrics of each kind of task.
+TESTED = {"binary": ("auc", "gauc", "log_loss"), "rating": ("rmse", "mae")}
+LIGHTGBM = "lightgbm"
+COMPRESSED = (" pruned", " int8")
+_ROWS = "rows"
+# Splits that depend on the seed.
 _DRAWN = ("random", "u1", "u2", "u3", "u4", "u5", "ratio", "leave_one_out")
+Scored = tuple[Logits, dict[str, Any]]
 
 
-def compare(
-    config: RankingConfig,
-    run_dir: str | os.PathLike,
-    plan: Plan,
-    *,
-    say: Say = print,
-) -> dict[str, Any]:
-    """Runs a comparison, or goes on with one that was stopped.
+class RankingTrainings(Trainings):
+    """Trains ranking models, and tests each repeat once."""
 
-    Args:
-        config: options of everybody; its seed is the first one.
-        run_dir: where everything is kept.
-        plan: who takes part, and the budget; "all" is every method that fits
-            the tasks.
-        say: prints a line for a person.
+    learner_type: ClassVar[LearnerType] = RankingLearner
 
-    Returns:
-        What stands in `comparison.json`.
+    def validate_teacher(self, learner: RankingLearner) -> dict[str, float]:
+        """Metrics of the ensemble; its outputs are cached."""
+        teaching, prepared = learner.teaching, learner.prepared
+        cached = teaching.cached("validation", teaching.outputs()).arrays
+        logits = {t.name: np.asarray(cached[t.output]) for t in prepared.tasks}
+        return measure.validate(logits, prepared)
 
-    Raises:
-        UserError: a mistake in the options or the data; or a method that
-            failed, when all the others are done.
+    def reference(
+        self,
+        name: str,
+        learner: RankingLearner,
+        validation: Mapping[str, float],
+    ) -> tuple[RankingModel | Scored, Row]:
+        """See `Trainings`."""
+        if name == LIGHTGBM:
+            return _boosted(learner)
+        if name == TEACHER:
+            return _ensemble(learner), {"validation": validation}
+        model = learner.load(name)
+        return model, {"validation": learner.validation(name, model)}
 
-    Example:
-    ```python
-    plan = Plan(["binary_soft_targets"], trials=4, seeds=5)
-    compare(RankingConfig(), "runs/mine", plan)["test"]["methods"]
-    ```
-    """
-    taking_part = named_contenders(plan.methods, config)
-    with contextlib.closing(Run(run_dir, config)) as run:
-        return RankingComparison(run, plan, taking_part, say).run_all()
+    def measure(
+        self,
+        name: str,
+        model: RankingModel | Scored,
+        learner: RankingLearner,
+    ) -> tuple[Row, Arrays]:
+        """See `Trainings`; a model, or its logits and its size."""
+        prepared = learner.prepared
+        if isinstance(model, RankingModel):
+            stage = name if name in self.teachers.networks else ALONE
+            rows = prepared.rows("test", learner.inputs(stage).names)
+            model = measure.Scoring(model, prepared.tasks)(rows), _size(model)
+        logits, size = model
+        self._write_test_rows(prepared, learner.config.seed)
+        row = measure.measure_logits(name, logits, prepared)
+        arrays = {task: np.float32(values) for task, values in logits.items()}
+        return {"metrics": row["metrics"], **size}, arrays
+
+    def compress(
+        self,
+        contender: Contender,
+        chosen: Row | None,
+        seed: int,
+        prepared: RankingPrepared,
+    ) -> None:
+        """Prunes a distilled student, converts it to int8, and tests both.
+
+        Args:
+            contender: a contender that was repeated with the seed.
+            chosen: see `repeat`.
+            seed: seed of the training.
+            prepared: data of that seed.
+        """
+        pruned, int8 = (contender.name + ending for ending in COMPRESSED)
+        if self._row(pruned, seed) and self._row(int8, seed):
+            return
+        place, flags, _ = self._chosen(contender, chosen, seed)
+        with self._learner(place, flags, prepared, contender) as learner:
+            model, progress = learner.train("pruned")
+            learner.save("pruned", model)
+            details = self._details(flags, progress)
+            if not self._row(pruned, seed):
+                self._test(pruned, model, learner, details)
+            details = {**details, "validation": None, "train_seconds": 0.0}
+            self._test(int8, _int8(model, learner), learner, details)
+        shutil.rmtree(place / "training", ignore_errors=True)
+
+    def _write_test_rows(self, prepared: RankingPrepared, seed: int) -> None:
+        """Labels and users of the test examples, for tests over users."""
+        path = self.run.path("results", _ROWS, f"seed-{seed}.npz")
+        if path.exists():
+            return
+        test = prepared.split.test
+        arrays = {f"label_{n}": values for n, values in test.labels.items()}
+        arrays["weight"] = np.float32(test.weights)
+        if test.groups is not None:
+            arrays["user"] = _users(prepared)
+        partial = path.with_name(f".{path.name}.partial")
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.rename(path)
 
 
 class RankingComparison(Comparison):
-    """A comparison of rankers in its run folder; see `Comparison`."""
+    """A comparison of ranking models; see `Comparison`."""
 
-    teachers_type: ClassVar[type] = RankingTeachers
-    trainings_type: ClassVar[type] = RankingTrainings
+    family: ClassVar[Family] = FAMILY
+    trainings_type: ClassVar[type[Trainings]] = RankingTrainings
 
-    def prepared(self, seed: int) -> RankingPrepared:
-        """Data as split for a seed; synthetic ones are those of the first."""
-        config = self.config
-        if self._prepared is None:
-            fresh = prepare(config.data, config.evaluation, seed)
-            self.run.check_data(fresh.fingerprint())
-            self._prepared = seed, fresh
-        elif self._prepared[0] != seed and self._draws_split:
-            fresh = prepare(config.data, config.evaluation, seed)
-            self._prepared = seed, fresh
-        return self._prepared[1]
+    @classmethod
+    def named(cls, names: Sequence[str], config: FlatConfig) -> list[Contender]:
+        """See `Comparison`; "all" depends on the data and follows later."""
+        return named_contenders(names, config)
 
-    @property
-    def _draws_split(self) -> bool:
-        """Whether another seed splits the same data otherwise."""
-        data, split = self.config.data, self._prepared[1].split
-        if data.dataset == "synthetic" or split.interactions is None:
-            return False
-        timed = split.interactions.schema.time is not None
-        return data.split in _DRAWN or (data.split == "auto" and not timed)
+    def fitting(self, prepared: RankingPrepared) -> list[Contender]:
+        """See `Comparison`."""
+        # Both are kept: later the data may be split for another seed.
+        self.monitor, self.tasks  # noqa: B018
+        return fitting_contenders(self.plan.methods, self.config, prepared)
+
+    def shared_teachers(
+        self, directory: Path, source: Path | None
+    ) -> SharedTeachers:
+        """See `Comparison`; the gate of the ensemble is shared as well."""
+        prefixes = (TEACHER, "gate")
+        return SharedTeachers(
+            directory,
+            self.config,
+            RankingLearner,
+            tuple(member_stages(self.config)),
+            prefixes,
+            prefixes,
+            source,
+        )
+
+    def prepare(self, seed: int) -> RankingPrepared:
+        """See `Comparison`."""
+        return prepare(self.config.data, self.config.evaluation, seed)
+
+    def split_again(
+        self, prepared: RankingPrepared, seed: int
+    ) -> RankingPrepared:
+        """See `Comparison`; splits by time are the same for all seeds."""
+        data, interactions = self.config.data, prepared.split.interactions
+        if data.dataset == "synthetic" or interactions is None:
+            return prepared
+        is_timed = interactions.schema.time is not None
+        is_drawn = data.split == "auto" and not is_timed
+        if is_drawn or data.split in _DRAWN:
+            return self.prepare(seed)
+        return prepared
 
     @cached_property
     def monitor(self) -> str:
-        """See `Comparison.monitor`."""
+        """See `Comparison`."""
         return monitored(
             self.config.evaluation.monitor, self.prepared(self.config.seed)
         )
 
-    def fitting(self, prepared: RankingPrepared) -> list[Contender]:
-        """See `Comparison.fitting`."""
-        self._kinds = {task.name: task.kind for task in prepared.tasks}
-        self.monitor  # noqa: B018 - a mistake shows before anything trains
-        return fitting_contenders(self.plan.methods, self.config, prepared)
+    @cached_property
+    def tasks(self) -> dict[str, str]:
+        """See `Comparison`; the main task is the first one."""
+        prepared = self.prepared(self.config.seed)
+        return {task.name: task.kind for task in prepared.tasks}
+
+    @property
+    def roles(self) -> Roles:
+        """See `Comparison`."""
+        return Roles(self.teachers.networks, (LIGHTGBM,), COMPRESSED)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """See `Comparison`; LightGBM only if it is installed and wanted."""
+        has_trees = importlib.util.find_spec(LIGHTGBM) is not None
+        has_trees = has_trees and self.config.evaluation.baselines
+        known = self.roles.references
+        return tuple(n for n in known if n != LIGHTGBM or has_trees)
+
+    def metrics(self, rows: Rows) -> dict[str, bool]:
+        """See `Comparison`; those that are measured, of all tasks."""
+        names = self._metric_tasks()
+        if ALONE in rows:
+            measured = rows[ALONE][0]["metrics"]
+            names = [n for n in names if measured.get(n) is not None]
+        else:
+            names = [n for n in names if "/" not in n and n != "gauc"]
+        return {name: name.rpartition("/")[2] in ERRORS for name in names}
+
+    def _metric_tasks(self) -> dict[str, tuple[str, str]]:
+        """Task and plain name of each metric, by its name in a row."""
+        first = next(iter(self.tasks))
+        return {
+            metric if task == first else f"{task}/{metric}": (task, metric)
+            for task, kind in self.tasks.items()
+            for metric in TESTED[kind]
+        }
+
+    def user_test(self, arrays: TestArrays, *, final: bool) -> UserTest:
+        """See `Comparison`; draws users once all trainings are done."""
+        count = self.config.evaluation.bootstrap if final else 0
+        draws = UserDraws(self._test_rows(), self.tasks, count)
+        return paired_over_users(draws, self._metric_tasks(), arrays)
+
+    def _test_rows(self) -> dict[int, Arrays]:
+        rows = {}
+        folder = self.run.directory / "results" / _ROWS
+        for path in folder.glob("seed-*.npz"):
+            with np.load(path) as arrays:
+                rows[int(path.stem.partition("-")[2])] = dict(arrays)
+        return rows
 
     def finish(self) -> None:
-        """Compresses the distilled student that validation likes best."""
-        one = self._best() if self.plan.compress else None
-        if one is None:
+        """Compresses the distilled student with the best validation."""
+        best = self._best() if self.plan.compress else None
+        if best is None:
             return
         first = self.config.seed
         for seed in range(first, first + self.plan.seeds):
-            with self._guarded(one):
+            with self._guarded(best):
                 self.trainings.compress(
-                    one, self.chosen(one), seed, self.prepared(seed)
+                    best, self.chosen(best), seed, self.prepared(seed)
                 )
-                self.say(f"seed {seed}: {one.name} pruned, and as int8")
+                self.say(f"seed {seed}: {best.name} pruned, and as int8")
 
     def _best(self) -> Contender | None:
-        """By the mean over the seeds, of validation examples alone."""
+        """The method with the best mean validation over the seeds."""
         sign = -1.0 if self.monitor in ERRORS else 1.0
-        rows = self._findings(0).rows
-        values = {
-            one.name: sign
-            * np.mean([r["validation"][self.monitor] for r in rows[one.name]])
-            for one in self.contenders
-            if one.name != ALONE and one.name in rows
-        }
-        if not values:
-            return None
-        best = max(values, key=values.get)
-        return next(one for one in self.contenders if one.name == best)
+        rows, _ = self.read()
 
-    def report(self, *, final: bool = False) -> dict[str, Any]:
-        """See `Comparison.report`."""
-        draws = self.config.evaluation.bootstrap if final else 0
-        return comparison_report.write(
-            self.run,
-            self._findings(draws),
-            self.plan.seeds,
-            self.trials,
-            self.monitor,
-        )
+        def validation(contender: Contender) -> float:
+            values = [r["validation"] for r in rows[contender.name]]
+            return sign * np.mean([row[self.monitor] for row in values])
 
-    def markdown(self, found: Mapping[str, Any]) -> str:
-        """See `Comparison.markdown`."""
-        return comparison_report.markdown(found)
+        methods = (c for c in self.contenders if c.name != ALONE)
+        tested = [method for method in methods if method.name in rows]
+        return max(tested, key=validation, default=None)
 
-    def _findings(self, draws: int) -> Findings:
-        return Findings(
-            self.run.directory,
-            self.config.flat(),
-            self._kinds,
-            self.teachers.networks,
-            draws,
-        )
+
+def _ensemble(learner: RankingLearner) -> Scored:
+    """Logits of the ensemble on the test examples, and its size."""
+    teaching, prepared = learner.teaching, learner.prepared
+    scoring = measure.Scoring(teaching.live.outputs, prepared.tasks)
+    weights = measure.teacher_weights(teaching.live, teaching.models)
+    logits = scoring(prepared.rows("test", teaching.names))
+    return logits, measure.parameters(weights)
+
+
+def _boosted(learner: RankingLearner) -> tuple[Scored, Row]:
+    """LightGBM on the teachers' features, and the cost of its training."""
+    prepared, config = learner.prepared, learner.config
+    inputs = learner.inputs(next(iter(learner.members)))
+    start = time.perf_counter()
+    trees = BoostedTrees(prepared, inputs, learner.monitor, config.seed)
+    seconds = time.perf_counter() - start
+    count = trees.save(learner.run.path("lightgbm", "model.txt").parent)
+    logits = trees.logits("validation", prepared.validation_rows)
+    details = {
+        "train_seconds": seconds,
+        "validation": measure.validate(logits, prepared),
+    }
+    return (trees.logits("test"), {"parameters": count}), details
+
+
+def _int8(model: RankingModel, learner: RankingLearner) -> Scored:
+    """Logits of a model as an int8 file, and its size."""
+    path = learner.run.path("export", "student-int8.tflite")
+    inputs = learner.inputs("pruned").names
+    runner = edge.write_int8(model, learner.prepared, inputs, path)
+    logits = edge.litert_logits(runner, learner.prepared, inputs)
+    return logits, {**_size(model), **measure.folder_size(path)}
+
+
+def _size(model: RankingModel) -> dict[str, int]:
+    return measure.parameters(measure.model_weights(model))
+
+
+def _users(prepared: RankingPrepared) -> np.ndarray:
+    """`[test examples]` numbers, the same for every split, without ids."""
+    data, groups = prepared.split.interactions, prepared.split.test.groups
+    known = np.unique(
+        groups if data is None else data.events[data.schema.user_id]
+    )
+    return np.searchsorted(known, groups).astype(np.int32)

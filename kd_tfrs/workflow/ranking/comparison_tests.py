@@ -1,19 +1,18 @@
-"""Paired tests between rankers over seeds, and over users of all seeds."""
+"""Paired tests of ranking models over users of all seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Mapping
 
 import numpy as np
 import scipy.stats
 
-from kd_tfrs.evaluation import paired_test
 from kd_tfrs.evaluation.ranking.bootstrap import resampled
 from kd_tfrs.evaluation.ranking.kinds import pooled_metrics, user_metrics
 from kd_tfrs.evaluation.ranking.scored_rows import ScoredRows
 from kd_tfrs.evaluation.ranking.statistics import Statistic
-from kd_tfrs.workflow.retrieval.comparison_summary import Row, paired_row
+from kd_tfrs.workflow.comparison.findings import Row, TestArrays, UserTest
 
 _SEED = 0
 _ENDS = (0.025, 0.975)
@@ -21,17 +20,16 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class UserDraws:
-    """Draws the same users again and again, for every model and seed.
+    """Draws users with replacement, the same ones for every model and seed.
 
-    A metric such as AUC is no mean over users, so that it is measured on
-    users drawn with replacement; a model's value of a draw is its mean over
-    the seeds.
+    A metric such as AUC is not a mean over users, so it is measured on each
+    draw. The value of a draw is the mean over the seeds.
 
     Args:
         test_rows: by seed, `label_<task>`, `weight` and `user` of the test
             examples.
-        kinds: of the tasks, by name.
-        num_resamples: draws; 0 for no tests over users.
+        kinds: kinds of the tasks by name.
+        num_resamples: number of draws; 0 for no tests over users.
     """
 
     def __init__(
@@ -53,11 +51,11 @@ class UserDraws:
     def values(
         self, task: str, metric: str, logits: Mapping[int, np.ndarray]
     ) -> np.ndarray:
-        """A model's metric of each draw.
+        """The metric of a model on each draw.
 
         Args:
-            task: whose metric.
-            metric: its name, such as "auc".
+            task: name of the task.
+            metric: name of the metric, such as "auc".
             logits: `[test examples]` by seed.
 
         Returns:
@@ -71,29 +69,37 @@ class UserDraws:
         return drawn.mean(axis=0)
 
     def test(self, a: np.ndarray, b: np.ndarray, difference: float) -> Row:
-        """Tests b against a by their values of the draws.
+        r"""Tests b against a by their values on the draws.
+
+        $$z = \frac{d}{\operatorname{sd}(b - a)}$$
+
+        The standard error is that of the draws. A share of draws beyond 0
+        could not become small enough for Holm's correction.
 
         Args:
-            a: see `values`; of the baseline.
-            b: likewise of the challenger.
-            difference: of b to a on the data as they are.
+            a: `[draws]`, values of the baseline.
+            b: `[draws]`, values of the challenger.
+            difference: $d$, of b to a on all users.
 
         Returns:
-            Difference, 95 % interval (percentiles) and the p-value of a
-            z-test with the standard error of the draws: a share of draws
-            beyond 0 could not get small enough for Holm's correction.
+            "test", "pairs", "difference", the 95 % "interval" (percentiles)
+            and the "p_value" of the z-test.
         """
         gains = (b - a)[~np.isnan(b - a)]
-        found = {"pairs": len(self._users), "difference": difference}
+        row = {
+            "test": "z",
+            "pairs": len(self._users),
+            "difference": difference,
+        }
         if not len(gains):
-            return {**found, "interval": [None, None], "t_p_value": None}
+            return {**row, "interval": [None, None], "p_value": None}
         error, p_value = float(gains.std(ddof=1)), 1.0
         if error:
             p_value = float(2 * scipy.stats.norm.sf(abs(difference) / error))
         elif difference:
             p_value = 0.0
         ends = [float(end) for end in np.quantile(gains, _ENDS)]
-        return {**found, "interval": ends, "t_p_value": p_value}
+        return {**row, "interval": ends, "p_value": p_value}
 
     def _scored(self, task: str, seed: int, logits: np.ndarray) -> ScoredRows:
         rows = self._rows[seed]
@@ -108,17 +114,41 @@ class UserDraws:
         )
 
 
-def over_seeds(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
-    """The paired t-test of a metric over seeds.
+def paired_over_users(
+    draws: UserDraws,
+    tasks: Mapping[str, tuple[str, str]],
+    logits: TestArrays,
+) -> UserTest:
+    """The paired z-test over users; see `UserDraws.test`.
 
     Args:
-        a: the baseline's value of each seed.
-        b: the challenger's, in the same order.
+        draws: draws of users.
+        tasks: task and plain name of each metric, by its name in a row.
+        logits: by model and seed, `[test examples]` by task.
 
     Returns:
-        Difference, interval and p-values.
+        The test.
     """
-    return paired_row(paired_test(a, b, unit="seeds"))
+
+    @functools.cache
+    def values(name: str, metric: str, seeds: tuple[int, ...]) -> np.ndarray:
+        task, plain = tasks[metric]
+        by_seed = {seed: logits[name][seed][task] for seed in seeds}
+        return draws.values(task, plain, by_seed)
+
+    def test(
+        baseline: str,
+        challenger: str,
+        metric: str,
+        seeds: tuple[int, ...],
+        difference: float,
+    ) -> Row | None:
+        if not draws.is_possible:
+            return None
+        a, b = (values(name, metric, seeds) for name in (baseline, challenger))
+        return draws.test(a, b, difference)
+
+    return test
 
 
 def _statistic(metric: str, kind: str, rows: ScoredRows) -> Statistic:

@@ -1,4 +1,4 @@
-"""Which rankers take part in a comparison, and where each may be tuned."""
+"""The contenders of a comparison of ranking models."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingTask
-from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
-from kd_tfrs.workflow.ranking.config import RankingConfig
-from kd_tfrs.workflow.ranking.methods import (
-    RANKING_METHODS,
-    parse_ranking_method,
-)
-from kd_tfrs.workflow.ranking.prepare import RankingPrepared
-from kd_tfrs.workflow.retrieval.contenders import (
+from kd_tfrs.workflow.comparison.contenders import (
     ALONE,
     Choices,
     Contender,
@@ -24,6 +17,13 @@ from kd_tfrs.workflow.retrieval.contenders import (
     scaled,
     sizes,
 )
+from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
+from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.ranking.methods import (
+    RANKING_METHODS,
+    parse_ranking_method,
+)
+from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 
 ALL = "all"
 _PENALTIES = (0.0, 1e-5, 1e-4)
@@ -35,11 +35,11 @@ _NO_INTERACTION = ("dnn", "wide_deep")
 def named_contenders(
     names: Sequence[str], config: RankingConfig
 ) -> list[Contender]:
-    """The contenders that are named, before the data are read.
+    """The contenders before the data are read.
 
     Args:
-        names: see `contenders`; "all" is for `fitting_contenders`.
-        config: options of everybody.
+        names: see `contenders`; "all" is left to `fitting_contenders`.
+        config: options of all contenders.
 
     Returns:
         The contenders, the student alone first.
@@ -54,47 +54,47 @@ def named_contenders(
 def fitting_contenders(
     names: Sequence[str], config: RankingConfig, prepared: RankingPrepared
 ) -> list[Contender]:
-    """The contenders, "all" being every method that fits data and tasks.
+    """The contenders of the data; "all" is every method that fits them.
 
     Args:
         names: see `named_contenders`.
-        config: options of everybody.
+        config: options of all contenders.
         prepared: data and tasks.
 
     Returns:
         The contenders, the student alone first.
 
     Raises:
-        UserError: one that was named does not fit.
+        UserError: a named method does not fit the data.
     """
     chosen: list[str] = []
     for name in names:
         chosen += (
             _all(config, prepared) if name.strip() == ALL else [name.strip()]
         )
-    found = contenders(chosen, config, FAMILY)
-    for one in found:
-        _check(one, config, prepared)
-    return found
+    fitting = contenders(chosen, config, FAMILY)
+    for contender in fitting:
+        _check(contender, config, prepared)
+    return fitting
 
 
 def _all(config: RankingConfig, prepared: RankingPrepared) -> list[str]:
-    """Every method, with the one that it needs beside it."""
+    """Every method, together with the method that it requires."""
     names = []
     for name, method in RANKING_METHODS.items():
         together = f"{method.beside}+{name}" if method.beside else name
-        if _fits(name, prepared.tasks, config):
+        if _is_of_use(name, prepared.tasks, config):
             names.append(together)
     if len(prepared.tasks) > 1:
         names += [f"binary_soft_targets@{t.name}" for t in prepared.tasks]
-    return [name for name in names if _may(name, config, prepared)]
+    return [name for name in names if _is_valid(name, config, prepared)]
 
 
-def _fits(
+def _is_of_use(
     name: str, tasks: Sequence[RankingTask], config: RankingConfig
 ) -> bool:
     if name == "score_regression":
-        # Of ratings it is what soft targets are.
+        # For ratings it equals soft targets.
         return any(task.kind == "binary" for task in tasks)
     if name == "interaction_hint":
         networks = config.teacher_rankers.networks
@@ -102,26 +102,28 @@ def _fits(
     return True
 
 
-def _may(name: str, config: RankingConfig, prepared: RankingPrepared) -> bool:
+def _is_valid(
+    name: str, config: RankingConfig, prepared: RankingPrepared
+) -> bool:
     try:
-        for one in contenders([name], config, FAMILY):
-            _check(one, config, prepared)
+        for contender in contenders([name], config, FAMILY):
+            _check(contender, config, prepared)
     except UserError:
         return False
     return True
 
 
 def _check(
-    one: Contender, config: RankingConfig, prepared: RankingPrepared
+    contender: Contender, config: RankingConfig, prepared: RankingPrepared
 ) -> None:
-    if one.name == ALONE:
+    if contender.name == ALONE:
         return
-    options = type(config).from_flat(one.flat).distillation
+    options = type(config).from_flat(contender.flat).distillation
     try:
         ChosenMethods(options, prepared)
     except UserError as error:
         message = str(error).replace("--distillation_losses", "--methods")
-        raise UserError(f"{one.name}: {message}") from None
+        raise UserError(f"{contender.name}: {message}") from None
 
 
 def _alone_space(flat: Mapping[str, Any]) -> Choices:

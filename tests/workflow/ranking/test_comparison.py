@@ -1,6 +1,7 @@
 """A tiny comparison of rankers: budget, seeds, kills, teachers, compression."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -8,16 +9,18 @@ import numpy as np
 import pytest
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.comparison.experiment import Plan
+from kd_tfrs.workflow.comparison.experiment import compare as compare_task
 from kd_tfrs.workflow.ranking import boosting
-from kd_tfrs.workflow.ranking.comparison import compare
+from kd_tfrs.workflow.ranking.comparison import RankingComparison
 from kd_tfrs.workflow.ranking.learner import RankingLearner
-from kd_tfrs.workflow.retrieval.comparison import Plan
 
 METHOD = "binary_soft_targets"
 NAMES = [METHOD, f"{METHOD} pruned", f"{METHOD} int8"]
 PLAN = Plan([METHOD], trials=2, seeds=2, compress=True)
 MEMBERS = ["teacher_dcn", "teacher_dnn"]
 SEEDS = [3, 4]
+compare = functools.partial(compare_task, RankingComparison)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -95,7 +98,9 @@ def test_metrics_are_tested_over_seeds_and_users(unbroken):
         assert len(differences) == 1
         low, high = tests["users"]["interval"]
         assert low <= high
-        assert 0 <= tests["users"]["t_p_value"] <= 1
+        assert 0 <= tests["users"]["p_value"] <= 1
+        kinds = {unit: test["test"] for unit, test in tests.items()}
+        assert kinds == {"seeds": "t", "users": "z"}
         assert method["verdict"][metric] in (
             "gain",
             "no gain",
@@ -104,7 +109,7 @@ def test_metrics_are_tested_over_seeds_and_users(unbroken):
         )
     pairs = {
         (one["baseline"], one["challenger"])
-        for one in unbroken[1]["test"]["beside"]
+        for one in unbroken[1]["test"]["other_tests"]
     }
     assert ("lightgbm", "teacher") in pairs
     assert (METHOD, NAMES[1]) in pairs

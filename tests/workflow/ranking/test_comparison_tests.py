@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from kd_tfrs.evaluation.ranking import RankingEvaluation
-from kd_tfrs.workflow.ranking.comparison_summary import sign_of
-from kd_tfrs.workflow.ranking.comparison_tests import UserDraws, over_seeds
-from kd_tfrs.workflow.retrieval.comparison_summary import gain_kept, verdict
+from kd_tfrs.workflow.ranking.comparison_tests import (
+    UserDraws,
+    paired_over_users,
+)
 
 DRAWS = 50
 KINDS = {"liked": "binary", "rating": "rating"}
@@ -74,23 +75,27 @@ def test_rows_without_label_or_weight_are_left_out():
 def test_no_difference_is_no_finding_and_no_users_are_no_test():
     draws = UserDraws({0: rows(0)}, KINDS, DRAWS)
     same = draws.values("liked", "auc", {0: scores(1)})
-    assert draws.test(same, same, 0.0)["t_p_value"] == 1.0
+    found = draws.test(same, same, 0.0)
+    assert (found["test"], found["p_value"]) == ("z", 1.0)
     nameless = {k: v for k, v in rows(0).items() if k != "user"}
     assert not UserDraws({0: nameless}, KINDS, DRAWS).is_possible
     assert not UserDraws({0: rows(0)}, KINDS, 0).is_possible
-    found = over_seeds([0.1, 0.2, 0.3], [0.2, 0.31, 0.39])
-    assert (found["pairs"], found["t_p_value"] < 0.05) == (3, True)
 
 
-def test_less_is_better_of_errors():
-    assert [sign_of(m) for m in ("auc", "rmse", "like/log_loss")] == [1, -1, -1]
-    values = {"teacher": 0.8, "student": 1.0, "m": 0.9}
-    table = {
-        n: [{"seed": 0, "metrics": {"rmse": v}}] for n, v in values.items()
+def test_a_pair_is_tested_on_its_common_seeds():
+    split = {0: rows(0), 1: rows(1)}
+    draws = UserDraws(split, KINDS, DRAWS)
+    logits = {
+        "a": {0: {"liked": scores(1)}, 1: {"liked": scores(2)}},
+        "b": {1: {"liked": scores(3)}},
     }
-    assert gain_kept(table, "m", "rmse", -1.0) == pytest.approx(0.5)
-    assert gain_kept(table, "m", "rmse") is None
-    tests = {"users": {"difference": -0.1, "holm_p_value": 0.01}}
-    assert verdict(tests, -1.0) == "gain"
-    assert verdict(tests) == "worse"
-    assert verdict({}) == "unclear"
+    tasks = {"auc": ("liked", "auc")}
+    test = paired_over_users(draws, tasks, logits)
+    expected = draws.test(
+        draws.values("liked", "auc", {1: scores(2)}),
+        draws.values("liked", "auc", {1: scores(3)}),
+        0.2,
+    )
+    assert test("a", "b", "auc", (1,), 0.2) == expected
+    none = paired_over_users(UserDraws(split, KINDS, 0), tasks, {})
+    assert none("a", "b", "auc", (1,), 0.2) is None

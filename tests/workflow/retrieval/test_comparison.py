@@ -1,6 +1,7 @@
 """A tiny comparison from end to end: budget, seeds, kills, no peeking."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -8,19 +9,21 @@ import numpy as np
 import pytest
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.comparison.experiment import Plan
+from kd_tfrs.workflow.comparison.experiment import compare as compare_task
+from kd_tfrs.workflow.comparison.overview import compare_data_sets
 from kd_tfrs.workflow.retrieval import comparison, measure
 from kd_tfrs.workflow.retrieval.comparison import (
-    Plan,
-    compare,
-    compare_data_sets,
+    RetrievalComparison,
+    retrieval_teachers,
 )
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.learner import Learner
-from kd_tfrs.workflow.retrieval.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.run import Run
 
 METHOD = "soft_targets"
 PLAN = Plan([METHOD], trials=2, seeds=2)
+compare = functools.partial(compare_task, RetrievalComparison)
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +199,8 @@ def test_a_screening_does_not_touch_the_test_events(
         METHOD: 1,
     }
     text = (tmp_path / "run" / "comparison.md").read_text()
-    assert "## Test events" not in text
-    assert "No test event was asked" in text
+    assert "## Test data" not in text
+    assert "This table uses no test data" in text
     assert found["validation"]["teacher"]["ndcg@20"] > 0
     # The guard itself: a repeat would have been noticed.
     with pytest.raises(AssertionError, match="test events were asked"):
@@ -232,7 +235,7 @@ def test_teachers_of_finished_runs_are_taken(
 
 
 def test_a_teacher_that_one_student_made_is_lent_to_the_next(config, tmp_path):
-    teachers = SharedTeachers(tmp_path / "teachers", config)
+    teachers = retrieval_teachers(tmp_path / "teachers", config)
     (tmp_path / "teachers" / "seed-0" / "weights").mkdir(parents=True)
     for place, found in enumerate((None, 7)):
         run = Run(tmp_path / f"student-{place}", config, log=False)
@@ -298,6 +301,7 @@ def test_one_method_that_fails_leaves_the_others(
     said = []
     with pytest.raises(UserError, match="ValueError: nan in a loss") as error:
         compare_data_sets(
+            RetrievalComparison,
             {"one": config},
             tmp_path / "run",
             plan_of(plan, tmp_path),

@@ -1,13 +1,15 @@
-"""Who takes part in a comparison, by which flags, tuned where."""
+"""The contenders of a comparison, their flags and search spaces."""
 
+import functools
 from types import SimpleNamespace
 
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.retrieval import contenders as module
+from kd_tfrs.workflow.comparison import contenders as module
+from kd_tfrs.workflow.naming import parse_method
+from kd_tfrs.workflow.retrieval import comparison
 from kd_tfrs.workflow.retrieval.config import Config
-from kd_tfrs.workflow.retrieval.contenders import contender, contenders
 
 CONFIG = Config.from_flat(
     {
@@ -30,13 +32,17 @@ FAKES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def methods(monkeypatch):
-    known = {
-        name: SimpleNamespace(**{"defaults": {}, "tunes": {}, **fields})
-        for name, fields in FAKES.items()
-    }
-    monkeypatch.setattr(module, "METHODS", known)
+METHODS = {
+    name: SimpleNamespace(**{"defaults": {}, "tunes": {}, **fields})
+    for name, fields in FAKES.items()
+}
+FAMILY = module.Family(
+    METHODS,
+    lambda text: parse_method(text, METHODS),
+    comparison.FAMILY.alone,
+)
+contender = functools.partial(module.contender, family=FAMILY)
+contenders = functools.partial(module.contenders, family=FAMILY)
 
 
 def test_the_student_alone_always_takes_part_and_first():

@@ -1,4 +1,4 @@
-"""What takes part in a comparison: its flags, and where it may be tuned."""
+"""The contenders of a comparison: their flags and their search spaces."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from typing import Any
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.naming import Named
 from kd_tfrs.workflow.options import FlatConfig
-from kd_tfrs.workflow.retrieval.methods import METHODS, parse_method
 
 ALONE = "student"
+TEACHER = "teacher"
 _LOSSES = "distillation_losses"
 _LABELS = "distillation_student_loss_weight"
 Choices = dict[str, tuple]
 
-# What the given value is multiplied by, or what is tried beside it.
+# Factors of the given value, or values beside it.
 _STEP_FACTORS = (0.5, 1.0, 2.0)
 _WEIGHT_FACTORS = (0.3, 1.0, 3.0)
 _SIZE_FACTORS = (0.5, 1.0, 2.0)
-_TEMPERATURES = (0.1, 0.15, 0.2)
 _STUDENT_LOSS_WEIGHTS = (0.2, 0.5, 1.0)
-_NEGATIVES = (256, 512)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +30,12 @@ class Contender:
     Args:
         name: "student", a method, or several with a plus between them.
         flat: options by flag name, with the method's own defaults.
-        space: choices by flag name, the first one being that of `flat`.
-            Losses are one text, as on the command line.
+        space: choices by flag name; the first choice is that of `flat`.
+            Losses are one string, as on the command line.
 
     Example:
     ```python
-    contender("soft_targets+rrd", Config()).flags({})
+    contender("soft_targets+rrd", Config(), FAMILY).flags({})
     ```
     """
 
@@ -47,17 +45,17 @@ class Contender:
 
     @property
     def stage(self) -> str:
-        """The stage of the workflow that trains it."""
+        """The stage of the workflow that trains the contender."""
         return ALONE if self.name == ALONE else "distilled"
 
     @property
     def folder(self) -> str:
-        """Its name where colons are not welcome."""
-        return self.name.replace(":", "=")
+        """The name of its folders."""
+        return folder_name(self.name)
 
     @property
     def first(self) -> dict[str, Any]:
-        """The point of the space that was given."""
+        """The point of the given flags."""
         return {name: choices[0] for name, choices in self.space.items()}
 
     def flags(self, point: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,14 +76,14 @@ class Contender:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """The methods of one kind of model, and where its trainings are tuned.
+    """The methods of a task, and the search spaces of its trainings.
 
     Args:
         methods: by name; each has `defaults` and `tunes` by option.
         parse: reads a method as it is written on the command line.
         alone: choices for the student alone, from the given flags.
         distilled: choices for every distilled student beside those of its
-            methods, likewise.
+            methods, from the given flags.
     """
 
     methods: Mapping[str, Any]
@@ -94,28 +92,43 @@ class Family:
     distilled: Callable[[Mapping[str, Any]], Choices] = lambda flat: {}
 
 
-def contender(
-    name: str, config: FlatConfig, family: Family | None = None
-) -> Contender:
-    """Looks a contender up.
+def folder_name(name: str) -> str:
+    """The name of a model as a folder.
+
+    Args:
+        name: such as "soft_targets:0.5".
+
+    Returns:
+        The name without colons and spaces.
+
+    Example:
+    >>> folder_name("soft_targets:0.5 pruned")
+    'soft_targets=0.5~pruned'
+    """
+    return name.replace(":", "=").replace(" ", "~")
+
+
+def contender(name: str, config: FlatConfig, family: Family) -> Contender:
+    """Makes a contender of its name.
 
     Args:
         name: "student", the name of a method, or several with a plus between
             them; each as on the command line, "soft_targets@ease:0.5+rrd".
         config: options that are not the method's own.
-        family: methods to choose from; those of retrieval when `None`.
+        family: methods of the task.
 
     Returns:
         The contender.
 
     Raises:
-        UserError: a method is unknown, or two want other things.
+        UserError: a method is unknown, or two methods need different options.
 
     Example:
-    >>> contender("student", Config()).stage
-    'student'
+    ```python
+    contender("student", Config(), FAMILY).stage
+    ```
     """
-    flat, family = config.flat(), family or _retrieval()
+    flat = config.flat()
     if name == ALONE:
         return Contender(name, flat, family.alone(flat))
     changes: dict[str, Any] = {}
@@ -128,21 +141,19 @@ def contender(
         tunes.update(choices)
     flat = {**flat, **changes, _LOSSES: losses}
     if flat[_LABELS] is None:
-        # Unset, it is that of methods that are named.
         flat[_LABELS] = _STUDENT_LOSS_WEIGHTS[0]
-    # A mistake shows before anything trains.
-    type(config).from_flat(flat)
+    type(config).from_flat(flat)  # Checks the options before training.
     space = _distilled_space(flat, {**family.distilled(flat), **tunes})
     return Contender(name, flat, space)
 
 
 def contenders(
-    names: Sequence[str], config: FlatConfig, family: Family | None = None
+    names: Sequence[str], config: FlatConfig, family: Family
 ) -> list[Contender]:
-    """Looks all contenders up; the student alone is always one.
+    """Makes all contenders; the student alone is always one.
 
     Args:
-        names: see `contender`; "all" stands for every method there is.
+        names: see `contender`; "all" stands for every method of the family.
         config: see `contender`.
         family: see `contender`.
 
@@ -152,27 +163,22 @@ def contenders(
     Raises:
         UserError: a method is unknown, or there is none.
     """
-    asked: list[str] = []
-    family = family or _retrieval()
+    expanded: list[str] = []
     for name in names:
-        asked += list(family.methods) if name == "all" else [name.strip()]
-    if not any(asked):
+        expanded += list(family.methods) if name == "all" else [name.strip()]
+    if not any(expanded):
         raise UserError(
             "`--methods` should name the methods to compare. Received: none. "
             "Write --methods=all, or --methods=student,soft_targets."
         )
-    unique = dict.fromkeys([ALONE, *filter(None, asked)])
+    unique = dict.fromkeys([ALONE, *filter(None, expanded)])
     return [contender(name, config, family) for name in unique]
-
-
-def _retrieval() -> Family:
-    return Family(METHODS, lambda x: parse_method(x, METHODS), _alone_space)
 
 
 def _method(
     part: str, flat: Mapping[str, Any], family: Family
 ) -> tuple[str, dict[str, Any], Choices]:
-    """Loss with weight, default options and choices, all by flag name."""
+    """Loss with its weight, default options and choices by flag name."""
     try:
         named = family.parse(part)
     except UserError as error:
@@ -182,7 +188,7 @@ def _method(
     name, _, weight = part.partition(":")
     options = {_flag(k, flat): v for k, v in method.defaults.items()}
     default = options.pop("weight", 1.0)
-    # A weight that was given for this very method counts more.
+    # A weight that is given for this method takes precedence.
     given = dict(t.partition(":")[::2] for t in flat[_LOSSES] if ":" in t)
     weight = weight or given.get(name) or format(default, "g")
     choices = {_flag(k, flat): tuple(v) for k, v in method.tunes.items()}
@@ -190,7 +196,7 @@ def _method(
 
 
 def _flag(option: str, flat: Mapping[str, Any]) -> str:
-    """The flag of a method's option; its weight has none of its own."""
+    """The flag of a method's option; the weight has no flag."""
     if option == "weight" or option in flat:
         return option
     return f"distillation_{option}"
@@ -206,19 +212,6 @@ def _merge(changes: dict[str, Any], more: dict[str, Any], name: str) -> None:
             )
 
 
-def _alone_space(flat: Mapping[str, Any]) -> Choices:
-    return {
-        "student_learning_rate": scaled(flat["student_learning_rate"]),
-        "student_softmax_temperature": first_of(
-            flat["student_softmax_temperature"], _TEMPERATURES
-        ),
-        "student_uniform_negatives": sizes(
-            flat["student_uniform_negatives"], _NEGATIVES
-        ),
-        "student_batch_size": sizes(flat["student_batch_size"]),
-    }
-
-
 def _distilled_space(flat: Mapping[str, Any], tunes: Choices) -> Choices:
     space = {
         "distilled_learning_rate": scaled(flat["distilled_learning_rate"]),
@@ -230,7 +223,7 @@ def _distilled_space(flat: Mapping[str, Any], tunes: Choices) -> Choices:
 
 
 def _scaled_losses(losses: Sequence[str]) -> tuple[str, ...]:
-    """All losses louder and softer together."""
+    """The weights of all losses, scaled together."""
     parts = [text.partition(":") for text in losses]
     texts = [
         ",".join(f"{n}:{float(w or 1) * factor:.4g}" for n, _, w in parts)

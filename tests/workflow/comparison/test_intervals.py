@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from kd_tfrs.workflow.retrieval.comparison_files import with_intervals
+from kd_tfrs.workflow.comparison.report import with_intervals
 
 VALUES = [0.31, 0.35, 0.30, 0.36]
 

@@ -1,8 +1,8 @@
-"""A search on validation events that a kill does not disturb.
+"""A search on validation data that can be stopped and resumed.
 
-Optuna proposes (TPE) and gives up hopeless trials (median pruning). What has
-ended stands in one JSON file a trial, and each proposal follows from these
-files and the seed alone: the same command goes on as if nothing had happened,
+Optuna proposes points (TPE) and stops trials that are worse than the median
+(median pruning). Each finished trial is one JSON file. A proposal depends on
+these files and on the seed alone, so the same command resumes the search,
 inside the trial that was stopped.
 """
 
@@ -16,29 +16,29 @@ from pathlib import Path
 from typing import Any
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.retrieval.learner import Learned, Learner
+from kd_tfrs.workflow.interfaces import Learner
 from kd_tfrs.workflow.run import read_json
 from kd_tfrs.workflow.training import ERRORS, Progress, read_progress
 
-# Random before TPE has something to learn from; the first trial is given.
+# Random trials before TPE; the first trial is given.
 _STARTUP_TRIALS = 3
 _PRUNER_STARTUP_TRIALS = 2
-# Spaces are small: a proposal that was tried before is asked for again.
+# Spaces are small: a point that was tried before is proposed again.
 _ATTEMPTS = 20
 Report = Callable[[int, float], None]
 
 
 class Pruned(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a report where a trial is not worth going on with."""
+    """Raised by a report to stop a trial early."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a trial that was not pruned came to.
+    """The result of a trial that was not pruned.
 
     Args:
-        value: of the monitored validation metric at its best epoch.
-        details: more to be kept, as JSON.
+        value: the monitored validation metric at its best epoch.
+        details: further fields of the record, as JSON.
     """
 
     value: float
@@ -50,13 +50,13 @@ Objective = Callable[[int, dict[str, Any], Report], Outcome]
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """Trials of one thing on one space.
+    """Trials on one space.
 
     Args:
-        directory: where the trials' files are kept.
+        directory: folder of the trials' files.
         space: choices by name.
         first: the point of the first trial.
-        seed: of the proposals.
+        seed: seed of the proposals.
         warmup_epochs: epochs before a trial may be pruned.
 
     Example:
@@ -74,20 +74,22 @@ class Search:
     warmup_epochs: int = 10
 
     def run(self, objective: Objective, trials: int) -> list[dict[str, Any]]:
-        """Runs trials until so many have ended, those of before counted.
+        """Runs trials until `trials` of them are finished.
 
         Args:
-            objective: is given number, point, and a function to report epoch
-                and value to, which may raise `Pruned`.
-            trials: in all, pruned ones counted.
+            objective: is called with the number of the trial, its point, and
+                a function that takes an epoch and a value and may raise
+                `Pruned`.
+            trials: number of trials, pruned and earlier ones included.
 
         Returns:
-            A record a trial: "number", "point", "state" ("complete" or
+            One record per trial: "number", "point", "state" ("complete" or
             "pruned"), "value", "values" by epoch, and the details.
 
         Raises:
-            UserError: trials of another space are kept there.
-            ImportError: more than one trial, and no package optuna.
+            UserError: the folder holds trials of another space.
+            ImportError: there is more than one trial and optuna is not
+                installed.
         """
         records = self.records()
         while len(records) < trials:
@@ -97,23 +99,23 @@ class Search:
         return records
 
     def records(self) -> list[dict[str, Any]]:
-        """The trials that have ended, in order.
+        """The finished trials, in order.
 
         Returns:
             See `run`.
 
         Raises:
-            UserError: they are of another space.
+            UserError: the trials are of another space.
         """
-        found = []
-        while (path := self._path(len(found))).exists():
-            found.append(read_json(path))
-        for record in found:
+        records = []
+        while (path := self._path(len(records))).exists():
+            records.append(read_json(path))
+        for record in records:
             self._check(record)
-        return found
+        return records
 
     def best(self) -> dict[str, Any]:
-        """The record of the best trial; the earlier one of two equals."""
+        """The record of the best trial; the first of several equal ones."""
         done = [r for r in self.records() if r["state"] == "complete"]
         return max(done, key=lambda record: record["value"])
 
@@ -146,13 +148,13 @@ class Search:
                 "values": values,
                 **outcome.details,
             }
-        # As it will be read again: JSON has texts for keys.
+        # As it is read again: the keys of JSON are strings.
         return json.loads(json.dumps(record))
 
     def _propose(
         self, records: list[dict[str, Any]]
     ) -> tuple[Any, dict[str, Any]]:
-        """Asks Optuna, which is told what came before."""
+        """The next point by Optuna, from all earlier records."""
         optuna = _optuna()
         spread = {
             name: optuna.distributions.CategoricalDistribution(choices)
@@ -160,7 +162,7 @@ class Search:
         }
         study = optuna.create_study(
             direction="maximize",
-            # Of the trial's number too, or a killed search would repeat.
+            # Depends on the trial's number, or a resumed search would repeat.
             sampler=optuna.samplers.TPESampler(
                 seed=1000 * self.seed + len(records),
                 n_startup_trials=_STARTUP_TRIALS,
@@ -174,7 +176,7 @@ class Search:
             study.add_trial(_frozen(optuna, record, spread))
         tried = [record["point"] for record in records]
         for attempt in range(2 * _ATTEMPTS):
-            if attempt >= _ATTEMPTS:  # TPE insists on what it knows
+            if attempt >= _ATTEMPTS:  # TPE repeats known points
                 study.enqueue_trial(self._draw(1000 * len(records) + attempt))
             trial = study.ask(spread)
             if trial.params not in tried:
@@ -212,14 +214,16 @@ class Search:
             )
 
 
-def train_reporting(learner: Learner, stage: str, report: Report) -> Learned:
-    """Trains a stage and reports every validation, those before a kill too.
+def train_reporting(
+    learner: Learner, stage: str, report: Report
+) -> tuple[Any, Progress]:
+    """Trains a stage and reports every validation, earlier ones included.
 
     Args:
-        learner: of the trial.
+        learner: the trial's learner.
         stage: "teacher", "student" or "distilled".
-        report: is given the epoch and the monitored metric, an error times
-            -1.
+        report: is called with the epoch and the monitored metric; an error
+            is multiplied by -1.
 
     Returns:
         See `Learner.train`.
@@ -242,14 +246,14 @@ def train_reporting(learner: Learner, stage: str, report: Report) -> Learned:
 
 
 def best_value(learner: Learner, progress: Progress) -> float:
-    """What a trial came to, the more the better.
+    """The value of a trial; larger is better.
 
     Args:
-        learner: of the trial.
-        progress: of its training, which may have gone by something else.
+        learner: the trial's learner.
+        progress: progress of its training.
 
     Returns:
-        The monitored metric at the epoch that was kept, an error times -1.
+        The monitored metric at the best epoch; an error is multiplied by -1.
     """
     value = progress.history[progress.best_epoch - 1][learner.monitor]
     return -value if learner.monitor in ERRORS else value
@@ -274,6 +278,6 @@ def _optuna() -> Any:
             "Tuning needs the package optuna. Install it with "
             "pip install 'kd_tfrs[search]'."
         ) from None
-    # Its own lines would say the same as ours.
+    # Its log repeats ours.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -8,18 +8,23 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from kd_tfrs.workflow.retrieval import comparison_report
-from kd_tfrs.workflow.retrieval.comparison_overview import (
-    overview,
-    overview_markdown,
+from kd_tfrs.workflow.comparison import report
+from kd_tfrs.workflow.comparison.experiment import Plan
+from kd_tfrs.workflow.comparison.findings import (
+    Findings,
+    Roles,
+    read_results,
+    verdict,
 )
-from kd_tfrs.workflow.retrieval.comparison_summary import (
+from kd_tfrs.workflow.comparison.overview import overview, overview_markdown
+from kd_tfrs.workflow.retrieval.comparison import (
     TESTED,
-    collect,
-    summarise,
+    RetrievalComparison,
+    paired_over_users,
 )
 from kd_tfrs.workflow.retrieval.config import Config
 
+METRICS = dict.fromkeys(TESTED, False)
 SEEDS = (0, 1, 2, 3)
 USERS = 60
 # What is added to the student alone's values of every user, and the seconds.
@@ -31,6 +36,11 @@ METHODS = {
     "bad": (-0.10, 30),
     "lucky": (0.0, 50),
 }
+
+
+def summarise(rows, per_user, metrics=METRICS, roles=None):
+    users = paired_over_users(per_user)
+    return Findings(rows, metrics, roles or Roles(), users).summarise()
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +108,15 @@ def test_tests_are_paired_over_seeds_and_over_users(rows, found):
         expected = scipy.stats.ttest_rel(
             values_of(rows, name), values_of(rows, "student")
         ).pvalue
-        assert tests["seeds"]["t_p_value"] == pytest.approx(expected, rel=1e-6)
+        assert tests["seeds"]["p_value"] == pytest.approx(expected, rel=1e-6)
         assert tests["seeds"]["pairs"] == len(SEEDS)
+        assert {test["test"] for test in tests.values()} == {"t"}
         users = [
             np.mean([rows[1][n][s]["ndcg@20"] for s in SEEDS], axis=0)
             for n in (name, "student")
         ]
         expected = scipy.stats.ttest_rel(*users).pvalue
-        assert tests["users"]["t_p_value"] == pytest.approx(expected, rel=1e-6)
+        assert tests["users"]["p_value"] == pytest.approx(expected, rel=1e-6)
         assert tests["users"]["pairs"] == USERS
 
 
@@ -123,16 +134,16 @@ def test_users_are_paired_by_who_they_are(rows):
         for metric in TESTED:
             test = method["tests"][metric]["users"]
             other = ours[name]["tests"][metric]["users"]
-            assert other["t_p_value"] == pytest.approx(test["t_p_value"])
+            assert other["p_value"] == pytest.approx(test["p_value"])
 
 
 def test_p_values_are_corrected_over_the_methods(found):
     for unit in ("seeds", "users"):
         tests = [m["tests"]["ndcg@20"][unit] for m in found["methods"]]
-        tests.sort(key=lambda test: test["t_p_value"])
+        tests.sort(key=lambda test: test["p_value"])
         largest = 0.0
         for left, test in zip((4, 3, 2, 1), tests, strict=True):
-            largest = max(largest, min(1.0, left * test["t_p_value"]))
+            largest = max(largest, min(1.0, left * test["p_value"]))
             assert test["holm_p_value"] == pytest.approx(largest)
 
 
@@ -177,6 +188,91 @@ def test_a_teacher_that_leads_nowhere_has_no_gain_to_keep(rows):
     swapped = {**rows[0], "teacher": rows[0]["student"]}
     found = by_name(summarise(swapped, rows[1]))
     assert found["good"]["gain_kept"]["ndcg@20"] is None
+
+
+def test_a_lead_that_is_not_significant_has_no_share(rows):
+    # The teacher's values are larger for one half of the users alone.
+    noise = 1e-3 * (-1.0) ** np.arange(USERS)
+    users = {
+        seed: {"user": arrays["user"], **{m: arrays[m] + noise for m in TESTED}}
+        for seed, arrays in rows[1]["student"].items()
+    }
+    table = [
+        {**row, "metrics": {m: row["metrics"][m] + 1e-9 for m in TESTED}}
+        for row in rows[0]["student"]
+    ]
+    found = summarise(
+        {**rows[0], "teacher": table}, {**rows[1], "teacher": users}
+    )
+    assert found["teacher"]["tests"]["ndcg@20"]["users"]["p_value"] > 0.05
+    assert found["teacher"]["has_lead"] == dict.fromkeys(TESTED, False)
+    assert by_name(found)["good"]["gain_kept"] == dict.fromkeys(TESTED)
+
+
+def test_the_teacher_keeps_its_lead_and_is_tested_by_itself(found):
+    teacher = found["teacher"]
+    assert teacher["gain_kept"]["ndcg@20"] == pytest.approx(1)
+    assert teacher["has_lead"] == dict.fromkeys(TESTED, True)
+    for test in teacher["tests"]["ndcg@20"].values():
+        assert test["holm_p_value"] == test["p_value"]
+
+
+def test_less_is_better_of_errors(rows):
+    errors = {
+        name: [
+            {**row, "metrics": {m: -row["metrics"][m] for m in TESTED}}
+            for row in of_model
+        ]
+        for name, of_model in rows[0].items()
+    }
+    users = {
+        name: {
+            seed: {"user": a["user"], **{m: -a[m] for m in TESTED}}
+            for seed, a in seeds.items()
+        }
+        for name, seeds in rows[1].items()
+    }
+    found = summarise(errors, users, dict.fromkeys(TESTED, True))
+    expected = summarise(*rows)
+    for ours, theirs in zip(found["methods"], expected["methods"], strict=True):
+        assert ours["method"] == theirs["method"]
+        assert ours["verdict"] == theirs["verdict"]
+        assert ours["gain_kept"] == pytest.approx(theirs["gain_kept"])
+    tests = {"users": {"difference": -0.1, "holm_p_value": 0.01}}
+    assert verdict(tests, is_error=True) == "gain"
+    assert verdict(tests) == "worse"
+    assert verdict({}) == "unclear"
+
+
+def test_roles_are_no_methods(rows):
+    roles = Roles(members=("bad",), baselines=("same",), compressed=(" int8",))
+    renamed = {
+        ("good int8" if name == "lucky" else name): values
+        for name, values in rows[0].items()
+    }
+    users = {**rows[1], "good int8": rows[1]["lucky"]}
+    for name, of_model in renamed.items():
+        renamed[name] = [{**row, "method": name} for row in of_model]
+    found = summarise(renamed, users, METRICS, roles)
+    names = {
+        role: [model["method"] for model in found[role]]
+        for role in ("members", "baselines", "methods", "compressed")
+    }
+    assert names == {
+        "members": ["bad"],
+        "baselines": ["same"],
+        "methods": ["good"],
+        "compressed": ["good int8"],
+    }
+    for role in names:
+        for test in found[role][0]["tests"]["ndcg@20"].values():
+            assert test["holm_p_value"] == test["p_value"]
+    pairs = {(t["baseline"], t["challenger"]) for t in found["other_tests"]}
+    assert pairs == {
+        ("same", "teacher"),
+        ("same", "student"),
+        ("good", "good int8"),
+    }
 
 
 def test_cost_is_a_rank_and_means(found):
@@ -237,8 +333,13 @@ def folder(rows, tmp_path):
     return run
 
 
+def write(run):
+    plan = Plan(["rrd"], trials=6, seeds=4)
+    return RetrievalComparison(run, plan, print).report()
+
+
 def test_rows_come_back_as_they_were_written(rows, folder):
-    read, per_user = collect(folder.directory, Config().flat())
+    read, per_user = read_results(folder.directory, Config().flat(), Roles())
     for name, kept in rows[0].items():
         assert [r["metrics"] for r in read[name]] == [
             r["metrics"] for r in kept
@@ -256,15 +357,16 @@ def test_rows_come_back_as_they_were_written(rows, folder):
 
 
 def test_tables_say_what_was_found(folder, found):
-    comparison_report.write(folder, seeds=4, trials=6)
+    write(folder)
     text = (folder.directory / "comparison.md").read_text()
+    quality, tests = text.split("## Tests")
     lines = {
         line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]]
-        for line in text.splitlines()
+        for line in quality.splitlines()
         if line.startswith("|")
     }
     assert list(lines) == [
-        "method",
+        "model",
         ":--",
         "teacher",
         "student alone",
@@ -278,12 +380,16 @@ def test_tables_say_what_was_found(folder, found):
     assert lines["good"][0] == (
         f"{spread['mean']:.4f} ({spread['deviation']:.4f})"
     )
-    assert lines["good"][1] == f"{100 * good['gain_kept']['ndcg@20']:.0f} %"
-    assert lines["good"][4] == "gain"
-    assert lines["bad"][4] == "worse"
-    assert lines["same"][4] == "no gain"
+    assert lines["good"][2] == f"{100 * good['gain_kept']['ndcg@20']:.0f} %"
+    verdicts = {"good": "gain", "bad": "worse", "same": "no gain"}
+    assert {name: lines[name][3] for name in verdicts} == verdicts
     assert lines["good"][-3:] == ["40", "42", "3"]
-    assert "6 trials each on validation events of seed 0" in text
+    assert "6 trials each on validation data of seed 0" in text
+    row = good["tests"]["recall@50"]
+    p_values = [f"{row[u]['holm_p_value']:.2g}" for u in ("seeds", "users")]
+    (line,) = (x for x in tests.splitlines() if "| good | recall@50 |" in x)
+    assert [c.strip() for c in line.split("|")[5:7]] == p_values
+    assert "over users: paired t-test" in tests
     assert (folder.directory / "comparison.png").stat().st_size > 1000
     flags = (folder.directory / "best" / "good.flags").read_text()
     assert flags.splitlines() == [
@@ -299,33 +405,52 @@ def test_tables_say_what_was_found(folder, found):
         assert float(row["ndcg@20"]) > 0
 
 
-def test_metrics_among_sampled_negatives_have_a_table(folder, rows):
-    found = comparison_report.write(folder, seeds=4, trials=6)
-    assert "seeded negatives" not in comparison_report.markdown(found)
-    found["flags"] = {"eval_sampled_negatives": 499}
+def test_metrics_among_sampled_negatives_have_columns(folder, rows):
+    found = write(folder)
+    assert "sampled negatives" not in report.markdown(found)
+    found["further"] = {
+        "note": "sampled_: among 499 sampled negatives.",
+        "metrics": ["sampled_hit_rate@5"],
+    }
     for row in (
         found["test"]["teacher"],
         found["test"]["student"],
         *found["test"]["methods"],
     ):
         row["metrics"]["sampled_hit_rate@5"] = {"mean": 0.5, "deviation": 0.01}
-    text = comparison_report.markdown(found)
-    assert "among 499 seeded negatives" in text
-    assert "| method | hit_rate@5 |" in text
-    assert "| student alone | 0.5000 (0.0100) |" in text
+    lines = report.markdown(found).splitlines()
+    assert any("among 499 sampled negatives" in line for line in lines)
+    assert any("| recall@50 | sampled_hit_rate@5 | gain" in x for x in lines)
+    (alone,) = (line for line in lines if line.startswith("| student alone |"))
+    assert " | 0.5000 (0.0100) | - | " in alone
+
+
+def test_tables_say_where_the_teacher_has_no_lead(folder):
+    found = write(folder)
+    found["test"]["teacher"]["has_lead"] = dict.fromkeys(TESTED, False)
+    for model in (found["test"]["teacher"], *found["test"]["methods"]):
+        model["gain_kept"] = dict.fromkeys(TESTED)
+    lines = report.markdown(found).splitlines()
+    for name in ("teacher", "good", "bad"):
+        of_model = [line for line in lines if line.startswith(f"| {name} |")]
+        assert len(of_model) == 1 + len(TESTED)
+        assert all("| n.s. |" in line for line in of_model)
+    (alone,) = (line for line in lines if line.startswith("| student alone |"))
+    assert "n.s." not in alone
+    assert "kept n.s., gain" in overview_markdown(overview({"one": found}))
 
 
 def test_an_overview_ranks_methods_over_data_sets(folder):
-    one = comparison_report.write(folder, seeds=4, trials=6)
+    one = write(folder)
     screened = {
         "test": None,
         "monitor": "ndcg@20",
         "validation": {
             "methods": [
-                {"method": "good", "value": 0.1},
-                {"method": "student", "value": 0.2},
-                {"method": "same", "value": 0.3},
                 {"method": "only here", "value": 0.4},
+                {"method": "same", "value": 0.3},
+                {"method": "student", "value": 0.2},
+                {"method": "good", "value": 0.1},
             ]
         },
     }

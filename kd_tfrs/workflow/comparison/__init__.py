@@ -1,0 +1,1 @@
+"""Methods of distillation against the student alone, for every task."""

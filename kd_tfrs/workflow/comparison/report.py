@@ -1,0 +1,432 @@
+"""The files of a comparison: JSON, Markdown, CSV, plot and chosen flags."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from kd_tfrs.evaluation import plot_comparison
+from kd_tfrs.workflow.comparison.contenders import (
+    ALONE,
+    TEACHER,
+    folder_name,
+)
+from kd_tfrs.workflow.comparison.findings import (
+    LEVEL,
+    UNITS,
+    Row,
+    flag_text,
+)
+from kd_tfrs.workflow.run import Run
+
+_TESTS = {
+    "t": "paired t-test",
+    "z": "z-test with the standard error of the draws",
+}
+Results = Mapping[str, Any]
+
+
+def write(run: Run, results: Results) -> None:
+    """Writes `comparison.json`, `.md`, `.csv`, `.png` and `best/*.flags`.
+
+    Args:
+        run: run folder of the comparison.
+        results: content of `comparison.json`; see `Comparison.results`.
+    """
+    run.write_json("comparison.json", results)
+    run.write_text("comparison.md", markdown(results))
+    run.write_text("comparison.csv", as_csv(results))
+    chosen = [*results["validation"]["methods"]]
+    if results["test"]:
+        tested = (results["test"][ALONE], *results["test"]["methods"])
+        chosen += [model["rows"][0] for model in tested]
+    for row in chosen:
+        file = f"best/{folder_name(row['method'])}.flags"
+        run.write_text(file, flag_lines(row["changed_flags"]))
+    plot(results, run.path("comparison.png"))
+
+
+def markdown(results: Results) -> str:
+    """The comparison as Markdown.
+
+    Args:
+        results: see `write`.
+
+    Returns:
+        Text with a line break at the end.
+    """
+    environment, tasks = results["environment"], results["tasks"].items()
+    listed = ", ".join(f"{name} ({kind})" for name, kind in tasks)
+    lines = [
+        f"# {results['dataset']}: methods against the student alone",
+        "",
+        (f"Tasks: {listed}. " if listed else "")
+        + f"Commit {environment['commit']}, {environment['processor']}.",
+    ]
+    if results["test"]:
+        lines += ["", *_quality_lines(results), "", *_test_lines(results)]
+    if results["validation"]["methods"]:
+        lines += ["", *_validation_lines(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _models(test: Mapping[str, Any]) -> Iterator[Row]:
+    """All tested models in the order of the tables."""
+    references = (*test["baselines"], *test["members"], test[TEACHER])
+    yield from filter(None, references)
+    yield from (test[ALONE], *test["methods"], *test["compressed"])
+
+
+def _quality_lines(results: Results) -> list[str]:
+    test, further = results["test"], results["further"]
+    metrics = [*results["tested"], *further["metrics"]]
+    first = metrics[0]
+    has_sizes = any("parameters" in model for model in _models(test))
+    lines = [
+        "## Test data",
+        "",
+        f"Seeds {', '.join(map(str, results['seeds']))}; mean (standard "
+        f"deviation over seeds). {_budget(results)} Gain kept: the share of "
+        f"the teacher's lead over the student alone in {first}; n.s. where "
+        f"this lead is not significant. Verdict in {first}, see the tests "
+        "below. Cost: rank of the methods by training time, 1 is the shortest."
+        + (
+            " Parameters: the trained weights; of a pruned model, those that "
+            "are not zero; of trees, their leaves and splits."
+            if has_sizes
+            else ""
+        )
+        + (f" {further['note']}" if further["metrics"] else ""),
+        "",
+    ]
+    header = ["model", *["parameters"] * has_sizes, *metrics]
+    header += ["gain kept", "verdict", "epochs", "train s", "cost"]
+    body = [
+        [
+            _title(model, results),
+            *[_parameters(model, test)] * has_sizes,
+            *(_spread(model["metrics"][metric]) for metric in metrics),
+            _share(model, first, test),
+            model.get("verdict", {}).get(first, "-"),
+            *(_number(model[key]) for key in ("epochs", "train_seconds")),
+            str(model.get("cost_rank", "-")),
+        ]
+        for model in _models(test)
+    ]
+    return [*lines, *table(header, body)]
+
+
+def _test_lines(results: Results) -> list[str]:
+    test = results["test"]
+    kinds = {
+        unit: row["test"]
+        for model in _models(test)
+        for tests in model.get("tests", {}).values()
+        for unit, row in tests.items()
+    }
+    named = [f"over {unit}: {_TESTS[kind]}" for unit, kind in kinds.items()]
+    lines = [
+        "## Tests",
+        "",
+        "Differences to the student alone if no other model is named, with "
+        "the 95 % interval over users drawn with replacement (of their means "
+        f"over seeds). p {'; p '.join(named) or 'needs users or seeds'}. The "
+        "p-values of the methods are after Holm's correction over them "
+        f"({len(test['methods'])}). A gain is significant in all tests (p < "
+        f"{LEVEL}), an unclear one in one of two. Gain kept: n.s. where the "
+        "teacher's lead over the student alone is not significant.",
+        "",
+    ]
+    header = ["pair", "metric", "difference", "interval over users"]
+    header += ["p seeds", "p users", "gain kept", "verdict"]
+    body = []
+    for model in _models(test):
+        for metric, tests in model.get("tests", {}).items():
+            cells = _test_cells(tests, "holm_p_value")
+            share = _share(model, metric, test)
+            verdict = model["verdict"][metric]
+            body.append([model["method"], metric, *cells, share, verdict])
+    for pair in test["other_tests"]:
+        name = f"{pair['challenger']} against {pair['baseline']}"
+        for metric, tests in pair["tests"].items():
+            body.append([name, metric, *_test_cells(tests), "-", "-"])
+    return [*lines, *table(header, body)]
+
+
+def _test_cells(tests: Mapping[str, Row], key: str = "p_value") -> list[str]:
+    """Difference, interval and p-values of a pair."""
+    if not tests:
+        return ["-"] * 4
+    first = tests.get("users") or tests["seeds"]
+    low, high = tests.get("users", {}).get("interval") or (None, None)
+    p_values = [tests.get(unit, {}).get(key) for unit in UNITS]
+    return [
+        f"{first['difference']:+.4f}",
+        "-" if low is None else f"{low:+.4f} to {high:+.4f}",
+        *("-" if p is None else f"{p:.2g}" for p in p_values),
+    ]
+
+
+def _validation_lines(results: Results) -> list[str]:
+    """The table of the best trials, by validation metrics alone."""
+    rows = results["validation"]["methods"]
+    monitor, names = results["monitor"], _validated(results)
+    lines = [
+        "## Validation data",
+        "",
+        f"The best trial by {monitor}, seed {results['seed']}. "
+        f"{_budget(results)} This table uses no test data.",
+        "",
+    ]
+    header = ["model", *names, "difference", "trials", "pruned"]
+    header += ["epochs", "train s", "flags"]
+    body = []
+    teacher = results["validation"]["teacher"]
+    if teacher:
+        values = [f"{teacher[name]:.4f}" for name in names]
+        body.append([TEACHER, *values, *"-" * 6])
+    alone = next((r["value"] for r in rows if r["method"] == ALONE), None)
+    for row in rows:
+        is_alone = row["method"] == ALONE
+        gain = "-" if alone is None else f"{row['value'] - alone:+.4f}"
+        body.append(
+            [
+                _name(row),
+                *(f"{row['validation'][name]:.4f}" for name in names),
+                "-" if is_alone else gain,
+                *(str(row[key]) for key in ("trials", "pruned", "epochs")),
+                _number(row["train_seconds"]),
+                " ".join(flag_lines(row["changed_flags"]).split()) or "-",
+            ]
+        )
+    return [*lines, *table(header, body)]
+
+
+def _validated(results: Results) -> list[str]:
+    """The monitored metric, and tested ones that all validations have."""
+    validation = results["validation"]
+    rows = [row["validation"] for row in validation["methods"]]
+    rows += [validation["teacher"]] if validation["teacher"] else []
+    names = [m for m in results["tested"] if all(m in row for row in rows)]
+    return list(dict.fromkeys([results["monitor"], *names]))
+
+
+def _budget(results: Results) -> str:
+    """How the contenders are tuned, in a sentence."""
+    if results["trials"] < 2:
+        return "Not tuned: the given flags, and the methods' own defaults."
+    return (
+        f"Tuned with {results['trials']} trials each on validation data of "
+        f"seed {results['seed']}."
+    )
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return "student alone" if row["method"] == ALONE else row["method"]
+
+
+def _title(model: Row, results: Results) -> str:
+    """The name of a model; its seeds too, if some are missing."""
+    if model["seeds"] == results["seeds"]:
+        return _name(model)
+    return f"{_name(model)} (seeds {', '.join(map(str, model['seeds']))})"
+
+
+def share_text(share: float | None, has_lead: bool | None) -> str:
+    """The share of the teacher's lead that is kept, as text.
+
+    Args:
+        share: see `lead_kept`.
+        has_lead: whether the teacher's lead is significant; `None` if it is
+            not tested.
+
+    Returns:
+        A percentage, "n.s." or "-".
+
+    Example:
+    >>> share_text(0.79, True), share_text(None, False), share_text(None, None)
+    ('79 %', 'n.s.', '-')
+    """
+    if share is not None:
+        return f"{100 * share:.0f} %"
+    return "n.s." if has_lead is False else "-"
+
+
+def _share(model: Row, metric: str, test: Mapping[str, Any]) -> str:
+    if not model.get("tests", {}).get(metric) or not test[TEACHER]:
+        return "-"
+    has_lead = test[TEACHER]["has_lead"][metric]
+    return share_text(model["gain_kept"][metric], has_lead)
+
+
+def _spread(spread: Mapping[str, float | None]) -> str:
+    if spread["mean"] is None:
+        return "-"
+    return f"{spread['mean']:.4f} ({spread['deviation']:.4f})"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _parameters(model: Row, test: Mapping[str, Any]) -> str:
+    """Weights; of a compressed model those that are not zero, and bytes."""
+    is_compressed = model in test["compressed"]
+    count = model.get("nonzero_parameters" if is_compressed else "parameters")
+    if count is None:
+        return "-"
+    size = model.get("size_bytes")
+    return f"{count:,.0f}" + (f", {size / 1024:,.0f} KB" if size else "")
+
+
+def flag_lines(changes: Mapping[str, Any]) -> str:
+    r"""Flags as the lines of a flag file.
+
+    Args:
+        changes: values by flag name.
+
+    Returns:
+        One line per flag.
+
+    Example:
+    >>> flag_lines({"distillation_losses": ["rrd:1"]})
+    '--distillation_losses=rrd:1\\n'
+    """
+    return "".join(f"--{k}={flag_text(v)}\n" for k, v in changes.items())
+
+
+def table(header: list[str], body: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table with right-aligned cells."""
+    rule = [":--"] + ["--:"] * (len(header) - 1)
+    return [f"| {' | '.join(row)} |" for row in [header, rule, *body]]
+
+
+def as_csv(results: Results) -> str:
+    """One line per tested row, and per best trial.
+
+    Args:
+        results: see `write`.
+
+    Returns:
+        The text of a CSV file.
+    """
+    text = io.StringIO()
+    seed, test = results["seed"], results["test"]
+    lines = [
+        {"events": "validation", "seed": seed, **row, **row["validation"]}
+        for row in results["validation"]["methods"]
+    ]
+    lines += [
+        {"events": "test", **row, **row["metrics"]}
+        for model in (_models(test) if test else ())
+        for row in model["rows"]
+    ]
+    columns = ["events", "method", "seed", *results["tested"]]
+    columns += ["train_seconds", "epochs", "best_epoch", "commit"]
+    others = sorted(
+        {n for line in lines for n, v in line.items() if isinstance(v, float)}
+        - set(columns)
+    )
+    writer = csv.DictWriter(
+        text, [*columns, *others], extrasaction="ignore", lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def plot(results: Results, path: Path) -> None:
+    """Plots the test metrics if there are some, else the validation metrics.
+
+    Args:
+        results: see `write`.
+        path: path of the PNG file.
+    """
+    test, metrics = results["test"], results["tested"]
+    if test and test["methods"]:
+        references, methods = [test[TEACHER], test[ALONE]], test["methods"]
+        count = len(results["seeds"])
+        note = f"test, mean and 95 % interval over {count} seeds"
+        note = note if count > 1 else f"test, seed {results['seed']}"
+    else:
+        references, methods = _validation_points(results)
+        note = f"validation, seed {results['seed']}"
+    if not methods:
+        return
+    lines = {
+        _name(row): with_intervals(row, metrics) for row in references if row
+    }
+    plot_comparison(
+        [with_intervals(method, metrics) for method in methods],
+        {
+            name: {m: row["metrics"][m]["mean"] for m in metrics}
+            for name, row in lines.items()
+        },
+        path,
+        metrics=metrics,
+        note=note,
+        reference_intervals={
+            name: row.get("intervals", {}) for name, row in lines.items()
+        },
+    )
+
+
+def with_intervals(
+    row: Mapping[str, Any], metrics: Sequence[str]
+) -> dict[str, Any]:
+    r"""Adds the 95 % interval of the mean over seeds.
+
+    $$m \pm t_{0.975, n - 1} \frac{s}{\sqrt{n}}$$
+
+    Args:
+        row: "seeds" ($n$ of them), and "metrics" with "mean" ($m$) and
+            "deviation" ($s$) by name.
+        metrics: names.
+
+    Returns:
+        The row with "intervals", `[low, high]` by name; without them if there
+        are fewer than two seeds.
+
+    Example:
+    >>> spread = {"mean": 0.5, "deviation": 0.1}
+    >>> row = {"seeds": [0, 1, 2, 3], "metrics": {"mrr": spread}}
+    >>> low, high = with_intervals(row, ["mrr"])["intervals"]["mrr"]
+    >>> round(low, 3), round(high, 3)
+    (0.341, 0.659)
+    """
+    count = len(row.get("seeds", ()))
+    if count < 2:
+        return {**row}
+    factor = scipy.stats.t.ppf(0.975, count - 1) / np.sqrt(count)
+    intervals = {}
+    for metric in metrics:
+        spread = row["metrics"][metric]
+        half = factor * spread["deviation"]
+        ends = spread["mean"] - half, spread["mean"] + half
+        intervals[metric] = [float(end) for end in ends]
+    return {**row, "intervals": intervals}
+
+
+def _validation_points(results: Results) -> tuple[list[Row], list[Row]]:
+    """References and methods of the validation data."""
+    validation = results["validation"]
+    values = {r["method"]: r["validation"] for r in validation["methods"]}
+    if validation["teacher"]:
+        values[TEACHER] = validation["teacher"]
+    points = [
+        {
+            "method": name,
+            "metrics": {m: {"mean": of_model[m]} for m in results["tested"]},
+        }
+        for name, of_model in values.items()
+    ]
+    names = (TEACHER, ALONE)
+    references = [point for point in points if point["method"] in names]
+    references.sort(key=lambda point: names.index(point["method"]))
+    return references, [p for p in points if p["method"] not in names]
