@@ -177,7 +177,10 @@ def _train(
 
 
 def markdown(found: list[Row]) -> str:
-    """A table a data set: validation metrics and the share of the lead.
+    """One table per data set: validation metrics and the share of the lead.
+
+    The share is "n.s." where the teacher's lead over the student alone is not
+    significant over the seeds; one seed has no test and no share.
 
     Args:
         found: rows of all stages.
@@ -185,6 +188,8 @@ def markdown(found: list[Row]) -> str:
     Returns:
         Markdown.
     """
+    with console.quiet_imports():
+        from kd_tfrs.evaluation import lead_kept
     text = "Validation metrics, means over the seeds; no test event is used.\n"
     for dataset in dict.fromkeys(row["dataset"] for row in found):
         rows = [row for row in found if row["dataset"] == dataset]
@@ -198,9 +203,12 @@ def markdown(found: list[Row]) -> str:
         alone, teacher = (
             means[stage, ""]["ndcg@10"] for stage in ("student", "teacher")
         )
+        p_value = _lead_p_value(rows)
         for (stage, setting), mean in means.items():
-            lead = (mean["ndcg@10"] - alone) / (teacher - alone)
-            share = f"{lead:.0%}" if stage == "distilled" else "-"
+            share = "-"
+            if stage == "distilled" and p_value is not None:
+                kept = lead_kept(mean["ndcg@10"], alone, teacher, p_value)
+                share = "n.s." if kept is None else f"{kept:.0%}"
             text += (
                 f"| {stage} | {setting} | {mean['ndcg@10']:.4f} | {share} | "
                 f"{mean['recall@50']:.4f} | {mean['epochs']:.0f} | "
@@ -247,6 +255,19 @@ def gini(ascending: np.ndarray) -> float:
     count = len(ascending)
     weighted = (np.arange(1, count + 1) * ascending).sum()
     return 2 * weighted / (count * ascending.sum()) - (count + 1) / count
+
+
+def _lead_p_value(rows: list[Row]) -> float | None:
+    """Of the teacher against the student alone over the seeds."""
+    with console.quiet_imports():
+        from kd_tfrs.evaluation import paired_test
+    alone, teacher = (
+        {r["seed"]: r["ndcg@10"] for r in rows if r["stage"] == stage}
+        for stage in ("student", "teacher")
+    )
+    seeds = sorted(alone.keys() & teacher.keys())
+    a, b = ([of_stage[s] for s in seeds] for of_stage in (alone, teacher))
+    return paired_test(a, b, unit="seeds").t_p_value
 
 
 def _means(rows: list[Row]) -> dict[tuple[str, str], dict[str, float]]:
