@@ -41,14 +41,9 @@ class Learner(Protocol):
         stage: str,
         watch: Callable[[dict[str, float]], None] | None = None,
     ) -> tuple[Any, Progress]:
-        """Trains a stage, or resumes its training.
+        """Trains a stage or resumes it; returns its best model and progress.
 
-        Args:
-            stage: name of the stage.
-            watch: is called with the metrics of every validation.
-
-        Returns:
-            The model with its best weights, and the progress.
+        `watch` is called with the metrics of every validation.
         """
 
     def save(self, stage: str, model: Any) -> None:

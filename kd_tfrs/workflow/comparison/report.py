@@ -296,7 +296,7 @@ def flag_lines(changes: Mapping[str, Any]) -> str:
 
     Example:
     >>> flag_lines({"distillation_losses": ["rrd:1"]})
-    '--distillation_losses=rrd:1\\n'
+    '--distillation_losses=rrd:1\n'
     """
     return "".join(f"--{k}={flag_text(v)}\n" for k, v in changes.items())
 
