@@ -150,7 +150,7 @@ def config_from_flags(
 
     Args:
         kind: of the task that was asked for.
-        alone: refuse flags of other tasks, which nobody would listen to.
+        alone: refuse flags of other tasks, which would have no effect.
 
     Returns:
         The configuration.

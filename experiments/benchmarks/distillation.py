@@ -1,7 +1,7 @@
 r"""How much a training step and an epoch cost with each method.
 
 Everything that training does is in it but validation: shuffling, drawing and
-joining what the losses listen to, both directions, the update. Students take
+joining the candidates of the losses, both directions, the update. Students take
 turns in random order, so that a busy moment of the machine hits all of them.
 In each turn a student first makes a few steps that are not measured, until
 its pipeline has used up what it prepared while others had their turn. The
@@ -11,7 +11,7 @@ times the steps, and for some methods a whole epoch by the clock.
 The flags are those of distill.py, and default to configs/verified/
 citeulike-full.flags. How the teacher was trained changes no shape but one:
 lists of a teacher that was never trained have fewer items in common than
-those of a trained one, so that methods that hear lists embed more candidates
+those of a trained one, so that methods on lists embed more candidates
 a step and are rather too slow here than too fast. With --teacher_weights it
 is a trained one. To copy:
 

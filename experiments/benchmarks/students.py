@@ -52,7 +52,7 @@ class Student:
     Args:
         name: of its method, or "student" without one.
         step: a compiled training step.
-        batches: epoch after epoch, with what its method listens to.
+        batches: epoch after epoch, with the candidates of its method.
     """
 
     name: str

@@ -32,7 +32,7 @@ class Encoding(str, Enum):
 
 
 EVENT_ONLY = (Encoding.TIME, Encoding.LABEL, Encoding.WEIGHT)
-# Which encodings listen to which option, and the option's default.
+# Which encodings use which option, and the option's default.
 _OPTIONS = {
     "num_buckets": (None, (Encoding.BUCKETS,)),
     "separator": ("|", (Encoding.CATEGORIES,)),

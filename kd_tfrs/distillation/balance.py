@@ -16,9 +16,9 @@ class GradientNormBalance(tf.Module):
     \overline{\lVert g_i \rVert}$$
 
     multiplies the weight $w_i$ of distillation loss $i$, where $g$ are
-    gradients with respect to the student's embeddings and the bar is a
-    moving average. A weight of 1 then means "as loud as the labels",
-    whatever the loss's own scale. To measure costs one more backward pass
+    gradients with respect to the student's embeddings and the bar is a moving
+    average. With a weight of 1 a loss has the gradient norm of the labels'
+    loss, whatever its own scale. To measure costs one more backward pass
     through the losses (not through the towers).
 
     Args:

@@ -19,7 +19,7 @@ Batch = Mapping[str, object]
 
 
 class StepInputs(Protocol):
-    """What the terms of one step hear."""
+    """Inputs of the terms of one step."""
 
     def loss(self, term: DistillationTerm) -> tf.Tensor:
         """The value of a term, a scalar."""
@@ -34,8 +34,8 @@ class BaseDistiller(tf.keras.Model):
     $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
     \text{student})$$
 
-    The student runs forward once a step. A subclass says what the terms hear
-    (`step_inputs`) and what a batch weighs (`batch_weight`).
+    The student runs forward once a step. A subclass gives the inputs of the
+    terms (`step_inputs`) and what a batch weighs (`batch_weight`).
 
     Args:
         teacher: the teacher of the terms that have none of their own.
@@ -103,7 +103,7 @@ class BaseDistiller(tf.keras.Model):
 
     @abc.abstractmethod
     def step_inputs(self, batch: Batch, outputs: dict) -> StepInputs:
-        """What the terms hear of a batch.
+        """The inputs of the terms for a batch.
 
         Args:
             batch: of training.

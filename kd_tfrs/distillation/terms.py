@@ -1,4 +1,4 @@
-"""A distillation loss, where it listens, and to whom."""
+"""A distillation term: a loss, the candidates it compares, and a teacher."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class TermInputs(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class DistillationTerm:
-    """A distillation loss, where it listens, and to whom.
+    """A distillation term: a loss, the candidates it compares, and a teacher.
 
     Args:
         loss: compares teacher and student.
         over: the candidates they are compared on; for a loss between
-            features, `FeaturePair`. A `RankingDistiller` has listeners of its
-            own. `None` for the Distiller's default.
+            features, `FeaturePair`. A `RankingDistiller` has output
+            selectors. `None` for the Distiller's default.
         teacher: a teacher of its own, or `None` for the Distiller's. Several
             kinds of teachers may teach at once.
 
     Raises:
-        UserError: loss and listener do not go together.
+        UserError: the loss does not fit the candidates.
 
     Example:
     ```python
@@ -59,8 +59,8 @@ class DistillationTerm:
             return
         if isinstance(self.loss, FeatureLoss) != self.candidates.of_features:
             raise UserError(
-                "A loss between features should listen to `FeaturePair`, in a "
-                "ranker to `NetworkOutputs`, and no other to these. "
+                "A loss between features should compare a `FeaturePair`, in a "
+                "ranker `NetworkOutputs`, and no other loss should. "
                 f"Received: {type(self.loss).__name__} over "
                 f"{type(self.candidates).__name__}."
             )
@@ -79,7 +79,7 @@ def as_terms(
         default: what a loss compares where its term does not say so.
 
     Returns:
-        Terms. Equal listeners of different teachers get names of their own.
+        Terms. Equal candidates of different teachers get names of their own.
 
     Raises:
         UserError: there is none, or one is no loss.

@@ -1,6 +1,6 @@
 """Helpers that tests share: a tiny world with users, items and events.
 
-For tests of your own losses, listeners and models as well.
+For tests of your own losses, samplers and models as well.
 """
 
 from __future__ import annotations

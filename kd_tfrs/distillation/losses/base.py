@@ -14,7 +14,7 @@ _MIN_TEMPERATURE = 1e-3
 
 
 class LossInputs(NamedTuple):
-    """What a loss between scores hears of the queries of a step.
+    """Inputs of a loss between scores for the queries of a step.
 
     Args:
         teacher: `[queries, candidates]` float32 scores, 0 where masked; no
@@ -132,7 +132,7 @@ class DistillationLoss(tf.keras.losses.Loss):
         """The loss of every query, for a loss that needs more than scores.
 
         Args:
-            heard: scores, and all that is known of them.
+            inputs: scores, mask and what belongs to them.
 
         Returns:
             `[batch]` float32.

@@ -37,7 +37,7 @@ class BinarySoftTargets(DistillationLoss):
     0.6931
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
+        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
         Distillation", section 3, the loss on soft labels, written with the
         factor T^2 of Hinton, Vinyals and Dean 2015, section 2.
     """

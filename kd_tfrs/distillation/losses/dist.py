@@ -94,7 +94,7 @@ class CorrelationLoss(DistillationLoss):
             raise UserError(
                 "`gamma` should be 0 where queries share no candidates. "
                 f"Received: `gamma` = {self.gamma:g} and lists only. Give "
-                "gamma=0, or a listener with shared candidates."
+                "gamma=0, or candidates that all queries share."
             )
         distances, defined = _distances(
             *(tf.transpose(x[:, inputs.listed :]) for x in (p, q, inputs.mask))

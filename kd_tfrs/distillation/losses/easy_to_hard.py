@@ -17,7 +17,7 @@ AUTO = tf.keras.losses.Reduction.AUTO
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class EasyToHard(ListLoss):
-    r"""The list above the crowd first, and its order from a step on.
+    r"""The list above other candidates first, its order from a step on.
 
     $$l_\text{easy} = -\sum_{k=1}^{K} \log \frac{e^{s_k}}{e^{s_k} +
     \sum_{l=1}^{L} e^{s_l}}, \quad
@@ -27,10 +27,10 @@ class EasyToHard(ListLoss):
     The first has every listed item above the candidates that the queries
     share, with no order among the listed; the second is `RelaxedRanking`.
 
-    The paper takes the crowd to be all other items, changes over when the
+    The paper compares the list with all other items, changes over when the
     student has reached the last of the teachers' training checkpoints, and
-    ranks observed and unobserved items apart. Here the crowd is a sample and
-    the change a step; the checkpoints are the `TrajectoryTeacher`'s part.
+    ranks observed and unobserved items apart. Here the other items are a sample
+    and the change a step; the checkpoints are the `TrajectoryTeacher`'s part.
 
     Args:
         hard_from_step: the first training step of the second loss.

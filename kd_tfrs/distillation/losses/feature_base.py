@@ -112,7 +112,7 @@ class FeatureLoss(tf.keras.losses.Loss):
             raise UserError(
                 f"`{type(self).__name__}` is built for widths {self._widths} "
                 f"of teacher and student. Received: {widths}. Make one loss "
-                "object for each place that it listens to."
+                "object for each pair of outputs."
             )
 
     def build(self, teacher_width: int, student_width: int) -> None:

@@ -30,12 +30,12 @@ class FrequencyHint(Hint):
     counts less.
 
     The paper filters all users and items over the normalised graph of their
-    interactions. Here a loss hears one side of a batch: $A = B B^\top$ goes
-    two steps in the graph between the batch's rows and all their neighbours
-    on the other side, with $B$ its normalised incidence. For a batch of all
-    rows it is the paper's matrix squared, on that side. As in the authors'
-    code, features are scaled to length 1 after the filter, which makes the
-    loss twice one minus the cosine.
+    interactions. Here a loss is computed on one side of a batch: $A = B B^\top$
+    goes two steps in the graph between the batch's rows and all their
+    neighbours on the other side, with $B$ its normalised incidence. For a batch
+    of all rows it is the paper's matrix squared, on that side. As in the
+    authors' code, features are scaled to length 1 after the filter, which makes
+    the loss twice one minus the cosine.
 
     A call takes `rows`, the catalogue rows of the features, besides what
     `FeatureLoss` takes.

@@ -63,7 +63,7 @@ class GatedSoftTargets(DistillationLoss):
     0.0
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
+        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
         Distillation", section 3 (distillation from multiple teachers). Taken
         from there: a softmax gate with weights and biases over what all
         teachers answer, for each sample, learned with the student. Ours: the

@@ -29,7 +29,7 @@ class ListLoss(Untempered):
         """The loss of every query.
 
         Args:
-            heard: with `listed` of at least 1.
+            inputs: with `listed` of at least 1.
 
         Returns:
             `[queries]` float32, 0 where the mask leaves nothing of a list.
@@ -51,8 +51,8 @@ def require_lists(
 
     Args:
         loss: for its name.
-        heard: what it was called with.
-        crowd: it needs candidates beside the lists as well.
+        inputs: of the loss.
+        unlisted: whether it needs candidates beside the lists as well.
 
     Raises:
         UserError: there is no list, or nothing beside it.
@@ -60,14 +60,14 @@ def require_lists(
     name = type(loss).__name__
     if inputs.listed < 1:
         raise UserError(
-            f"`{name}` should hear the teacher's lists. Received: candidates "
-            "without lists. Give its DistillationTerm `over=RankSampled()` or "
-            "`over=TeacherTopK()`."
+            f"`{name}` should be computed on the teacher's lists. Received: "
+            "candidates without lists. Give its DistillationTerm "
+            "`candidates=RankSampled()` or `candidates=TeacherTopK()`."
         )
     if unlisted and inputs.student.shape[1] == inputs.listed:
         raise UserError(
-            f"`{name}` should hear random candidates beside the lists. "
-            "Received: lists alone. Give its listener a `num_random`."
+            f"`{name}` should have random candidates beside the lists. "
+            "Received: lists alone. Give its candidates a `num_random`."
         )
 
 
@@ -91,7 +91,7 @@ def masked_logsumexp(scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 def relaxed_ranking(
     ordered: tf.Tensor, ordered_mask: tf.Tensor, below: tf.Tensor
 ) -> tf.Tensor:
-    r"""Minus log likelihood of an order, with a crowd without order below it.
+    r"""Minus log likelihood of an order, unlisted items below it.
 
     $$l = \sum_k \Big( \log \big( \sum_{j \ge k} e^{s_j} + e^b \big) - s_k
     \Big)$$
@@ -101,7 +101,8 @@ def relaxed_ranking(
     Args:
         ordered: `[queries, K]` scores, the best first.
         ordered_mask: `[queries, K]` bool, false where an item does not count.
-        below: `[queries, 1]` log of the summed exponentials of the crowd, $b$.
+        below: `[queries, 1]` log of the summed exponentials of the unlisted
+            items, $b$.
 
     Returns:
         `[queries]`.
@@ -109,7 +110,7 @@ def relaxed_ranking(
     References:
         Xia et al. 2008, "Listwise Approach to Learning to Rank: Theory and
         Algorithm", for the likelihood of an order (ListMLE); Kang et al.
-        2020, "DE-RRD", for the crowd.
+        2020, "DE-RRD", for the unlisted items.
     """
     logits = tf.where(ordered_mask, ordered, MASKED_LOGIT)
     return _order_likelihood(

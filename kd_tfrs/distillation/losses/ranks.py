@@ -31,13 +31,13 @@ def count_above(
 
 
 def share_above(inputs: LossInputs) -> tf.Tensor:
-    """Share of the crowd that the student scores above the list's items.
+    """Share of unlisted candidates with scores above the list's items.
 
     Args:
-        heard: the crowd are its candidates behind the list.
+        inputs: unlisted candidates follow the list.
 
     Returns:
-        `[queries, listed]` in [0, 1]; 0 without a crowd.
+        `[queries, listed]` in [0, 1]; 0 without unlisted candidates.
     """
     unlisted, mask = (
         x[:, inputs.listed :] for x in (inputs.student, inputs.mask)

@@ -39,7 +39,7 @@ class RejuvenatedCrossEntropy(DistillationLoss):
 
     The paper looks for $Q^s$ and $A$ in the student's ranking of the whole
     catalogue, once an epoch. Here they are looked for at every step among
-    the candidates that are heard, the teacher's list and the random ones, so
+    the candidates of the loss, the teacher's list and the random ones, so
     that `num_random` should be large; candidates below all of the teacher's
     items, which close nothing, are not drawn. Draws depend on the step alone.
 
@@ -63,7 +63,7 @@ class RejuvenatedCrossEntropy(DistillationLoss):
     ```
 
     References:
-        Zhu and Zhang 2025, "Rejuvenating Cross-Entropy Loss in Knowledge
+        Zhu and Zhang 2025, "Rejuvenating Cross-Entropy Loss in BatchScores
         Distillation for Recommender Systems", arXiv 2509.20989 (RCE-KD).
     """
 

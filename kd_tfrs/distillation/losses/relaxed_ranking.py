@@ -1,4 +1,4 @@
-"""Relaxed ranking distillation: the order at the top, a crowd below it."""
+"""Relaxed ranking distillation: the order at the top, unlisted items below."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class SoftTargets(DistillationLoss):
     0.0
 
     References:
-        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural
+        Hinton, Vinyals and Dean 2015, "Distilling the BatchScores in a Neural
         Network", section 2, eq. 1 and 4.
     """
 

@@ -11,7 +11,7 @@ def known_targets(inputs: LossInputs) -> tf.Tensor:
     """Where an unmasked candidate is the query's own real event.
 
     Args:
-        heard: what a loss hears.
+        inputs: of a loss.
 
     Returns:
         `[queries, n]` bool; all false where the event is not among the
@@ -30,7 +30,7 @@ def targets_or_best(inputs: LossInputs) -> tf.Tensor:
     so that its first candidate is the nearest thing to a target there.
 
     Args:
-        heard: what a loss hears.
+        inputs: of a loss.
 
     Returns:
         `[queries, n]` bool; all false for a query without candidates.

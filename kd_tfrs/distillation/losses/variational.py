@@ -42,7 +42,7 @@ class VariationalInformation(FeatureLoss):
     TensorShape([])
 
     References:
-        Ahn et al. 2019, "Variational Information Distillation for Knowledge
+        Ahn et al. 2019, "Variational Information Distillation for BatchScores
         Transfer", section 2.1, eq. 4 to 6; the initial variance is that of
         widely used code.
     """

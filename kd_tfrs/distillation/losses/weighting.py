@@ -100,7 +100,7 @@ class ConfidenceWeighted(_Weighted):
 
     References:
         The form is ours. The idea of weights by how reliable an answer is
-        stands in Zhang et al. 2022, "Confidence-Aware Multi-Teacher Knowledge
+        stands in Zhang et al. 2022, "Confidence-Aware Multi-Teacher BatchScores
         Distillation", section 2, there between teachers and measured by the
         cross entropy with the labels.
     """

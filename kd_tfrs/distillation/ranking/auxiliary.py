@@ -1,4 +1,4 @@
-"""A second head of the student that hears the teacher, and is not served."""
+"""A second head of the student for the teacher, which is not served."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Head(Protocol):
 def with_auxiliary_head(
     network: tf.keras.Model, tasks: Sequence[Head]
 ) -> tf.keras.Model:
-    r"""Adds a head for every task that hears the teacher in its stead.
+    r"""Adds a head for every task that is trained on the teacher in its stead.
 
     $$z_k = w_k^\top h(x) + b_k, \qquad
     z^\text{teacher}_k = v_k^\top h(x) + c_k$$
 
-    The teacher teaches the layers that the two share, $h$, and the served
-    head $z_k$ hears labels alone: a teacher that is biased, or of another
-    base rate, does not leak into what is served. (Additive terms of a wide
-    part or of pairwise products are the served head's alone.)
+    The teacher teaches the layers that the two share, $h$, and the served head
+    $z_k$ is trained on labels alone: a teacher that is biased, or of another
+    base rate, does not leak into what is served. (Additive terms of a wide part
+    or of pairwise products are the served head's alone.)
 
     The new model shares its layers with `network`: training one trains the
     other.

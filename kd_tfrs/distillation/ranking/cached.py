@@ -179,7 +179,7 @@ class CachedTeacher(RankingTeacher):
         if self._tables[name] is not None:
             return tf.gather(self._tables[name], rows)
         array = self.arrays[name]
-        # Without state, so that outputs that nobody hears are not read.
+        # Without state, so that outputs that no loss uses are not read.
         found = tf.numpy_function(
             lambda at: np.asarray(array[at]),
             [rows],

@@ -90,7 +90,7 @@ class CalibratedSoftTargets(BinarySoftTargets):
             sample_weight: `[batch]` non-negative weights; 1 when `None`.
             labels: `[batch, candidates]` in [0, 1], NaN where unknown; the
                 scaling learns nothing when `None`.
-            **heard: see `DistillationLoss`.
+            **inputs: see `DistillationLoss`.
 
         Returns:
             A scalar, or `[batch]` with `Reduction.NONE`.

@@ -68,7 +68,7 @@ class RankingDistiller(BaseDistiller):
     ```
 
     References:
-        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural
+        Hinton, Vinyals and Dean 2015, "Distilling the BatchScores in a Neural
         Network", section 2; Zhu et al. 2020, "Ensembled CTR Prediction via
         Knowledge Distillation".
     """
@@ -115,7 +115,7 @@ class RankingDistiller(BaseDistiller):
 
 
 class RankingStepInputs:
-    """What the terms of one step hear; every teacher is asked once.
+    """Inputs of the terms of one step; every teacher runs once.
 
     Args:
         batch: see `RankingBatches`.
@@ -178,7 +178,7 @@ class RankingStepInputs:
 
 
 def _of_scores(term: DistillationTerm) -> tuple[str, ...]:
-    """What a loss between scores hears besides them."""
+    """Further inputs of a loss between scores."""
     uses_labels = getattr(term.loss, "uses_labels", False)
     return ("listed", "labels") if uses_labels else ("listed",)
 
@@ -220,7 +220,7 @@ def _check_term(term: DistillationTerm) -> None:
         )
     if not isinstance(term.candidates, OutputSelector):
         raise UserError(
-            "A term of a RankingDistiller should listen to TaskLogits, "
+            "A term of a RankingDistiller should compare TaskLogits, "
             "SessionLists or NetworkOutputs. Received: "
             f"{type(term.loss).__name__} over "
             f"{type(term.candidates).__name__}, which is for retrieval."

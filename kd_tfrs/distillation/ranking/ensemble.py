@@ -22,7 +22,7 @@ class RankingEnsemble(RankingTeacher):
     $$t = \sum_m w_m t_m, \qquad \sum_m w_m = 1$$
 
     for every task that all of them have. What each says is there as well: as
-    `teacher_0_hidden_1` and so on, so that a loss between features can hear
+    `teacher_0_hidden_1` and so on, so that a loss between features can use
     one member without a second forward pass.
 
     Args:
@@ -42,7 +42,7 @@ class RankingEnsemble(RankingTeacher):
     ```
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
+        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
         Distillation", for teachers of different kinds; there the mean is of
         the losses.
     """
@@ -134,6 +134,6 @@ def _check_teachers(
         raise UserError(
             "`teachers` should be two or more RankingTeachers. Received: "
             f"{[type(t).__name__ for t in teachers]}. Wrap a network in "
-            "NetworkTeacher; listen to a single one as it is."
+            "NetworkTeacher; give a single one as it is."
         )
     return teachers

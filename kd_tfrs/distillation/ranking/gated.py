@@ -64,7 +64,7 @@ class GatedRankingEnsemble(RankingEnsemble):
     ```
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
+        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
         Distillation" (a softmax gate over the teachers' answers, sample by
         sample). Ours: a gate for each task, features beside the answers, and
         training on labels.

@@ -92,8 +92,8 @@ class NetworkOutputs(OutputSelector):
             raise no_output(self.student_output, widths)
         if getattr(loss, "uses_rows", False):
             raise UserError(
-                f"`{type(loss).__name__}` should know whose features it hears, "
-                "and rows of a ranker are impressions. Received: "
+                f"`{type(loss).__name__}` should know the rows of its "
+                "features, and rows of a ranker are impressions. Received: "
                 f"{self.name!r}. Take Hint."
             )
         loss.ensure_built(

@@ -1,4 +1,4 @@
-"""Where a loss listens in a ranking batch: what all share, and logits."""
+"""Output selectors: the outputs that a loss between rankers compares."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SelectedOutputs(NamedTuple):
 
 
 class OutputSelector(abc.ABC):
-    """A place in a ranking batch that a loss listens to.
+    """Chooses the outputs that a loss is computed on.
 
     Args:
         name: tells terms with the same loss apart in the logs.
@@ -73,7 +73,7 @@ class OutputSelector(abc.ABC):
             student: its outputs for the batch.
 
         Returns:
-            What the loss hears.
+            The inputs of the loss.
         """
 
     @abc.abstractmethod
@@ -87,8 +87,8 @@ class OutputSelector(abc.ABC):
         """Checks that all three fit and builds the layers of the loss.
 
         Args:
-            loss: that listens here.
-            teacher: that it hears.
+            loss: that is computed on these outputs.
+            teacher: of the loss.
             student: a `RankingModel`.
             widths: of the student's outputs.
 
@@ -98,13 +98,13 @@ class OutputSelector(abc.ABC):
 
 
 class LogitSelector(OutputSelector):
-    """Base of the listeners to one task's logits.
+    """Base of the selectors of one task's logits.
 
     Args:
         task: of the student.
         teacher_task: of the teacher; `task` when `None`. Another one makes it
             distillation across tasks.
-        auxiliary: whether the student's auxiliary head listens, rather than
+        auxiliary: whether the student's auxiliary head is compared, rather than
             the one that is served, see `with_auxiliary_head`.
         name: see `OutputSelector`.
     """
@@ -140,8 +140,8 @@ class LogitSelector(OutputSelector):
             inputs = {self.task}  # It brings the teacher's to the labels.
         if isinstance(loss, BinarySoftTargets) and inputs & ratings:
             raise UserError(
-                f"`{type(loss).__name__}` should hear logits of binary tasks. "
-                f"Received: {self.name!r}, with a rating. Take "
+                f"`{type(loss).__name__}` should compare logits of binary "
+                f"tasks. Received: {self.name!r}, with a rating. Take "
                 "ScoreRegression."
             )
 
@@ -159,8 +159,8 @@ class TaskLogits(LogitSelector):
         teacher_task: of the teacher; `task` when `None`. Another one makes it
             distillation across tasks: its base rate differs, so that a served
             head loses its calibration unless the loss corrects it
-            (`CalibratedSoftTargets`) or an auxiliary head listens.
-        auxiliary: whether the student's auxiliary head listens, see
+            (`CalibratedSoftTargets`) or an auxiliary head is compared.
+        auxiliary: whether the student's auxiliary head is compared, see
             `with_auxiliary_head`.
         offset: added to the teacher's logits. Where the student's batches
             have fewer negatives than the data and the teacher is calibrated,
@@ -210,14 +210,14 @@ class TaskLogits(LogitSelector):
             raise UserError(
                 f"`{type(loss).__name__}` compares scores with each other, "
                 "and `TaskLogits` has one score a row. Received: a term that "
-                "would be ignored. Let it listen to SessionLists, or take "
+                "would be ignored. Compare SessionLists, or take "
                 "BinarySoftTargets or ScoreRegression."
             )
 
 
 def no_output(name: str, widths: Mapping[str, int]) -> UserError:
     """The error for an output that the student's network lacks."""
-    remedy = "Listen to one of these"
+    remedy = "Name one of these"
     if name.endswith(AUXILIARY):
         remedy = "Build it with `with_auxiliary_head`"
     return UserError(

@@ -35,7 +35,7 @@ class SessionLists(LogitSelector):
             the batch's first ones.
         teacher_task: of the teacher; `task` when `None`. As only the order
             counts, another task's base rate does no harm.
-        auxiliary: whether the student's auxiliary head listens, see
+        auxiliary: whether the student's auxiliary head is compared, see
             `with_auxiliary_head`.
 
     Raises:

@@ -31,7 +31,7 @@ class DistillationEarlyStopping(tf.keras.callbacks.EarlyStopping):
     ```
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
+        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
         Distillation", for early stopping by the distillation loss.
     """
 

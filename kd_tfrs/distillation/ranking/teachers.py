@@ -60,7 +60,7 @@ class RankingTeacher(abc.ABC):
             raise UserError(
                 f"`{type(self).__name__}` should have the output {output!r}. "
                 f"Received: {sorted(self.widths) or 'unknown outputs'}. "
-                "Listen to one that it has, or keep more in its cache."
+                "Name one that it has, or keep more in its cache."
             )
         return self.widths[output]
 
@@ -75,7 +75,7 @@ class NetworkTeacher(RankingTeacher):
     Args:
         model: a `RankingModel`, or a Keras model from a dict of features to a
             dict of outputs, or any such function.
-        widths: of the outputs of a function, where features are listened to.
+        widths: of the outputs of a function, where features are compared.
 
     Raises:
         UserError: a function's widths are needed, or a Keras model's given.

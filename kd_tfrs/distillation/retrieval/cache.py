@@ -1,4 +1,4 @@
-"""Teacher knowledge on disk: written once, in shards, for many students."""
+"""Teachers on disk: written once, in shards, for many students."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def build_cache(
         k: length of the lists, at least 1; at most as many as there are
             candidates are kept.
         item_k: length of the lists of users for every item, which item-side
-            listeners ask for; `None` keeps none.
+            samplers ask for; `None` keeps none.
         outputs: named hidden outputs that are kept beside the embedding, of
             the sides that have them.
         dtype: of embeddings, outputs and scores, "float32" or "float16".

@@ -13,7 +13,7 @@ MANIFEST = "manifest.json"
 
 
 class Fingerprint(NamedTuple):
-    """Whose knowledge a cache is, and about what.
+    """The teacher and the data of a cache.
 
     Args:
         teacher: of the teacher's weights and of how it was asked.

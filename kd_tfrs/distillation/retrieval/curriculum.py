@@ -9,8 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.knowledge import Selection
-from kd_tfrs.distillation.retrieval.teachers import Knowledge, Teacher, rank_all
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
+from kd_tfrs.distillation.retrieval.teachers import (
+    BatchScores,
+    Teacher,
+    rank_all,
+)
 from kd_tfrs.distillation.retrieval.teachers.embedding import read_lists
 from kd_tfrs.errors import UserError
 
@@ -22,8 +26,8 @@ _BLOCK = 1024
 class TrajectoryTeacher(Teacher):
     r"""A teacher as it was while it learned: early snapshots teach first.
 
-    Every query is at a stage $v$, and hears the snapshot of that stage. Now
-    and then the student's list $\pi$ is compared with the next snapshot's,
+    Every query is at a stage $v$, and is taught by the snapshot of that stage.
+    Now and then the student's list $\pi$ is compared with the next snapshot's,
     $D = 1 - \text{NDCG@}k(\pi, E^{v+1})$, and the query advances when
 
     $$D_\text{then} / D_\text{now} > \alpha \gamma^{n}
@@ -31,7 +35,7 @@ class TrajectoryTeacher(Teacher):
 
     with the discrepancy $D_\text{then}$ when the stage began and the number
     $n$ of comparisons so far: the student has come closer to what follows,
-    or cannot get closer by what it hears now. Until the first comparison all
+    or cannot get closer by the present snapshot. Until the first comparison all
     are at the first stage.
 
     For several teachers' trajectories put several of these into an
@@ -107,13 +111,13 @@ class TrajectoryTeacher(Teacher):
 
     @property
     def stage(self) -> tf.Variable:
-        """`[num_queries]` int32: the snapshot that each query hears."""
+        """`[num_queries]` int32: the snapshot that teaches each query."""
         return self.state.stage
 
-    def knowledge(self, batch: Batch) -> StagedKnowledge:
-        """See `Teacher.knowledge`."""
-        return StagedKnowledge(
-            self, batch, tuple(s.knowledge(batch) for s in self.snapshots)
+    def batch_scores(self, batch: Batch) -> StagedScores:
+        """See `Teacher.batch_scores`."""
+        return StagedScores(
+            self, batch, tuple(s.batch_scores(batch) for s in self.snapshots)
         )
 
     def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
@@ -204,7 +208,7 @@ class _State(tf.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class StagedKnowledge:
+class StagedScores:
     """What a trajectory says about a batch: each query's own snapshot.
 
     Args:
@@ -215,14 +219,14 @@ class StagedKnowledge:
 
     teacher: TrajectoryTeacher
     batch: Batch
-    members: tuple[Knowledge, ...]
+    members: tuple[BatchScores, ...]
 
     def scores(self, selection: Selection) -> tf.Tensor:
-        """Scores of the selected candidates, see `EmbeddingKnowledge`."""
+        """Scores of the selected candidates, see `EmbeddingScores`."""
         if selection.reverse:
             raise UserError(
                 "A TrajectoryTeacher should be asked for items of a user: its "
-                "stages are the users'. Received: a listener to users of an "
+                "stages are the users'. Received: a sampler of users of an "
                 "item. Give that loss a teacher of its own."
             )
         # A list joined before the query advanced is another stage's.

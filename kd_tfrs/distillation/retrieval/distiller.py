@@ -1,4 +1,4 @@
-"""The Distiller: one training step that listens to labels and teacher."""
+"""The Distiller: one training step on labels and on a teacher."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Distiller(BaseDistiller):
     ```
 
     References:
-        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural
+        Hinton, Vinyals and Dean 2015, "Distilling the BatchScores in a Neural
         Network", section 2.
     """
 
@@ -98,7 +98,7 @@ class Distiller(BaseDistiller):
         )
 
     def join(self, rows: Batch, seed: tf.Tensor) -> Batch:
-        """Adds to a row batch what the losses listen to.
+        """Adds the candidates of the losses to a row batch.
 
         Args:
             rows: see `RetrievalBatches`.
@@ -107,8 +107,8 @@ class Distiller(BaseDistiller):
         Returns:
             The batch with more rows.
         """
-        for listener, teacher in self._samplers():
-            rows = listener.join(rows, seed, teacher)
+        for sampler, teacher in self._samplers():
+            rows = sampler.join(rows, seed, teacher)
         return rows
 
     def step_inputs(self, batch: Batch, outputs: dict) -> RetrievalStepInputs:
@@ -122,7 +122,7 @@ class Distiller(BaseDistiller):
         return tf.reduce_sum(batch["event_weight"])
 
     def _samplers(self) -> list[tuple[CandidateSampler, Teacher]]:
-        """Each listener once, however many losses share it."""
+        """Each sampler once, however many losses share it."""
         by_name = {
             term.candidates.name: (term.candidates, term.teacher)
             for term in self._terms.value

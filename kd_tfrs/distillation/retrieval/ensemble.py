@@ -10,8 +10,12 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.ensemble_weights import ensemble_weights
-from kd_tfrs.distillation.retrieval.knowledge import Selection
-from kd_tfrs.distillation.retrieval.teachers import Knowledge, Teacher, rank_all
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
+from kd_tfrs.distillation.retrieval.teachers import (
+    BatchScores,
+    Teacher,
+    rank_all,
+)
 from kd_tfrs.distillation.retrieval.teachers.embedding import read_lists
 from kd_tfrs.distillation.retrieval.teachers.top_k import query_blocks
 from kd_tfrs.errors import UserError
@@ -27,7 +31,7 @@ class EnsembleTeacher(Teacher):
     $m$'s scores of all candidates for a query: what one teacher calls good is
     not drowned by another with larger numbers, and the mean has the first
     teacher's scale. A query to which a teacher gives one score alone gets
-    $\mu^1_u$ from it. Losses hear what each teacher says as well.
+    $\mu^1_u$ from it. Losses receive the scores of each teacher as well.
 
     Args:
         teachers: two or more over the same rows, each able to score every
@@ -50,7 +54,7 @@ class EnsembleTeacher(Teacher):
     ```
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
+        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
         Distillation", section 3.2, for the mean. The standardisation is ours:
         their teachers all give probabilities.
     """
@@ -101,10 +105,10 @@ class EnsembleTeacher(Teacher):
             kept.assign(new)
         self._lists = lists
 
-    def knowledge(self, batch: Batch) -> EnsembleKnowledge:
-        """See `Teacher.knowledge`."""
-        return EnsembleKnowledge(
-            self, batch, tuple(t.knowledge(batch) for t in self.teachers)
+    def batch_scores(self, batch: Batch) -> EnsembleScores:
+        """See `Teacher.batch_scores`."""
+        return EnsembleScores(
+            self, batch, tuple(t.batch_scores(batch) for t in self.teachers)
         )
 
     def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
@@ -154,7 +158,7 @@ class EnsembleTeacher(Teacher):
 
 
 @dataclasses.dataclass(frozen=True)
-class EnsembleKnowledge:
+class EnsembleScores:
     """What an ensemble says about a batch: the mean, and what each says.
 
     Args:
@@ -165,7 +169,7 @@ class EnsembleKnowledge:
 
     teacher: EnsembleTeacher
     batch: Batch
-    members: tuple[Knowledge, ...]
+    members: tuple[BatchScores, ...]
 
     def scores(self, selection: Selection) -> tf.Tensor:
         """Mean scores of the selected candidates, `[queries, n]`."""
@@ -175,7 +179,7 @@ class EnsembleKnowledge:
         """Scores of every teacher on the first one's scale.
 
         Args:
-            selection: what is listened to.
+            selection: of candidates.
 
         Returns:
             `[queries, lists + shared, teachers]` float32.
@@ -186,7 +190,7 @@ class EnsembleKnowledge:
         if selection.reverse:
             raise UserError(
                 "An EnsembleTeacher should be asked for items of a user: its "
-                "scores are standardised by user. Received: a listener to "
+                "scores are standardised by user. Received: a sampler of "
                 "users of an item. Give that loss a teacher of its own."
             )
         # The list's scores are the mean's; each has to give its own.
@@ -213,7 +217,7 @@ def _check_teachers(teachers: Sequence[Teacher]) -> tuple[Teacher, ...]:
     if len(teachers) < 2 or not all(isinstance(t, Teacher) for t in teachers):
         raise UserError(
             "`teachers` should be two or more Teachers. Received: "
-            f"{[type(t).__name__ for t in teachers]}. Listen to a single one "
+            f"{[type(t).__name__ for t in teachers]}. Give a single one "
             "as it is."
         )
     shapes = {(t.num_queries, t.num_candidates) for t in teachers}

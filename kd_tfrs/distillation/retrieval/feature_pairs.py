@@ -5,11 +5,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.candidates.base import (
     CandidateSampler,
     first_occurrences,
 )
-from kd_tfrs.distillation.retrieval.knowledge import Selection
 from kd_tfrs.errors import UserError
 
 SIDES = ("query", "candidate")

@@ -9,11 +9,11 @@ import tensorflow as tf
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses import DistillationLoss, SoftTargets
-from kd_tfrs.distillation.retrieval.candidates import InBatch
-from kd_tfrs.distillation.retrieval.knowledge import (
-    EmbeddingKnowledge,
+from kd_tfrs.distillation.retrieval.batch_scores import (
+    EmbeddingScores,
     Selection,
 )
+from kd_tfrs.distillation.retrieval.candidates import InBatch
 from kd_tfrs.errors import UserError
 
 
@@ -24,7 +24,7 @@ class MutualDistiller(tf.keras.Model):
     \text{KL}(p_l \,\|\, p_k)$$
 
     over the candidates of a batch, summed over the $K$ students. No gradient
-    flows from one student's loss into another: each only hears what the
+    flows from one student's loss into another: each only receives what the
     others say. Every student sees every batch once a step; where the paper
     updates them one after the other, here all move at once.
 
@@ -122,7 +122,7 @@ class MutualDistiller(tf.keras.Model):
         """What each student loses by not saying what the others say."""
         selection = self._listener.select(batch)
         scores = [
-            EmbeddingKnowledge.of_student(said, student.temperature).scores(
+            EmbeddingScores.of_student(said, student.temperature).scores(
                 selection
             )
             for student, said in zip(self.students, outputs, strict=True)

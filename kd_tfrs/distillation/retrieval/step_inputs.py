@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.losses import FeatureLoss
-from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
+from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.terms import DistillationTerm
 from kd_tfrs.errors import UserError
@@ -40,7 +40,7 @@ def build_features(term: DistillationTerm, student: tf.keras.Model) -> None:
 
 
 class RetrievalStepInputs:
-    """What the terms of one step hear; equal listeners hear once.
+    """Inputs of the terms of one step; equal candidates are scored once.
 
     Args:
         batch: of `RetrievalBatches`.
@@ -58,7 +58,7 @@ class RetrievalStepInputs:
     ) -> None:
         self._batch = batch
         self._outputs = outputs
-        self._student = EmbeddingKnowledge.of_student(outputs, temperature)
+        self._student = EmbeddingScores.of_student(outputs, temperature)
         self._step = step
         self._heard: dict[str, tuple] = {}
         self._teachers: dict[int, object] = {}
@@ -132,7 +132,7 @@ class RetrievalStepInputs:
         name = term.candidates.name
         if name not in self._heard:
             selection = term.candidates.select(self._batch)
-            teacher = self._knowledge(term.teacher)
+            teacher = self._batch_scores(term.teacher)
             of_each = getattr(teacher, "scores_of_each", None)
             self._heard[name] = (
                 teacher.scores(selection),
@@ -142,7 +142,7 @@ class RetrievalStepInputs:
             )
         return self._heard[name]
 
-    def _knowledge(self, teacher: Teacher) -> object:
+    def _batch_scores(self, teacher: Teacher) -> object:
         if id(teacher) not in self._teachers:
-            self._teachers[id(teacher)] = teacher.knowledge(self._batch)
+            self._teachers[id(teacher)] = teacher.batch_scores(self._batch)
         return self._teachers[id(teacher)]

@@ -151,10 +151,10 @@ class HeldOut:
             )
         places = self.catalogue.positions(ids)
         if (there & (places < 0)).any():
-            stranger = np.asarray(ids)[there & (places < 0)][0]
+            unknown = np.asarray(ids)[there & (places < 0)][0]
             raise UserError(
                 "A scorer should recommend from the catalogue. Received: "
-                f"item {shown(stranger)}. Give `items` all items of the model."
+                f"item {shown(unknown)}. Give `items` all items of the model."
             )
         places = np.where(there, places, -1)
         self._check_lists(places)
@@ -247,7 +247,7 @@ class HeldOut:
         return drawn
 
     def _keys(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """One number for each event; events of strangers are left out."""
+        """One number for each event; events of unknown users are left out."""
         known = (rows >= 0) & (places >= 0)
         keys = rows * len(self.catalogue) + places
         return keys[known]

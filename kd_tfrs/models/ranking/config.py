@@ -16,7 +16,7 @@ ARCHITECTURES = (
     "autoint",
 )
 ACTIVATIONS = ("relu", "prelu", "dice")
-# What one architecture alone listens to.
+# Options of one architecture alone.
 _OWN = {
     "cross_layers": "dcn",
     "projection_dim": "dcn",

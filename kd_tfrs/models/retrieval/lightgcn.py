@@ -16,7 +16,7 @@ _STDDEV = 0.1
 
 
 class LightGcn(RetrievalModel):
-    r"""A retrieval model of ids alone that hears its neighbours' neighbours.
+    r"""A retrieval model of ids that averages over a graph's neighbours.
 
     $$E^{(l+1)} = D^{-1/2} A D^{-1/2} E^{(l)}, \quad
     E = \frac{1}{L + 1} \sum_{l=0}^{L} E^{(l)}$$

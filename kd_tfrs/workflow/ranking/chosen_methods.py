@@ -1,4 +1,4 @@
-"""What the distilled student hears, from the names on the command line."""
+"""The methods of a run, from their names on the command line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ChosenMethods:
 
     @property
     def uses_layers(self) -> bool:
-        """Whether anything but logits is heard."""
+        """Whether anything but logits is compared."""
         asked = self.outputs(NetworkTeacher(lambda features: {}))
         return not all(name.startswith(LOGITS) for name in asked)
 

@@ -36,7 +36,7 @@ SECTIONS = {
     "shipping": "",
     "evaluation": "eval_",
 }
-# Options that one architecture alone listens to.
+# Options of one architecture alone.
 OWN_OPTIONS = {
     "cross_layers": "dcn",
     "projection_dim": "dcn",
@@ -74,7 +74,7 @@ class RankingConfig(FlatConfig):
         student_ranker: the small network.
         student: training of the student alone.
         distilled: training of the distilled student.
-        distillation: what it hears.
+        distillation: methods, weights and candidates.
         pruning: see `PruningOptions`.
         shipping: see `ShippingOptions`.
         evaluation: see `RankingEvaluationOptions`.

@@ -83,7 +83,7 @@ class RankingLearner:
         if self.hearing.uses_layers:
             self._check_layers()
         # What the teacher speaks of; the student alone has no use for it.
-        self.heard = prepared.with_unlabelled(
+        self.distilled_data = prepared.with_unlabelled(
             self.config.distillation.unlabelled, self.config.seed
         )
 
@@ -97,7 +97,7 @@ class RankingLearner:
         """The teacher, once its members are trained."""
         return RankingTeacherFactory(
             self.run,
-            self.heard,
+            self.distilled_data,
             self.inputs(next(iter(self.members))).names,
             lambda: [self.load(member) for member in self.members],
         )
@@ -195,7 +195,7 @@ class RankingLearner:
         names, distils = self.inputs(stage).names, stage in STUDENTS[1:]
         if distils and self.config.distillation.knowledge == "live":
             names = tuple(dict.fromkeys([*names, *self.teaching.names]))
-        prepared = self.heard if distils else self.prepared
+        prepared = self.distilled_data if distils else self.prepared
         return prepared.batches(
             names,
             self._training(stage),

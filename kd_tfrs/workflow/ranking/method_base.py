@@ -52,7 +52,7 @@ class RankingSetting:
 
     @property
     def inputs(self) -> list[RankingTask]:
-        """The tasks of which the teacher is heard."""
+        """The tasks that the teacher teaches."""
         return [t for t in self.tasks if self.only in ("", t.name)]
 
     def temperature(self, default: float = 1.0) -> Scheduled:

@@ -159,14 +159,14 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "KL between the softmaxes over a session",
         "Cao et al. 2007 (ListNet), to the teacher's scores",
         _sessions(lambda s: SoftTargets(s.temperature())),
-        "as session_list; it hears by how much, too",
+        "as session_list; the size of score differences counts too",
         sessions=True,
         tunes=_TEMPERATURES,
         defaults={"student_loss_weight": 0.5},
     ),
     "auxiliary_head": RankingMethod(
         "response",
-        "a head that is not served hears the teacher's soft targets",
+        "a head that is not served learns the teacher's soft targets",
         "Khani et al. 2024",
         _soft_targets(True),
         "a biased teacher; leave the student's own loss its full weight",
@@ -199,7 +199,7 @@ def parse_ranking_method(text: str) -> Named:
 
     Raises:
         UserError: the name is unknown, the weight no positive number, or a
-            task is named to a method that listens to none.
+            task is named to a method without a choice of teacher.
 
     Example:
     >>> parse_ranking_method("hint:0.1").weight
@@ -209,7 +209,7 @@ def parse_ranking_method(text: str) -> Named:
     if "@" in text and not RANKING_METHODS[named.method].by_task:
         raise UserError(
             f"`--distillation_losses` should name no task for {named.method}, "
-            "which hears hidden layers; nor a teacher: `--teacher_networks` "
+            "which compares hidden layers; nor a teacher: `--teacher_networks` "
             f"does. Received: {text!r}. Leave out what follows the @."
         )
     return named
@@ -254,7 +254,7 @@ def needs_auxiliary_head(names: Sequence[str]) -> bool:
         names: see `build_ranking_terms`.
 
     Returns:
-        Whether one of the methods listens there.
+        Whether one of the methods compares it.
     """
     return any(_method(name).auxiliary for name in names)
 
@@ -266,7 +266,7 @@ def needs_sessions(names: Sequence[str]) -> bool:
         names: see `build_ranking_terms`.
 
     Returns:
-        Whether one of the methods listens to lists.
+        Whether one of the methods needs lists.
     """
     return any(_method(name).sessions for name in names)
 

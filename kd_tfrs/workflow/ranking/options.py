@@ -250,7 +250,7 @@ class RankerTrainOptions(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class RankingDistillationOptions(Checked):
-    """What the student hears from the teacher, and how loud."""
+    """How the student is distilled: methods, weights, candidates."""
 
     losses: tuple[str, ...] = option(
         (f"{_SOFT}:1",),

@@ -121,7 +121,7 @@ class TrainOptions(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class DistillationOptions(Checked):
-    """What the student hears from the teacher, and how loud."""
+    """How the student is distilled: methods, weights, candidates."""
 
     losses: tuple[str, ...] = option(
         ("auto",),
@@ -147,8 +147,8 @@ class DistillationOptions(Checked):
     )
     balance: bool = option(
         False,
-        "Multiply every weight so that 1 is as loud, by the size of its "
-        "gradient, as the labels.",
+        "Multiply every weight so that 1 is, by the size of its gradient, "
+        "equal to the labels.",
     )
     student_loss_weight: float | None = option(
         None,
@@ -300,7 +300,7 @@ class Config(FlatConfig):
         student_towers: the small model.
         student: training of the student alone.
         distilled: training of the distilled student.
-        distillation: what it hears.
+        distillation: methods, weights and candidates.
         pruning: see `PruningOptions`.
         shipping: see `ShippingOptions`.
         evaluation: see `EvaluationOptions`.

@@ -48,7 +48,7 @@ def test_the_value_is_that_of_soft_targets_to_the_scaled_teacher():
     )
 
 
-def test_the_scaling_hears_labels_alone_and_the_student_the_teacher_alone():
+def test_the_scaling_learns_from_labels_and_the_student_from_the_teacher():
     loss = scaled(CalibratedSoftTargets(), 0.5, -1.0)
     teacher, student = tf.Variable(TEACHER), tf.Variable(STUDENT)
     (layer,) = loss.trainable_layers

@@ -229,7 +229,7 @@ def test_extreme_logits_stay_finite(world, spoken):
 
 
 def test_no_label_and_no_weight(world, spoken):
-    # A row without a label is heard; one without a weight is not.
+    # A row without a label counts; one without a weight does not.
     student = world.student()
     distiller = compiled(
         RankingDistiller(

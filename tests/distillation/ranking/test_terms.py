@@ -1,4 +1,4 @@
-"""Every ranking method through the Distiller, on its listener."""
+"""Every ranking method through the Distiller, on its sampler."""
 
 import numpy as np
 import pytest

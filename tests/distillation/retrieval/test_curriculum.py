@@ -1,4 +1,4 @@
-"""Who advances in a curriculum, against loops; and what each query hears."""
+"""Queries that advance in a curriculum, against loops."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def gap(listed, ranked):
     return 1 - found / best
 
 
-def test_every_query_hears_the_snapshot_of_its_stage(world):
+def test_every_query_has_the_snapshot_of_its_stage(world):
     teacher, scores = trajectory(), matrices()
     stages = np.arange(NUM_QUERIES) % STAGES
     teacher.stage.assign(stages)
@@ -67,11 +67,11 @@ def test_every_query_hears_the_snapshot_of_its_stage(world):
     np.testing.assert_allclose(
         values, -np.sort(-own[rows.numpy()])[:, :8], rtol=1e-6
     )
-    listener = TeacherTopK(k=4, num_random=3, num_queries=6)
-    batch = world.batch(lambda r, seed: listener.join(r, seed, teacher))
-    for selection in (listener.select(batch), InBatch().select(batch)):
+    sampler = TeacherTopK(k=4, num_random=3, num_queries=6)
+    batch = world.batch(lambda r, seed: sampler.join(r, seed, teacher))
+    for selection in (sampler.select(batch), InBatch().select(batch)):
         users = batch["query_row"].numpy()[selection.query]
-        inputs = teacher.knowledge(batch).scores(selection)
+        inputs = teacher.batch_scores(batch).scores(selection)
         items = np.broadcast_to(selection.candidate_rows(batch), inputs.shape)
         np.testing.assert_allclose(
             inputs, own[users[:, None], items], rtol=1e-6
@@ -215,7 +215,7 @@ def test_training_advances_it_while_batches_flow(world, several):
     batch = world.batch(distiller.join)
     selection = TeacherTopK(4, 3, 5).select(batch)
     np.testing.assert_allclose(
-        teacher.knowledge(batch).scores(selection)[:, :4],
+        teacher.batch_scores(batch).scores(selection)[:, :4],
         selection.list_scores,
         atol=1e-5,
     )
@@ -239,7 +239,7 @@ def test_mistakes_are_told(world):
     }.items():
         with pytest.raises(UserError, match=message):
             make()
-    listener = ItemSide(TeacherTopK(3, 0, 4))
-    batch = world.batch(lambda r, seed: listener.join(r, seed, scores[0]))
+    sampler = ItemSide(TeacherTopK(3, 0, 4))
+    batch = world.batch(lambda r, seed: sampler.join(r, seed, scores[0]))
     with pytest.raises(UserError, match="its stages are the users'"):
-        teacher.knowledge(batch).scores(listener.select(batch))
+        teacher.batch_scores(batch).scores(sampler.select(batch))

@@ -20,7 +20,7 @@ from kd_tfrs.distillation.retrieval import (
     TwoTowerTeacher,
     build_cache,
 )
-from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
+from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.errors import UserError
 from kd_tfrs.models import LazyAdam
 from kd_tfrs.testing.retrieval import tiny_world
@@ -119,8 +119,8 @@ def test_the_parts_are_the_losses_themselves(world, teacher):
     np.testing.assert_allclose(
         logs["student_loss"], student.task_loss(batch, outputs), rtol=1e-6
     )
-    inputs = EmbeddingKnowledge.of_student(outputs, TAU)
-    told = teacher.knowledge(batch)
+    inputs = EmbeddingScores.of_student(outputs, TAU)
+    told = teacher.batch_scores(batch)
     for name, term in zip(NAMES, distiller._terms.value, strict=True):
         at = term.candidates.select(batch)
         expected = term.loss(

@@ -91,10 +91,10 @@ def test_lists_are_of_the_mean_and_unseen(teachers, matrices, world, list_k):
 
 def test_losses_hear_each_teacher(teachers, matrices, world):
     teacher = EnsembleTeacher(teachers, (3.0, 1.0))
-    listener = TeacherTopK(k=4, num_random=5, num_queries=6)
-    batch = world.batch(lambda rows, seed: listener.join(rows, seed, teacher))
-    for selection in (listener.select(batch), InBatch().select(batch)):
-        knowledge = teacher.knowledge(batch)
+    sampler = TeacherTopK(k=4, num_random=5, num_queries=6)
+    batch = world.batch(lambda rows, seed: sampler.join(rows, seed, teacher))
+    for selection in (sampler.select(batch), InBatch().select(batch)):
+        knowledge = teacher.batch_scores(batch)
         each = knowledge.scores_of_each(selection)
         mean = knowledge.scores(selection)
         users = batch["query_row"].numpy()[selection.query]
@@ -107,9 +107,9 @@ def test_losses_hear_each_teacher(teachers, matrices, world):
         np.testing.assert_allclose(
             mean, 0.75 * each[..., 0] + 0.25 * each[..., 1], atol=1e-4
         )
-    lists = listener.select(batch)
+    lists = sampler.select(batch)
     np.testing.assert_allclose(
-        teacher.knowledge(batch).scores(lists)[:, :4],
+        teacher.batch_scores(batch).scores(lists)[:, :4],
         lists.list_scores,
         atol=1e-4,
     )
@@ -163,7 +163,7 @@ def test_mistakes_are_told(teachers, world):
         with pytest.raises(UserError, match=message):
             make()
     ensemble = EnsembleTeacher(teachers)
-    listener = ItemSide(TeacherTopK(3, 0, 4))
-    batch = world.batch(lambda r, seed: listener.join(r, seed, teachers[0]))
+    sampler = ItemSide(TeacherTopK(3, 0, 4))
+    batch = world.batch(lambda r, seed: sampler.join(r, seed, teachers[0]))
     with pytest.raises(UserError, match="standardised by user"):
-        ensemble.knowledge(batch).scores(listener.select(batch))
+        ensemble.batch_scores(batch).scores(sampler.select(batch))

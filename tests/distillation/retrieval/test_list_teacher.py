@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation.retrieval.knowledge import Selection
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.teachers.lists import ListTeacher
 from kd_tfrs.errors import UserError
 
@@ -35,7 +35,7 @@ def test_lists_are_given_as_they_are():
     with pytest.raises(UserError, match="exceed the cache's 3"):
         teacher.top_k(tf.constant([1]), 4)
     told = tf.constant([[1.0], [2.0]])
-    inputs = teacher.knowledge(BATCH).scores(
+    inputs = teacher.batch_scores(BATCH).scores(
         selection(lists=tf.constant([[0], [0]]), list_scores=told)
     )
     np.testing.assert_array_equal(inputs, told)
@@ -53,7 +53,7 @@ def test_all_else_scores_what_was_assumed(unlisted, floors):
                 expected[query, row] = score
     np.testing.assert_array_equal(teacher.all_scores(tf.range(3)), expected)
     inputs = tf.function(
-        lambda: teacher.knowledge(BATCH).scores(
+        lambda: teacher.batch_scores(BATCH).scores(
             selection(
                 lists=tf.constant([[0], [3]]), shared=tf.constant([1, 2, 4])
             )
@@ -68,9 +68,9 @@ def test_nothing_is_made_up():
     shared = selection(shared=tf.constant([1]))
     for ask in (
         lambda: teacher.all_scores(tf.range(3)),
-        lambda: teacher.knowledge(BATCH).scores(shared),
+        lambda: teacher.batch_scores(BATCH).scores(shared),
     ):
-        with pytest.raises(UserError, match="listen to its lists alone"):
+        with pytest.raises(UserError, match="use its lists alone"):
             ask()
 
 
@@ -86,7 +86,7 @@ def test_reversed():
     np.testing.assert_array_equal(
         other.all_scores(tf.constant([2])), [[-1, 8, -1]]
     )
-    inputs = teacher.knowledge(BATCH).scores(
+    inputs = teacher.batch_scores(BATCH).scores(
         selection(shared=tf.constant([0, 1]), reverse=True)
     )
     np.testing.assert_array_equal(inputs, [[-1, 8], [-1, 8]])

@@ -1,4 +1,4 @@
-"""Students that teach each other: values, gradients, and who hears whom."""
+"""Students that teach each other: values, gradients, and who teaches whom."""
 
 import numpy as np
 import pytest

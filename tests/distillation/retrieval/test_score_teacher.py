@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation.retrieval.knowledge import Selection
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.teachers.scores import ScoreTeacher
 from kd_tfrs.errors import UserError
 
@@ -49,7 +49,7 @@ def test_a_batch_with_lists_and_shared_candidates(teacher):
         shared=tf.constant([1, 3]),
         lists=tf.constant([[0, 1], [3, 0]]),
     )
-    found = tf.function(lambda: teacher.knowledge(BATCH).scores(selection))()
+    found = tf.function(lambda: teacher.batch_scores(BATCH).scores(selection))()
     users, items = [4, 1], [[6, 0, 0, 2], [2, 6, 0, 2]]
     expected = [SCORES[u][i] / 0.5 for u, i in zip(users, items, strict=True)]
     np.testing.assert_allclose(found, expected, atol=5e-3)

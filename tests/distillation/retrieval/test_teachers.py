@@ -24,7 +24,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def model(world):
-    # Dropout, to see that nobody listens to it.
+    # Dropout, to see that it is off.
     return world.model(6, temperature=TAU, hidden_units=(8,), dropout=0.5)
 
 
@@ -92,18 +92,18 @@ def test_they_agree_on_the_best(teachers, world, embeddings):
 
 
 def test_they_agree_on_a_batch(teachers, world):
-    listener = TeacherTopK(k=4, num_random=6, num_queries=5)
+    sampler = TeacherTopK(k=4, num_random=6, num_queries=5)
     inputs = []
     for teacher in teachers:
         batch = world.batch(
-            lambda rows, seed, t=teacher: listener.join(rows, seed, t)
+            lambda rows, seed, t=teacher: sampler.join(rows, seed, t)
         )
-        selection = listener.select(batch)
-        inputs.append(teacher.knowledge(batch).scores(selection))
+        selection = sampler.select(batch)
+        inputs.append(teacher.batch_scores(batch).scores(selection))
         # The same, asked again instead of believed.
         asked = selection._replace(list_scores=None)
         np.testing.assert_allclose(
-            teacher.knowledge(batch).scores(asked),
+            teacher.batch_scores(batch).scores(asked),
             inputs[-1],
             rtol=1e-4,
             atol=1e-5,
@@ -137,7 +137,7 @@ def test_nothing_flows_back_and_nothing_is_dropped(teachers, world, model):
             assert tape.gradient(scores, variables) == [None] * len(variables)
         np.testing.assert_array_equal(scores, teacher.all_scores(listener_rows))
     # Where the towers run inside the step, in training or not.
-    knowledge = teachers[0].knowledge(batch)
+    knowledge = teachers[0].batch_scores(batch)
     with tf.GradientTape() as tape:
         embedded = knowledge.embed_queries(tf.range(8))
     assert tape.gradient(embedded, variables) == [None] * len(variables)

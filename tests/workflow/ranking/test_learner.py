@@ -251,7 +251,7 @@ def test_the_teacher_speaks_of_rows_without_a_label(learner_of, prepared):
     assert batches.num_rows == labelled + round(labelled / 2)
     assert learner._batches("student").num_rows == labelled
     kept = learner.teaching.of_training(learner.teaching.outputs())
-    wide = learner.heard.batches(
+    wide = learner.distilled_data.batches(
         learner.teaching.names, learner.config.distilled, seed=0
     )
     for batch in wide.in_order(512).take(3):

@@ -208,8 +208,8 @@ def test_every_method_trains(world, teachers, name):
     # The method alone would move it: its gradient is not nothing.
     with tf.GradientTape() as tape:
         parts = distiller._parts(batch, training=True)[-1]
-        heard = tf.add_n(list(parts.values())[1:])
-    gradients = tape.gradient(heard, student.trainable_variables)
+        distilled = tf.add_n(list(parts.values())[1:])
+    gradients = tape.gradient(distilled, student.trainable_variables)
     assert any(
         np.abs(tf.convert_to_tensor(g)).max() > 0
         for g in gradients

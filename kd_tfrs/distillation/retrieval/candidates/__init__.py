@@ -1,4 +1,4 @@
-"""Where a loss listens: over which candidates, for which queries."""
+"""Candidate samplers: the candidates and queries that a loss is computed on."""
 
 from kd_tfrs.distillation.retrieval.candidates.all_candidates import (
     AllCandidates,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.candidates.base import CandidateSampler
-from kd_tfrs.distillation.retrieval.knowledge import Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 

@@ -1,4 +1,4 @@
-"""Where a loss listens: over which candidates, for which queries."""
+"""Candidate samplers: the candidates and queries that a loss is computed on."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import abc
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.knowledge import Selection
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 
 
 class CandidateSampler(abc.ABC):
-    """A place in the batch that a loss listens to.
+    """Chooses the queries and candidates that a loss is computed on.
 
     `join` runs in the `tf.data` pipeline and may append queries and
     candidates to the batch; `select` runs in the training step and says where
-    they stand. Two losses with equal listeners share what was joined.
+    they stand. Two losses with equal samplers share what was joined.
 
     Args:
         name: key of what it joins; unique in a batch.
@@ -51,7 +51,7 @@ class CandidateSampler(abc.ABC):
         """Says where in a batch the candidates stand."""
 
     def joined(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """What `join` has put into a batch under this listener's name.
+        """What `join` has put into a batch under its name.
 
         Args:
             batch: a batch of `RetrievalBatches`.
@@ -64,7 +64,7 @@ class CandidateSampler(abc.ABC):
         """
         if self.name not in batch:
             raise UserError(
-                f"`{type(self).__name__}` listens to candidates that the "
+                f"`{type(self).__name__}` uses candidates that the "
                 f"batches lack. Received: a batch with {sorted(batch)}. Make "
                 "them with `batches.dataset(..., join=distiller.join)`."
             )

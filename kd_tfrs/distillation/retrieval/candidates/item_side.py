@@ -5,17 +5,17 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.candidates.base import CandidateSampler
 from kd_tfrs.distillation.retrieval.candidates.teacher_lists import TeacherLists
-from kd_tfrs.distillation.retrieval.knowledge import Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 
 
 class ItemSide(CandidateSampler):
-    """Turns a listener to the teacher's lists round: users for an item.
+    """Turns a sampler of the teacher's lists round: users for an item.
 
-    Every step draws items uniformly, and hears the teacher's best users for
+    Every step draws items uniformly, and compares the teacher's best users for
     them and random users. The teacher has to have embeddings; a cached one
     has to have lists of that side.
 
@@ -24,7 +24,7 @@ class ItemSide(CandidateSampler):
             they counted items and the other way round.
 
     Raises:
-        UserError: `over` is another listener.
+        UserError: `candidates` is another sampler.
 
     Example:
     ```python
@@ -39,7 +39,7 @@ class ItemSide(CandidateSampler):
     def __init__(self, candidates: TeacherLists) -> None:
         if not isinstance(candidates, TeacherLists):
             raise UserError(
-                "`over` should be a listener to the teacher's lists. "
+                "`candidates` should be a sampler of the teacher's lists. "
                 f"Received: {type(candidates).__name__}. Give TeacherTopK or "
                 "RankSampled."
             )

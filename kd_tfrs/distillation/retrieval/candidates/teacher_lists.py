@@ -1,21 +1,21 @@
-"""What the listeners to the teacher's own lists share."""
+"""Samplers of the teacher's own lists: the shared base."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.candidates.base import (
     CandidateSampler,
     first_occurrences,
 )
-from kd_tfrs.distillation.retrieval.knowledge import Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 
 
 class TeacherLists(CandidateSampler):
-    """Base of the listeners to the teacher's best candidates for some users.
+    """Base of the samplers of the teacher's best candidates for some users.
 
     Every step draws users uniformly, apart from the batch's events, takes
     the teacher's `k` best for each and `choose`s from them. Beside the lists

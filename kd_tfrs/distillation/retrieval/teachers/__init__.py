@@ -1,7 +1,7 @@
 """Teachers: what all share, and those that have embeddings."""
 
 from kd_tfrs.distillation.retrieval.teachers.base import (
-    Knowledge,
+    BatchScores,
     Side,
     Teacher,
     mask_seen,
@@ -12,8 +12,8 @@ from kd_tfrs.distillation.retrieval.teachers.top_k import rank_all
 from kd_tfrs.distillation.retrieval.teachers.two_tower import TwoTowerTeacher
 
 __all__ = [
+    "BatchScores",
     "EmbeddingTeacher",
-    "Knowledge",
     "Side",
     "Teacher",
     "TwoTowerTeacher",

@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.knowledge import (
-    EmbeddingKnowledge,
-    PairKnowledge,
+from kd_tfrs.distillation.retrieval.batch_scores import (
+    EmbeddingScores,
+    PairScores,
 )
 from kd_tfrs.errors import UserError
 
-Knowledge = EmbeddingKnowledge | PairKnowledge
+BatchScores = EmbeddingScores | PairScores
 Side = Literal["query", "candidate"]
 SIDES: tuple[Side, ...] = ("query", "candidate")
 
@@ -54,7 +54,7 @@ class Teacher(abc.ABC):
         self.seen = seen
 
     @abc.abstractmethod
-    def knowledge(self, batch: Batch) -> Knowledge:
+    def batch_scores(self, batch: Batch) -> BatchScores:
         """What it says about a batch, see `RetrievalBatches`."""
 
     @abc.abstractmethod
@@ -141,9 +141,9 @@ class Teacher(abc.ABC):
 
     def _no_features(self, output: str) -> UserError:
         return UserError(
-            "A teacher whose features are listened to should have towers. "
+            "A teacher whose features are compared should have towers. "
             f"Received: {type(self).__name__}, asked for {output!r}. Take a "
-            "TwoTowerTeacher or an EmbeddingTeacher, or listen to scores."
+            "TwoTowerTeacher or an EmbeddingTeacher, or compare scores."
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
+from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.teachers.base import (
     SIDES,
     Side,
@@ -130,9 +130,9 @@ class EmbeddingTeacher(Teacher):
             )
         )
 
-    def knowledge(self, batch: Batch) -> EmbeddingKnowledge:
-        """See `Teacher.knowledge`."""
-        return EmbeddingKnowledge(
+    def batch_scores(self, batch: Batch) -> EmbeddingScores:
+        """See `Teacher.batch_scores`."""
+        return EmbeddingScores(
             lambda at: self.embed_queries(tf.gather(batch["query_row"], at)),
             lambda at: self.embed_candidates(
                 tf.gather(batch["candidate_row"], at)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.knowledge import Selection
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.retrieval.teachers.embedding import (
     as_lists,
@@ -24,7 +24,7 @@ class ListTeacher(Teacher):
     """A teacher whose best candidates are known, with their scores alone.
 
     It is what a cache of a teacher without embeddings is, and what another
-    system's recommendations are. Losses may listen to its lists
+    system's recommendations are. Losses may use its lists
     (`TeacherTopK`, `RankSampled`); what it says of other candidates has to be
     assumed.
 
@@ -65,9 +65,9 @@ class ListTeacher(Teacher):
             tf.gather(values, order, batch_dims=1) for values in self._lists
         )
 
-    def knowledge(self, batch: Batch) -> ListKnowledge:
-        """See `Teacher.knowledge`."""
-        return ListKnowledge(self, batch)
+    def batch_scores(self, batch: Batch) -> ListScores:
+        """See `Teacher.batch_scores`."""
+        return ListScores(self, batch)
 
     def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
         """See `Teacher.all_scores`; only where `unlisted` is given."""
@@ -98,9 +98,9 @@ class ListTeacher(Teacher):
         """
         if self.unlisted is None:
             raise UserError(
-                "A loss that listens to a ListTeacher should listen to its "
+                "A loss on a ListTeacher should use its "
                 "lists alone, or `unlisted` should say what all else scores. "
-                "Received: other candidates, and `unlisted` = None. Listen to "
+                "Received: other candidates, and `unlisted` = None. Use "
                 "TeacherTopK(num_random=0), or give `unlisted='lowest'`."
             )
         rows, scores = (tf.gather(x, query_rows) for x in self._sorted)
@@ -136,7 +136,7 @@ class ListTeacher(Teacher):
 
 
 @dataclasses.dataclass(frozen=True)
-class ListKnowledge:
+class ListScores:
     """Scores of a teacher that knows its lists only.
 
     Args:
@@ -148,7 +148,7 @@ class ListKnowledge:
     batch: Batch
 
     def scores(self, selection: Selection) -> tf.Tensor:
-        """Scores of the selected candidates, see `EmbeddingKnowledge`."""
+        """Scores of the selected candidates, see `EmbeddingScores`."""
         sides = ("query_row", "candidate_row")
         teacher = self.teacher
         if selection.reverse:

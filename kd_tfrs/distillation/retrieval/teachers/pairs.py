@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch, gather_features
-from kd_tfrs.distillation.retrieval.knowledge import PairKnowledge
+from kd_tfrs.distillation.retrieval.batch_scores import PairScores
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.retrieval.teachers.inputs import (
     as_tensors,
@@ -59,9 +59,9 @@ class PairTeacher(Teacher):
         self._query_inputs = as_tensors(query_inputs)
         self._candidate_inputs = as_tensors(candidate_inputs)
 
-    def knowledge(self, batch: Batch) -> PairKnowledge:
-        """See `Teacher.knowledge`."""
-        return PairKnowledge(
+    def batch_scores(self, batch: Batch) -> PairScores:
+        """See `Teacher.batch_scores`."""
+        return PairScores(
             lambda query, candidate: self._score_rows(
                 tf.gather(batch["query_row"], query),
                 tf.gather(batch["candidate_row"], candidate),

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.knowledge import PairKnowledge
+from kd_tfrs.distillation.retrieval.batch_scores import PairScores
 from kd_tfrs.distillation.retrieval.teachers import Teacher, transpose_seen
 from kd_tfrs.distillation.retrieval.teachers.base import positive_temperature
 from kd_tfrs.errors import UserError
@@ -58,9 +58,9 @@ class ScoreTeacher(Teacher):
         on_disk = isinstance(scores, np.memmap)
         self._scores = scores if on_disk else tf.constant(scores)
 
-    def knowledge(self, batch: Batch) -> PairKnowledge:
-        """See `Teacher.knowledge`."""
-        return PairKnowledge(
+    def batch_scores(self, batch: Batch) -> PairScores:
+        """See `Teacher.batch_scores`."""
+        return PairScores(
             lambda query, candidate: self._read(
                 tf.gather(batch["query_row"], query),
                 tf.gather(batch["candidate_row"], candidate),

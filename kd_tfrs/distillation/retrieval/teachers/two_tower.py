@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
+from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.teachers.base import (
     SIDES,
     Side,
@@ -30,7 +30,7 @@ _BLOCK = 4096
 class TwoTowerTeacher(Teacher):
     """A live teacher: any two models that yield embeddings.
 
-    The towers run at every step, on what the losses listen to. Where they
+    The towers run at every step, on the rows of the losses. Where they
     are slow, build a cache of the same teacher once (`build_cache`).
 
     Args:
@@ -114,9 +114,9 @@ class TwoTowerTeacher(Teacher):
             )
         )
 
-    def knowledge(self, batch: Batch) -> EmbeddingKnowledge:
-        """See `Teacher.knowledge`."""
-        return EmbeddingKnowledge(
+    def batch_scores(self, batch: Batch) -> EmbeddingScores:
+        """See `Teacher.batch_scores`."""
+        return EmbeddingScores(
             lambda at: self.embed_queries(tf.gather(batch["query_row"], at)),
             lambda at: self._embed_listed(
                 tf.gather(batch["candidate_row"], at)

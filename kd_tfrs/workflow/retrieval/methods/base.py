@@ -86,7 +86,7 @@ class Setting:
             own: one of `DistillationOptions.candidates`, but "auto".
 
         Returns:
-            A listener.
+            A candidate sampler.
         """
         options = self.options
         candidates = own if options.candidates == "auto" else options.candidates

@@ -38,7 +38,7 @@ _TEMPERATURES = {"temperature": (0.3, 0.5, 1.0)}
 _RANKED = {"top_k": 100, "num_random": 40}
 # The draw by rank alone.
 _DRAWN = {"top_k": 100, "num_random": 0}
-# Few queries a step: each one hears every item.
+# Few queries a step: each one compares every item.
 _ALL = {"num_queries": 128}
 _NUM_GROUPS = 4
 
@@ -146,7 +146,7 @@ RESPONSE = {
         "Lin 1991; Agarwal et al. 2024 (GKD)",
         _over("top_k", lambda s: JensenShannon(temperature=s.temperature(1.0))),
         tunes=_TEMPERATURES,
-        use="the first choice: the best of those that hear lists",
+        use="the first choice: the best of the methods on lists",
     ),
     "jensen_shannon_all": Method(
         "response",
@@ -294,7 +294,7 @@ ADAPTIVE = {
     ),
     "confidence_weighted": Method(
         "adaptive",
-        "soft targets, louder where the teacher is sure",
+        "soft targets, weighted higher where the teacher is sure",
         "after Zhang et al. 2022 (CA-MKD)",
         _over(
             "top_k",
@@ -305,7 +305,7 @@ ADAPTIVE = {
     ),
     "gap_weighted": Method(
         "adaptive",
-        "soft targets, louder where the student is far off",
+        "soft targets, weighted higher where the student is far off",
         "after Lin et al. 2017 (focal loss)",
         _over("top_k", lambda s: GapWeighted(SoftTargets(s.temperature(1.0)))),
         tunes=_TEMPERATURES,
@@ -332,6 +332,6 @@ ADAPTIVE = {
             ),
         ),
         teacher="ensemble",
-        use="unequal teachers; it hears events, as in_batch does",
+        use="unequal teachers; it uses events, as in_batch does",
     ),
 }

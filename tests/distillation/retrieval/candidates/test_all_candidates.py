@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_whole_catalogue(world, teacher):
     selection = candidates.select(batch)
     users = tf.gather(batch["query_row"], selection.query)
     np.testing.assert_allclose(
-        teacher.knowledge(batch).scores(selection),
+        teacher.batch_scores(batch).scores(selection),
         teacher.all_scores(users),
         rtol=1e-5,
     )
@@ -56,7 +56,7 @@ def test_scores_are_those_of_the_whole_catalogue(world, teacher):
 
 
 def test_it_teaches(world, teacher):
-    """Students that hear the whole softmax come close to a teacher's."""
+    """Students of the whole softmax come close to a teacher's."""
     student = world.model(5)
     distiller = Distiller(
         teacher,

@@ -1,4 +1,4 @@
-"""What listeners select, against brute force on tiny data."""
+"""What candidate samplers select, against brute force on tiny data."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ from kd_tfrs.distillation.retrieval import (
     Sampled,
     TeacherTopK,
 )
+from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.candidates import first_occurrences
-from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
 from kd_tfrs.errors import UserError
 from kd_tfrs.testing.retrieval import tiny_world
 
@@ -39,9 +39,9 @@ def teacher(vectors):
     return EmbeddingTeacher(*vectors, temperature=TAU)
 
 
-def joined(world, listener, teacher, **options):
+def joined(world, sampler, teacher, **options):
     return world.batch(
-        lambda rows, seed: listener.join(rows, seed, teacher), **options
+        lambda rows, seed: sampler.join(rows, seed, teacher), **options
     )
 
 
@@ -65,7 +65,7 @@ def test_first_occurrences(rows):
     np.testing.assert_array_equal(marked, first(rows))
 
 
-def test_in_batch_hears_the_candidates_of_the_softmax(world, teacher, vectors):
+def test_in_batch_has_the_candidates_of_the_softmax(world, teacher, vectors):
     batch = world.batch(num_uniform_negatives=9)
     selection = InBatch().select(batch)
     users, items = (batch[k].numpy() for k in ("query_row", "candidate_row"))
@@ -73,7 +73,7 @@ def test_in_batch_hears_the_candidates_of_the_softmax(world, teacher, vectors):
     assert not selection.mask.numpy().all()
     np.testing.assert_array_equal(selection.weight, batch["event_weight"])
     np.testing.assert_allclose(
-        teacher.knowledge(batch).scores(selection),
+        teacher.batch_scores(batch).scores(selection),
         vectors[0][users] @ vectors[1][items].T / TAU,
         rtol=1e-4,
         atol=1e-5,
@@ -99,7 +99,7 @@ def test_sampled_draws_shared_candidates(world, teacher, vectors):
     users = batch["query_row"].numpy()
     assert len(users) == len(selection.query) == 8
     np.testing.assert_allclose(
-        teacher.knowledge(batch).scores(selection),
+        teacher.batch_scores(batch).scores(selection),
         vectors[0][users] @ vectors[1][drawn].T / TAU,
         rtol=1e-4,
         atol=1e-5,
@@ -109,25 +109,25 @@ def test_sampled_draws_shared_candidates(world, teacher, vectors):
         np.testing.assert_array_equal(batch["candidate"][name], table[rows])
 
 
-def draws(listener, teacher, seed):
+def draws(sampler, teacher, seed):
     rows = {
         "query_row": tf.zeros([2], tf.int32),
         "candidate_row": tf.zeros([2], tf.int32),
     }
-    batch = listener.join(rows, tf.constant(seed, tf.int32), teacher)
+    batch = sampler.join(rows, tf.constant(seed, tf.int32), teacher)
     return np.concatenate(
         [batch["query_row"].numpy()[2:], batch["candidate_row"].numpy()[2:]]
     )
 
 
 @pytest.mark.parametrize(
-    "listener", [Sampled(300), TeacherTopK(3, 50, 100)], ids=lambda x: x.name
+    "sampler", [Sampled(300), TeacherTopK(3, 50, 100)], ids=lambda x: x.name
 )
-def test_draws_depend_on_the_seed_alone(teacher, listener):
-    once = draws(listener, teacher, [3, 7])
-    np.testing.assert_array_equal(once, draws(listener, teacher, [3, 7]))
+def test_draws_depend_on_the_seed_alone(teacher, sampler):
+    once = draws(sampler, teacher, [3, 7])
+    np.testing.assert_array_equal(once, draws(sampler, teacher, [3, 7]))
     for other in ([3, 8], [4, 7]):
-        assert not np.array_equal(once, draws(listener, teacher, other))
+        assert not np.array_equal(once, draws(sampler, teacher, other))
 
 
 def test_draws_are_uniform(teacher):
@@ -146,9 +146,9 @@ def test_draws_are_uniform(teacher):
 def test_top_k_against_brute_force(world, vectors, num_random, unseen_only):
     seen = world.seen() if unseen_only else None
     teacher = EmbeddingTeacher(*vectors, temperature=TAU, seen=seen)
-    listener = TeacherTopK(k=6, num_random=num_random, num_queries=30)
-    batch = joined(world, listener, teacher, num_uniform_negatives=3)
-    selection = listener.select(batch)
+    sampler = TeacherTopK(k=6, num_random=num_random, num_queries=30)
+    batch = joined(world, sampler, teacher, num_uniform_negatives=3)
+    selection = sampler.select(batch)
     users = batch["query_row"].numpy()[selection.query]
     items = batch["candidate_row"].numpy()
     lists = items[selection.lists]
@@ -159,7 +159,7 @@ def test_top_k_against_brute_force(world, vectors, num_random, unseen_only):
         best, scores = ranked(vectors, user, 6, gone)
         np.testing.assert_array_equal(lists[q], best)
         np.testing.assert_allclose(selection.list_scores[q], scores, rtol=1e-4)
-    inputs = teacher.knowledge(batch).scores(selection)
+    inputs = teacher.batch_scores(batch).scores(selection)
     assert inputs.shape == selection.mask.shape == [30, 6 + num_random]
     np.testing.assert_allclose(inputs[:, :6], selection.list_scores, rtol=1e-5)
     if not num_random:
@@ -191,12 +191,12 @@ def test_what_a_query_has_seen_is_no_random_candidate(world, teacher, make):
     taken = [np.flatnonzero(rng.random(NUM_ITEMS) < 0.4) for _ in range(13)]
     taken[5] = taken[5][:0]  # one who has seen nothing
     seen = tf.ragged.constant([list(x) for x in taken], dtype=tf.int32)
-    listener, blind = make(seen), make(None)
-    assert listener.name != blind.name
+    sampler, blind = make(seen), make(None)
+    assert sampler.name != blind.name
     masked = 0
     for step in range(4):
-        batch = joined(world, listener, teacher, seed=step)
-        selection = listener.select(batch)
+        batch = joined(world, sampler, teacher, seed=step)
+        selection = sampler.select(batch)
         rows = batch["candidate_row"].numpy()[selection.shared.numpy()]
         users = batch["query_row"].numpy()[selection.query.numpy()]
         before = blind.select(joined(world, blind, teacher, seed=step))
@@ -212,8 +212,8 @@ def test_what_a_query_has_seen_is_no_random_candidate(world, teacher, make):
 
 
 def test_joined_candidates_are_embedded_once(world, teacher):
-    listener = TeacherTopK(k=6, num_random=10, num_queries=30)
-    batch = joined(world, listener, teacher)
+    sampler = TeacherTopK(k=6, num_random=10, num_queries=30)
+    batch = joined(world, sampler, teacher)
     added = batch["candidate_row"].numpy()[8:]
     assert len(added) == len(set(added))
     for name, table in world.query_tables.items():
@@ -228,9 +228,9 @@ def test_places_that_a_short_list_lacks_are_masked(world, vectors):
         tf.tile(tf.range(NUM_ITEMS - 2)[None], [NUM_USERS + 1, 1])
     )
     teacher = EmbeddingTeacher(*vectors, temperature=TAU, seen=everything)
-    listener = TeacherTopK(k=5, num_random=40, num_queries=4)
-    batch = joined(world, listener, teacher)
-    selection = listener.select(batch)
+    sampler = TeacherTopK(k=5, num_random=40, num_queries=4)
+    batch = joined(world, sampler, teacher)
+    selection = sampler.select(batch)
     np.testing.assert_array_equal(
         selection.mask[:, :5], [[True, True, False, False, False]] * 4
     )
@@ -248,18 +248,18 @@ def test_a_teachers_lists_are_trusted_and_a_students_are_computed(
     )[:, :4]
     told = np.sort(rng.normal(size=rows.shape))[:, ::-1] + 100
     teacher = EmbeddingTeacher(*vectors, temperature=TAU, lists=(rows, told))
-    listener = TeacherTopK(k=3, num_random=5, num_queries=9)
-    batch = joined(world, listener, teacher)
-    selection = listener.select(batch)
+    sampler = TeacherTopK(k=3, num_random=5, num_queries=9)
+    batch = joined(world, sampler, teacher)
+    selection = sampler.select(batch)
     users = batch["query_row"].numpy()[8:]
     np.testing.assert_allclose(
-        teacher.knowledge(batch).scores(selection)[:, :3],
+        teacher.batch_scores(batch).scores(selection)[:, :3],
         told[users, :3],
         rtol=1e-6,
     )
     model = world.model(temperature=0.25)
     outputs = model(batch)
-    student = EmbeddingKnowledge.of_student(outputs, 0.25).scores(selection)
+    student = EmbeddingScores.of_student(outputs, 0.25).scores(selection)
     query = model.query_tower(
         {k: v[users] for k, v in world.query_tables.items()}
     )["embedding"].numpy()
@@ -288,9 +288,9 @@ def test_features_of_some_rows_are_the_first_ones(world, side):
 
 def test_batches_without_the_joined_rows_are_refused(world):
     batch = world.batch()
-    for listener in (Sampled(4), TeacherTopK(k=2)):
+    for sampler in (Sampled(4), TeacherTopK(k=2)):
         with pytest.raises(UserError, match=r"join=distiller\.join"):
-            listener.select(batch)
+            sampler.select(batch)
 
 
 @pytest.mark.parametrize(

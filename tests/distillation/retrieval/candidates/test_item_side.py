@@ -9,9 +9,9 @@ from kd_tfrs.distillation.retrieval import (
     InBatch,
     TeacherTopK,
 )
+from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.candidates.item_side import ItemSide
 from kd_tfrs.distillation.retrieval.candidates.rank_sampled import RankSampled
-from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
 from kd_tfrs.errors import UserError
 from kd_tfrs.testing.retrieval import tiny_world
 
@@ -32,22 +32,22 @@ def vectors():
     )
 
 
-def selected(world, listeners, teacher):
+def selected(world, samplers, teacher):
     def join(rows, seed):
-        for listener in listeners:
-            rows = listener.join(rows, seed, teacher)
+        for sampler in samplers:
+            rows = sampler.join(rows, seed, teacher)
         return rows
 
     batch = world.batch(join, num_uniform_negatives=3)
-    return batch, [listener.select(batch) for listener in listeners]
+    return batch, [sampler.select(batch) for sampler in samplers]
 
 
 @pytest.mark.parametrize("unseen_only", [False, True])
 def test_best_users_against_brute_force(world, vectors, unseen_only):
     seen = world.seen() if unseen_only else None
     teacher = EmbeddingTeacher(*vectors, temperature=TAU, seen=seen)
-    listener = ItemSide(TeacherTopK(k=4, num_random=6, num_queries=30))
-    batch, [selection] = selected(world, [listener], teacher)
+    sampler = ItemSide(TeacherTopK(k=4, num_random=6, num_queries=30))
+    batch, [selection] = selected(world, [sampler], teacher)
     assert selection.reverse
     users = batch["query_row"].numpy()
     items = batch["candidate_row"].numpy()[selection.query]
@@ -77,8 +77,8 @@ def test_best_users_against_brute_force(world, vectors, unseen_only):
 
 def test_teacher_and_student_score_the_same_pairs(world, vectors):
     teacher = EmbeddingTeacher(*vectors, temperature=TAU)
-    listener = ItemSide(RankSampled(3, k=6, num_random=5, num_queries=7))
-    batch, [selection] = selected(world, [listener], teacher)
+    sampler = ItemSide(RankSampled(3, k=6, num_random=5, num_queries=7))
+    batch, [selection] = selected(world, [sampler], teacher)
     users = batch["query_row"].numpy()
     items = batch["candidate_row"].numpy()[selection.query]
     pairs = np.concatenate(
@@ -88,11 +88,11 @@ def test_teacher_and_student_score_the_same_pairs(world, vectors):
         ],
         axis=1,
     )
-    inputs = teacher.knowledge(batch).scores(selection)
+    inputs = teacher.batch_scores(batch).scores(selection)
     wanted = np.einsum("qnd,qd->qn", vectors[0][pairs], vectors[1][items])
     np.testing.assert_allclose(inputs, wanted / TAU, rtol=1e-3, atol=1e-4)
     outputs = world.model(temperature=0.25)(batch)
-    student = EmbeddingKnowledge.of_student(outputs, 0.25).scores(selection)
+    student = EmbeddingScores.of_student(outputs, 0.25).scores(selection)
     at = np.concatenate(
         [
             selection.lists,
@@ -131,7 +131,7 @@ def test_both_sides_of_the_same_listener_stand_in_one_batch(world, vectors):
 
 
 def test_only_lists_can_be_turned_round():
-    with pytest.raises(UserError, match="listener to the teacher's lists"):
+    with pytest.raises(UserError, match="sampler of the teacher's lists"):
         ItemSide(InBatch())
 
 

@@ -31,19 +31,19 @@ def teacher(vectors):
     return EmbeddingTeacher(*vectors, temperature=TAU)
 
 
-def selected(world, listener, teacher):
+def selected(world, sampler, teacher):
     batch = world.batch(
-        lambda rows, seed: listener.join(rows, seed, teacher),
+        lambda rows, seed: sampler.join(rows, seed, teacher),
         num_uniform_negatives=3,
     )
-    return batch, listener.select(batch)
+    return batch, sampler.select(batch)
 
 
 def test_lists_are_some_of_the_best_in_the_teachers_order(
     world, vectors, teacher
 ):
-    listener = RankSampled(6, k=15, rank_decay=5.0, num_random=9, num_queries=7)
-    batch, selection = selected(world, listener, teacher)
+    sampler = RankSampled(6, k=15, rank_decay=5.0, num_random=9, num_queries=7)
+    batch, selection = selected(world, sampler, teacher)
     users = batch["query_row"].numpy()[selection.query]
     items = batch["candidate_row"].numpy()
     lists, random = items[selection.lists], items[selection.shared]
@@ -68,32 +68,32 @@ def test_lists_are_some_of_the_best_in_the_teachers_order(
         np.testing.assert_array_equal(selection.mask[q, 6:], fresh)
         assert np.all(selection.mask[q, :6])
     assert left_out > 0
-    inputs = teacher.knowledge(batch).scores(selection)
+    inputs = teacher.batch_scores(batch).scores(selection)
     np.testing.assert_allclose(
         inputs[:, 6:], vectors[0][users] @ vectors[1][random].T / TAU, atol=1e-4
     )
 
 
 def test_shapes_are_static(world, teacher):
-    listener = RankSampled(6, k=15, num_random=9, num_queries=7)
+    sampler = RankSampled(6, k=15, num_random=9, num_queries=7)
     dataset = world.batches().dataset(
-        1, join=lambda rows, seed: listener.join(rows, seed, teacher)
+        1, join=lambda rows, seed: sampler.join(rows, seed, teacher)
     )
-    spec = dataset.element_spec[listener.name]
+    spec = dataset.element_spec[sampler.name]
     assert spec["lists"].shape == spec["list_scores"].shape == [7, 6]
     assert spec["shared"].shape == [9]
     assert spec["mask"].shape == [7, 15]
 
 
-def chosen(listener, queries, seed=5):
-    rows = tf.tile(tf.range(listener.k)[None], [queries, 1])
+def chosen(sampler, queries, seed=5):
+    rows = tf.tile(tf.range(sampler.k)[None], [queries, 1])
     scores = -tf.cast(rows, tf.float32)
-    return listener.choose(rows, scores, tf.constant([seed, 1]))[0].numpy()
+    return sampler.choose(rows, scores, tf.constant([seed, 1]))[0].numpy()
 
 
 def test_one_is_drawn_with_the_weight_of_its_rank():
-    listener = RankSampled(1, k=8, rank_decay=3.0)
-    drawn = chosen(listener, 20_000)[:, 0]
+    sampler = RankSampled(1, k=8, rank_decay=3.0)
+    drawn = chosen(sampler, 20_000)[:, 0]
     weights = np.exp(-np.arange(1, 9) / 3.0)
     weights /= weights.sum()
     shares = np.bincount(drawn, minlength=8) / 20_000
@@ -124,9 +124,9 @@ def test_a_steep_decay_takes_the_best_and_a_flat_one_any():
 
 
 def test_draws_depend_on_the_seed_alone():
-    listener = RankSampled(5, k=30)
-    np.testing.assert_array_equal(chosen(listener, 9), chosen(listener, 9))
-    assert not np.array_equal(chosen(listener, 9), chosen(listener, 9, seed=6))
+    sampler = RankSampled(5, k=30)
+    np.testing.assert_array_equal(chosen(sampler, 9), chosen(sampler, 9))
+    assert not np.array_equal(chosen(sampler, 9), chosen(sampler, 9, seed=6))
 
 
 def test_short_lists_give_what_they_have(world, vectors):
@@ -134,8 +134,8 @@ def test_short_lists_give_what_they_have(world, vectors):
         tf.tile(tf.range(NUM_ITEMS - 3)[None], [NUM_USERS + 1, 1])
     )
     teacher = EmbeddingTeacher(*vectors, temperature=TAU, seen=everything)
-    listener = RankSampled(5, k=12, num_random=0, num_queries=6)
-    batch, selection = selected(world, listener, teacher)
+    sampler = RankSampled(5, k=12, num_random=0, num_queries=6)
+    batch, selection = selected(world, sampler, teacher)
     assert selection.shared is None
     np.testing.assert_array_equal(
         selection.mask, [[True, True, True, False, False]] * 6

@@ -1,4 +1,4 @@
-"""What a teacher, or a student, says about the candidates of a batch."""
+"""Scores of a teacher or a student for the candidates of a batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kd_tfrs.data.retrieval.batches import Batch
 
 
 class Selection(NamedTuple):
-    """Which queries and candidates of a batch a loss listens to.
+    """The queries and candidates of a batch that a loss is computed on.
 
     Positions count along the batch's queries and candidates. The scores are
     `[queries, lists + shared]`: every query's own list first, then the
@@ -31,7 +31,7 @@ class Selection(NamedTuple):
             is the query's own event. `None` where events are not known.
         reverse: queries are positions along the batch's candidates and
             candidates along its queries: an item asks for its users.
-        rows: catalogue rows of what a feature loss listens to.
+        rows: catalogue rows of the features of a feature loss.
     """
 
     query: tf.Tensor
@@ -73,12 +73,12 @@ def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
-class EmbeddingKnowledge:
+class EmbeddingScores:
     r"""Scores that are dot products: $\langle q, c \rangle / \tau$.
 
     Args:
         embed_queries: from `[n]` positions to `[n, dim]`.
-        embed_candidates: likewise; called only for what is listened to.
+        embed_candidates: likewise; called only for selected rows.
         temperature: the model's own softmax temperature $\tau$.
         trusts_lists: take `Selection.list_scores` as they are. For teachers;
             a student has to compute its own.
@@ -92,7 +92,7 @@ class EmbeddingKnowledge:
     @classmethod
     def of_student(
         cls, outputs: Mapping[str, Mapping[str, tf.Tensor]], temperature: float
-    ) -> EmbeddingKnowledge:
+    ) -> EmbeddingScores:
         """What a two-tower student said in its one forward pass.
 
         Args:
@@ -100,7 +100,7 @@ class EmbeddingKnowledge:
             temperature: the student's softmax temperature.
 
         Returns:
-            Its knowledge, with gradients.
+            Its scores, with gradients.
         """
         query = outputs["query"]["embedding"]
         candidate = outputs["candidate"]["embedding"]
@@ -114,7 +114,7 @@ class EmbeddingKnowledge:
         """Scores of the selected candidates.
 
         Args:
-            selection: what is listened to.
+            selection: of candidates.
 
         Returns:
             `[queries, lists + shared]` float32 logits.
@@ -146,7 +146,7 @@ class EmbeddingKnowledge:
 
 
 @dataclasses.dataclass(frozen=True)
-class PairKnowledge:
+class PairScores:
     """Scores of a teacher that knows pairs only and has no embeddings.
 
     Args:
@@ -157,7 +157,7 @@ class PairKnowledge:
     score_pairs: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
     def scores(self, selection: Selection) -> tf.Tensor:
-        """Scores of the selected candidates, see `EmbeddingKnowledge`."""
+        """Scores of the selected candidates, see `EmbeddingScores`."""
         parts = []
         if selection.list_scores is not None:
             parts.append(selection.list_scores)
