@@ -162,6 +162,7 @@ def test_auto_goes_by_what_the_data_has():
     assert pairs(split(untimed, "leave_one_out", seed=3).test) == pairs(
         leave_one_out(untimed, seed=3).test
     )
+    assert pairs(split(untimed).test) == pairs(by_ratio(untimed).test)
 
 
 def test_a_split_tells_its_sizes():

@@ -233,6 +233,20 @@ def test_a_blend_of_equal_scores_keeps_the_order():
     assert scores[1].tolist() == [0, -np.inf, -np.inf]
 
 
+def test_what_the_ranker_does_not_know_has_no_part_in_a_blend():
+    """Mean and deviation are those of the known candidates alone."""
+    gone = -np.inf
+    retrieval = np.array([[9.0, 4.0, 2.0, 1.0, gone]])
+    ranking = np.array([[gone, 1.0, 5.0, 3.0, gone]])
+    found = Candidates(np.array([[1, 2, 3, 4, 5]]), retrieval, ranking)
+    ids, scores = found.best(4, 0.3)
+    blend = 0.7 * z([1, 5, 3]) + 0.3 * z([4, 2, 1])
+    order = np.argsort(-blend)
+    nothing = np.iinfo(np.int64).min
+    assert ids[0].tolist() == [*(order + 2).tolist(), nothing]
+    np.testing.assert_allclose(scores[0], [*blend[order], gone], rtol=1e-6)
+
+
 def test_a_blend_out_of_range_is_told():
     found = Candidates(np.array([[1, 2]]), np.ones((1, 2)), np.ones((1, 2)))
     for k in (0, 3):

@@ -62,6 +62,12 @@ def test_a_fifth_at_random_to_test_and_a_tenth_of_the_rest_to_validate():
     assert not split.test.equals(other.test)
 
 
+def test_few_events_leave_one_to_validate():
+    # 5 events: 0.2 * 5 to test, and of 4 others round(0.1 * 4) = 0, thus 1.
+    split = random_split(ratings(5))
+    assert [len(part) for part in parts_of(split)] == [3, 1, 1]
+
+
 def test_a_file_says_what_is_tested(tmp_path):
     data = ratings()
     rows = np.arange(3, 100, 5)

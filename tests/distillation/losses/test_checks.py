@@ -22,3 +22,13 @@ def test_a_number_out_of_range_is_refused(value):
 def test_a_count_out_of_range_is_refused(value):
     with pytest.raises(UserError, match="`k` should be a whole number of at"):
         check_count("k", value)
+
+
+def test_the_ends_of_a_range_belong_to_it():
+    assert [check_number("mu", x, 0.0, 2.0) for x in (0, 2)] == [0.0, 2.0]
+    assert (check_count("k", 1), check_count("k", 4, 4)) == (1, 4)
+
+
+def test_no_range_has_infinity_in_it():
+    with pytest.raises(UserError, match="`mu` should be a number of at least"):
+        check_number("mu", np.inf, 0.0)

@@ -18,7 +18,8 @@ def sigmoid(x):
 def verdicts(loss, t, s):
     real = dense(loss.discriminator, t)
     fake = dense(loss.discriminator, dense(loss.projection, s))
-    return real[:, 0], fake[:, 0]
+    # One verdict a row.
+    return real.squeeze(axis=1), fake.squeeze(axis=1)
 
 
 class TestFeatureDiscriminator(FeatureLossChecks):

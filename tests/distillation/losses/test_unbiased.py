@@ -120,3 +120,15 @@ def test_rows_have_to_be_known():
 def test_arguments_out_of_range(options):
     with pytest.raises(UserError, match=next(iter(options))):
         UnbiasedPairs(**{"groups": GROUPS, **options})
+
+
+def test_items_without_events_are_in_the_last_group():
+    # Middles 3/2, 7/2 and 4 of 4 events, in halves: 0, 1, and the end.
+    assert popularity_groups(np.array([3, 0, 1]), 2).tolist() == [0, 1, 1]
+
+
+def test_every_item_may_be_a_group_of_its_own():
+    # Equal popularity: the middles 1/2, 3/2 and 5/2 of 3 events.
+    assert popularity_groups(np.ones(3), 3).tolist() == [0, 1, 2]
+    with pytest.raises(UserError, match="`num_groups` = 4 of 3 items"):
+        popularity_groups(np.ones(3), 4)

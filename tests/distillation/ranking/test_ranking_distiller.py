@@ -10,6 +10,7 @@ from kd_tfrs import distillation
 from kd_tfrs.distillation import (
     BinarySoftTargets,
     DistillationTerm,
+    FeatureLoss,
     Hint,
     RelationalDistance,
     RelaxedRanking,
@@ -27,11 +28,20 @@ from kd_tfrs.distillation.ranking import (
     SessionLists,
     TaskLogits,
 )
+from kd_tfrs.distillation.ranking.distiller import RankingStepInputs
 from kd_tfrs.distillation.retrieval import Distiller, InBatch
 from kd_tfrs.errors import UserError
 
 SGD = tf.keras.optimizers.legacy.SGD
 LIKED_OVER = TaskLogits("liked")
+
+
+class Judged(FeatureLoss):
+    """An opponent whose loss is linear in what it hears."""
+
+    def adversary_loss(self, teacher, student, weight, step):
+        apart = tf.reduce_sum(teacher, 1) - 3 * tf.reduce_sum(student, 1)
+        return tf.reduce_sum(weight * apart) + tf.cast(step, tf.float32)
 
 
 def compiled(distiller, optimizer=None, eagerly=True):
@@ -307,6 +317,27 @@ def test_terms_may_have_teachers_of_their_own(world, spoken):
         )
 
 
+def test_an_opponent_hears_both_sides_and_moves_no_student(world, spoken):
+    # sum_i w_i (sum(t_i) - 3 sum(s_i)) + step; a row of which the teacher
+    # says nothing weighs 0.
+    hidden = np.random.default_rng(1).normal(size=(24, 3))
+    hidden[5] = np.nan
+    teacher = spoken(hidden_0=hidden)
+    term = DistillationTerm(
+        Judged(), NetworkOutputs("hidden_0", "hidden_0"), teacher
+    )
+    student, batch = world.student(), world.batch()
+    with tf.GradientTape() as tape:
+        outputs = student(batch)
+        value = RankingStepInputs(batch, outputs, 7).adversary_loss(term)
+    s = outputs["hidden_0"].numpy().sum(axis=1)
+    apart = np.nan_to_num(hidden).sum(axis=1) - 3 * s
+    w = np.where(np.arange(24) == 5, 0, world.weights)
+    np.testing.assert_allclose(value, (w * apart).sum() + 7, rtol=1e-5)
+    variables = student.trainable_variables
+    assert tape.gradient(value, variables) == [None] * len(variables)
+
+
 def test_across_tasks_and_with_an_offset(world, spoken):
     tasks = (world.liked, world.clicked)
     student = world.student(tasks)
@@ -327,6 +358,20 @@ def test_across_tasks_and_with_an_offset(world, spoken):
     )
 
 
+def test_a_rating_teaches_a_binary_task_only_by_way_of_its_labels(world):
+    tasks = (world.liked, world.rating)
+    student = world.student(tasks)
+    teacher = NetworkTeacher(world.network(tasks=tasks))
+    over = TaskLogits("liked", teacher_task="rating")
+    RankingDistiller(
+        teacher, student, DistillationTerm(CalibratedSoftTargets(), over)
+    )
+    with pytest.raises(UserError, match="should compare logits of binary"):
+        RankingDistiller(
+            teacher, student, DistillationTerm(BinarySoftTargets(), over)
+        )
+
+
 def test_a_member_of_an_ensemble_gives_hints(world):
     teacher = RankingEnsemble(
         [NetworkTeacher(world.teacher(seed=s)) for s in (3, 4)]
@@ -344,6 +389,15 @@ def test_a_member_of_an_ensemble_gives_hints(world):
     np.testing.assert_allclose(
         logs["hint"], (w * errors.numpy()).sum(), rtol=1e-5
     )
+
+
+def test_two_rows_are_the_fewest_that_give_hints(world):
+    over = NetworkOutputs("hidden_0", "hidden_0", 2)
+    batch, student = world.batch(), world.student()
+    said = student(batch)
+    heard = over.select(batch, said, said)
+    np.testing.assert_array_equal(heard.student, said["hidden_0"][:2])
+    np.testing.assert_array_equal(heard.weight, world.weights[:2])
 
 
 def test_early_stop_on_the_distillation_loss(world):

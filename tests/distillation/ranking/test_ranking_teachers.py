@@ -242,6 +242,46 @@ def test_a_gate_learns_on_labels_whom_to_trust_where(world, spoken):
     assert teachers[0].asked <= 3
 
 
+def test_a_gate_learns_from_rows_of_which_all_is_known():
+    # Of each of the first four rows one thing is missing.
+    inputs, answers = np.ones((2, 6, 2), np.float32)
+    labels, weight = np.ones((2, 6), np.float32)
+    inputs[0, 1] = answers[1, 0] = labels[2] = np.nan
+    weight[3] = 0.0
+    rows = GateRows(inputs, answers, labels, weight).known()
+    assert [len(x) for x in rows] == [2] * 4
+    assert all(np.isfinite(x).all() for x in rows)
+
+
+def test_a_gate_takes_a_constant_input_for_zero():
+    gate = TeacherGate(2)
+    gate.build((None, 2))
+    gate.standardise(np.array([[3, 1], [3, 5]], np.float32))
+    # The mean is 3 and the deviation 2 in the second column.
+    np.testing.assert_allclose(gate.mean, [3, 3])
+    np.testing.assert_allclose(gate.spread, [1, 2])
+
+
+def test_gates_of_several_tasks_use_the_answers_to_all(world, spoken):
+    rng = np.random.default_rng(0)
+    liked, clicked = rng.normal(size=(2, 2, 24))
+    teachers = [
+        spoken(logits_liked=a, logits_clicked=b)
+        for a, b in zip(liked, clicked, strict=True)
+    ]
+    tasks = (world.liked, world.clicked)
+    ensemble = GatedRankingEnsemble(teachers, tasks)
+    kernel = rng.normal(size=(4, 2))
+    for gate in ensemble.checkpointed:
+        gate.kernel.assign(kernel)
+    said = ensemble.outputs(world.batch())
+    weights = softmax(np.stack([*liked, *clicked], 1) @ kernel)
+    for name, answers in (("liked", liked), ("clicked", clicked)):
+        np.testing.assert_allclose(
+            said[f"logits_{name}"], (weights * answers.T).sum(1), atol=1e-5
+        )
+
+
 def test_a_gate_needs_labels(world, spoken):
     silent = spoken(logits_liked=np.full(24, np.nan))
     ensemble = GatedRankingEnsemble([silent, silent], (world.liked,))

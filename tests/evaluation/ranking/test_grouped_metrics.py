@@ -54,6 +54,15 @@ def test_gauc_is_the_mean_of_the_auc_of_each_user(seed, weighted):
     np.testing.assert_allclose(user_auc(rows).values, values)
 
 
+def test_a_user_without_a_row_in_a_slice_is_not_left_out_of_it():
+    rows = scored_rows([1, 0, 1, 0], [2, 1, 1, 0], groups=list("abcc"))
+    inside = rows.take(np.array([0, 2, 3]))
+    # b has no row, a has one class, and c has a pair in the right order.
+    found = user_auc(inside)
+    assert (found.values.tolist(), found.places.tolist()) == ([1.0], [2])
+    assert found.left_out == 1
+
+
 def test_gauc_of_one_user_is_auc():
     labels, scores, groups, weights = impressions(0)
     labels = labels > 2

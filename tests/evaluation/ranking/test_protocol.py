@@ -153,6 +153,8 @@ def test_intervals_are_those_of_the_bootstrap():
     rows = labels, logits, groups, weights
     expected = user_bootstrap(sorted_statistics.auc, *rows, seed=3)
     assert evaluation.interval("auc", logits, seed=3) == expected
+    expected = user_bootstrap(sorted_statistics.auc, *rows)
+    assert evaluation.interval("auc", logits) == expected
     found = evaluation.interval("gauc", logits, num_resamples=50)
     assert found.low < found.value < found.high
     # In a slice all users are drawn: who is not in it adds nothing.

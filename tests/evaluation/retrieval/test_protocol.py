@@ -258,6 +258,25 @@ def test_scorers_that_break_the_contract_are_told(row, message):
         protocol.evaluate(Fixed({1: row}))
 
 
+def test_an_item_twice_is_told_wherever_the_list_stands():
+    train, test = frame((1, 10), (2, 10)), frame((1, 11), (2, 12))
+    protocol = FullRanking(train, test, [10, 11, 12], ks=(2,), depth=2)
+    with pytest.raises(UserError, match="0 excluded and 1 repeated"):
+        protocol.evaluate(Fixed({1: [11, 12], 2: [12, 12]}))
+
+
+def test_small_data_are_not_sketched():
+    # 3000 users in pairs of two items each: more than a sketch has columns,
+    # and cosines of 0 and 1 that it would blur.
+    users = range(3000)
+    train = frame(*((u, u % 4) for u in users), (3000, 0))
+    train = pd.concat([train, frame(*((u, 4 + u % 4) for u in users))])
+    protocol = FullRanking(train, frame((3000, 5)), range(8), ks=(2,), depth=2)
+    for row, expected in (([1, 5], 0.0), ([1, 6], 1.0)):
+        found = protocol.evaluate(Fixed({3000: row})).metrics
+        assert found["diversity@2"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_nan_scores_are_told():
     class Diverged(Fixed):
         def recommend(self, queries, k, exclude=None):

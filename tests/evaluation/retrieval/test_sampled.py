@@ -53,6 +53,9 @@ def test_the_draw_depends_on_the_seed_only():
         return scorer.candidates.tolist()
 
     assert drawn(1) == drawn(1) != drawn(2)
+    scorer = Recorder(lambda items: items)
+    SampledRanking(train, test, range(50), num_negatives=10).evaluate(scorer)
+    assert scorer.candidates.tolist() == drawn(0)
 
 
 def test_the_draw_is_uniform():

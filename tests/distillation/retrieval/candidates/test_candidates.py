@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.distillation.retrieval import (
+    AllCandidates,
     EmbeddingTeacher,
     FeaturePair,
     InBatch,
@@ -17,6 +18,7 @@ from kd_tfrs.distillation.retrieval.candidates import first_occurrences
 from kd_tfrs.errors import UserError
 from kd_tfrs.testing.retrieval import tiny_world
 
+ROWS = ("query_row", "candidate_row")
 NUM_USERS, NUM_ITEMS, DIM, TAU = 12, 20, 5, 0.5
 
 
@@ -286,6 +288,21 @@ def test_features_of_some_rows_are_the_first_ones(world, side):
     np.testing.assert_array_equal(more, everyone)
 
 
+def test_features_are_those_of_the_batch_without_what_others_joined(
+    world, teacher
+):
+    # 8 events with 3 negatives; the teacher's lists add to both sides.
+    batch = joined(
+        world, TeacherTopK(4, 5, 6), teacher, num_uniform_negatives=3
+    )
+    for side, own in (("query", 8), ("candidate", 8 + 3)):
+        rows = batch[f"{side}_row"].numpy()
+        assert len(rows) > own
+        found = FeaturePair(side).select(batch)
+        np.testing.assert_array_equal(found.rows, rows[:own])
+        np.testing.assert_array_equal(found.query, np.arange(own))
+
+
 def test_batches_without_the_joined_rows_are_refused(world):
     batch = world.batch()
     for sampler in (Sampled(4), TeacherTopK(k=2)):
@@ -306,3 +323,34 @@ def test_batches_without_the_joined_rows_are_refused(world):
 def test_numbers_out_of_range(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_the_least_numbers_are_allowed():
+    Sampled(2)
+    TeacherTopK(1, 0, 1)
+    FeaturePair("query", num_rows=2)
+    AllCandidates(1)
+
+
+def test_defaults_are_what_the_docs_state():
+    assert Sampled().num_candidates == 512
+    assert AllCandidates().num_queries == 64
+    assert TeacherTopK().name == "top_100_0_256"
+    over = RankSampled()
+    assert (over.num_interesting, over.k, over.rank_decay) == (40, 100, 10.0)
+    assert (over.num_random, over.num_queries) == (40, 256)
+
+
+def test_queries_and_candidates_are_not_drawn_in_step():
+    # As many users as items: of one seed they would be equal numbers.
+    rng = np.random.default_rng(0)
+    queries, items = rng.normal(size=(2, 51, 3)).astype(np.float32)
+    teacher = EmbeddingTeacher(queries, items[:50])
+    listener = TeacherTopK(1, num_random=300, num_queries=300)
+    rows = {name: tf.zeros([0], tf.int32) for name in ROWS}
+    batch = listener.join(rows, tf.constant([3, 7]), teacher)
+    shared = listener.select(batch).shared
+    users = batch["query_row"].numpy() - 1
+    drawn = batch["candidate_row"].numpy()[shared.numpy()]
+    # By chance, a 50th of them.
+    assert (users == drawn).mean() < 0.1
