@@ -48,11 +48,12 @@ def never(*_, **__):
 
 
 def rows_of(directory):
-    """Everything that was tested, without clocks."""
+    """Everything that was tested, without clocks and commits."""
     found = {}
     for path in sorted((directory / "results").glob("*/*.json")):
         row = json.loads(path.read_text())
         row.pop("train_seconds")
+        row.pop("commit")
         with np.load(path.with_suffix(".npz")) as arrays:
             values = {name: arrays[name].tolist() for name in arrays}
         found[f"{path.parent.name}/{path.stem}"] = row, values
