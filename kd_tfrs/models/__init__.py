@@ -1,15 +1,10 @@
 """What all models share: features and optimizers."""
 
-from kd_tfrs.models.features import Feature, FeatureSet
-from kd_tfrs.models.layers import MaskedMean
-from kd_tfrs.models.one_user import OneUserCatalogue, OneUserNetwork
-from kd_tfrs.models.optimizers import LazyAdam
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Feature",
-    "FeatureSet",
-    "LazyAdam",
-    "MaskedMean",
-    "OneUserCatalogue",
-    "OneUserNetwork",
-]
+from kd_tfrs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kd_tfrs.models.api import *  # noqa: F403
+
+__getattr__ = lazy_names(__name__)

@@ -1,33 +1,10 @@
 """Distillation of ranking models: teachers, logits, the RankingDistiller."""
 
-from kd_tfrs.distillation.ranking.auxiliary import (
-    with_auxiliary_head,
-    without_auxiliary_head,
-)
-from kd_tfrs.distillation.ranking.cached import CachedTeacher
-from kd_tfrs.distillation.ranking.calibrated import CalibratedSoftTargets
-from kd_tfrs.distillation.ranking.distiller import RankingDistiller
-from kd_tfrs.distillation.ranking.ensemble import RankingEnsemble
-from kd_tfrs.distillation.ranking.gated import GatedRankingEnsemble
-from kd_tfrs.distillation.ranking.network_outputs import NetworkOutputs
-from kd_tfrs.distillation.ranking.selectors import OutputSelector, TaskLogits
-from kd_tfrs.distillation.ranking.sessions import SessionLists
-from kd_tfrs.distillation.ranking.stopping import DistillationEarlyStopping
-from kd_tfrs.distillation.ranking.teachers import NetworkTeacher, RankingTeacher
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CachedTeacher",
-    "CalibratedSoftTargets",
-    "DistillationEarlyStopping",
-    "GatedRankingEnsemble",
-    "NetworkOutputs",
-    "NetworkTeacher",
-    "OutputSelector",
-    "RankingDistiller",
-    "RankingEnsemble",
-    "RankingTeacher",
-    "SessionLists",
-    "TaskLogits",
-    "with_auxiliary_head",
-    "without_auxiliary_head",
-]
+from kd_tfrs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kd_tfrs.distillation.ranking.api import *  # noqa: F403
+
+__getattr__ = lazy_names(__name__)

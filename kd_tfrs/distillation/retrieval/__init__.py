@@ -1,52 +1,10 @@
 """Distillation of retrieval models: teachers, candidates, the Distiller."""
 
-from kd_tfrs.distillation.retrieval.cache import build_cache, load_cache
-from kd_tfrs.distillation.retrieval.cache_manifest import Fingerprint
-from kd_tfrs.distillation.retrieval.candidates.all_candidates import (
-    AllCandidates,
-)
-from kd_tfrs.distillation.retrieval.candidates.base import CandidateSampler
-from kd_tfrs.distillation.retrieval.candidates.in_batch import InBatch
-from kd_tfrs.distillation.retrieval.candidates.item_side import ItemSide
-from kd_tfrs.distillation.retrieval.candidates.rank_sampled import RankSampled
-from kd_tfrs.distillation.retrieval.candidates.sampled import Sampled
-from kd_tfrs.distillation.retrieval.candidates.teacher_top_k import TeacherTopK
-from kd_tfrs.distillation.retrieval.curriculum import TrajectoryTeacher
-from kd_tfrs.distillation.retrieval.curriculum_callback import AdvanceCurriculum
-from kd_tfrs.distillation.retrieval.distiller import Distiller
-from kd_tfrs.distillation.retrieval.ensemble import EnsembleTeacher
-from kd_tfrs.distillation.retrieval.feature_pairs import FeaturePair
-from kd_tfrs.distillation.retrieval.initial import project_embeddings
-from kd_tfrs.distillation.retrieval.mutual import MutualDistiller
-from kd_tfrs.distillation.retrieval.teachers.base import Teacher
-from kd_tfrs.distillation.retrieval.teachers.embedding import EmbeddingTeacher
-from kd_tfrs.distillation.retrieval.teachers.lists import ListTeacher
-from kd_tfrs.distillation.retrieval.teachers.pairs import PairTeacher
-from kd_tfrs.distillation.retrieval.teachers.scores import ScoreTeacher
-from kd_tfrs.distillation.retrieval.teachers.two_tower import TwoTowerTeacher
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AdvanceCurriculum",
-    "AllCandidates",
-    "CandidateSampler",
-    "Distiller",
-    "EmbeddingTeacher",
-    "EnsembleTeacher",
-    "FeaturePair",
-    "Fingerprint",
-    "InBatch",
-    "ItemSide",
-    "ListTeacher",
-    "MutualDistiller",
-    "PairTeacher",
-    "RankSampled",
-    "Sampled",
-    "ScoreTeacher",
-    "Teacher",
-    "TeacherTopK",
-    "TrajectoryTeacher",
-    "TwoTowerTeacher",
-    "build_cache",
-    "load_cache",
-    "project_embeddings",
-]
+from kd_tfrs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kd_tfrs.distillation.retrieval.api import *  # noqa: F403
+
+__getattr__ = lazy_names(__name__)

@@ -1,18 +1,10 @@
 """Scorers of a catalogue, and the protocols that rank it."""
 
-from kd_tfrs.evaluation.retrieval.baselines import AlsScorer, PopularityScorer
-from kd_tfrs.evaluation.retrieval.protocol import FullRanking, Result
-from kd_tfrs.evaluation.retrieval.sampled import SampledRanking
-from kd_tfrs.evaluation.retrieval.saved_model_scorer import SavedModelScorer
-from kd_tfrs.evaluation.retrieval.scorers import EmbeddingScorer, Scorer
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AlsScorer",
-    "EmbeddingScorer",
-    "FullRanking",
-    "PopularityScorer",
-    "Result",
-    "SampledRanking",
-    "SavedModelScorer",
-    "Scorer",
-]
+from kd_tfrs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kd_tfrs.evaluation.retrieval.api import *  # noqa: F403
+
+__getattr__ = lazy_names(__name__)

@@ -6,23 +6,18 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
-from kd_tfrs.distillation import (
-    BinarySoftTargets,
-    DistillationLoss,
-    DistillationTerm,
-    ScoreRegression,
-)
-from kd_tfrs.distillation.ranking import (
-    NetworkOutputs,
-    RankingTeacher,
-    TaskLogits,
-)
-from kd_tfrs.distillation.schedules import Scheduled
-from kd_tfrs.models.ranking import RankingTask
+from kd_tfrs import distillation as kd
+from kd_tfrs.distillation import ranking
 
 if TYPE_CHECKING:
+    from kd_tfrs.distillation import DistillationLoss, DistillationTerm
+    from kd_tfrs.distillation.ranking import (
+        NetworkOutputs,
+        RankingTeacher,
+        TaskLogits,
+    )
+    from kd_tfrs.distillation.schedules import Scheduled
+    from kd_tfrs.models.ranking import RankingTask
     from kd_tfrs.workflow.ranking.options import RankingDistillationOptions
 
 
@@ -61,6 +56,8 @@ class RankingSetting:
         start = default if options.temperature is None else options.temperature
         if options.final_temperature is None:
             return start
+        import tensorflow as tf
+
         return tf.keras.optimizers.schedules.PolynomialDecay(
             start, self.num_steps, options.final_temperature
         )
@@ -68,14 +65,14 @@ class RankingSetting:
     def soft_targets(self, task: RankingTask) -> DistillationLoss:
         """The loss on a single logit that fits a task."""
         if task.kind == "rating":
-            return ScoreRegression()
-        return BinarySoftTargets(self.temperature())
+            return kd.ScoreRegression()
+        return kd.BinarySoftTargets(self.temperature())
 
     def logits(self, task: RankingTask, auxiliary: bool = False) -> TaskLogits:
         """The logits of a task."""
         first = task.name == self.tasks[0].name
         offset = self.teacher_offset if first else 0.0
-        return TaskLogits(task.name, auxiliary=auxiliary, offset=offset)
+        return ranking.TaskLogits(task.name, auxiliary=auxiliary, offset=offset)
 
     def outputs(self, teacher: str, student: str) -> NetworkOutputs:
         """Outputs of both networks; of an ensemble, the first member's."""
@@ -83,10 +80,10 @@ class RankingSetting:
         if teacher not in widths:
             members = [x for x in widths if x.endswith(f"_{teacher}")]
             teacher = next(iter(members), teacher)
-        return NetworkOutputs(teacher, student, self.options.num_rows)
+        return ranking.NetworkOutputs(teacher, student, self.options.num_rows)
 
 
-Build = Callable[[RankingSetting], list[DistillationTerm]]
+Build = Callable[[RankingSetting], "list[DistillationTerm]"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from kd_tfrs.distillation import (
-    DistillationLoss,
-    DistillationTerm,
-    FeatureLoss,
-    Hint,
-    RelationalAngle,
-    RelationalDistance,
-    RelaxedRanking,
-    ScoreRegression,
-    SoftTargets,
-)
-from kd_tfrs.distillation.ranking import (
-    CalibratedSoftTargets,
-    SessionLists,
-    TaskLogits,
-)
+from kd_tfrs import distillation as kd
+from kd_tfrs.distillation import ranking
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.naming import Named, parse_method
 from kd_tfrs.workflow.ranking.method_base import (
@@ -29,27 +16,34 @@ from kd_tfrs.workflow.ranking.method_base import (
     RankingSetting,
 )
 
+if TYPE_CHECKING:
+    from kd_tfrs.distillation import (
+        DistillationLoss,
+        DistillationTerm,
+        FeatureLoss,
+    )
+
 _USUAL = ("binary_soft_targets", "hint")
 _INTERACTION = "interaction"
 
 
 def _soft_targets(auxiliary: bool) -> Build:
     return lambda s: [
-        DistillationTerm(s.soft_targets(task), s.logits(task, auxiliary))
+        kd.DistillationTerm(s.soft_targets(task), s.logits(task, auxiliary))
         for task in s.inputs
     ]
 
 
 def _regression(setting: RankingSetting) -> list[DistillationTerm]:
     return [
-        DistillationTerm(ScoreRegression(), setting.logits(t))
+        kd.DistillationTerm(kd.ScoreRegression(), setting.logits(t))
         for t in setting.inputs
     ]
 
 
 def _features(make: Callable[[], FeatureLoss]) -> Build:
     return lambda s: [
-        DistillationTerm(
+        kd.DistillationTerm(
             make(),
             s.outputs(s.options.teacher_output, s.options.student_output),
         )
@@ -59,23 +53,27 @@ def _features(make: Callable[[], FeatureLoss]) -> Build:
 def _interaction_hint(setting: RankingSetting) -> list[DistillationTerm]:
     has_own = _INTERACTION in setting.student_outputs
     student = _INTERACTION if has_own else setting.options.student_output
-    return [DistillationTerm(Hint(), setting.outputs(_INTERACTION, student))]
+    return [
+        kd.DistillationTerm(kd.Hint(), setting.outputs(_INTERACTION, student))
+    ]
 
 
 def _sessions(make: Callable[[RankingSetting], DistillationLoss]) -> Build:
     return lambda s: [
-        DistillationTerm(make(s), SessionLists(task.name, s.max_length))
+        kd.DistillationTerm(
+            make(s), ranking.SessionLists(task.name, s.max_length)
+        )
         for task in s.inputs
     ]
 
 
 def _cross_task(setting: RankingSetting) -> list[DistillationTerm]:
     terms = [
-        DistillationTerm(
-            CalibratedSoftTargets(
+        kd.DistillationTerm(
+            ranking.CalibratedSoftTargets(
                 setting.temperature(), task.initial_logit - other.initial_logit
             ),
-            TaskLogits(task.name, other.name),
+            ranking.TaskLogits(task.name, other.name),
         )
         for task in setting.inputs
         for other in setting.tasks
@@ -113,7 +111,7 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "features",
         "squared distance of hidden layers after a learned projection",
         "Romero et al. 2015 (FitNets)",
-        _features(Hint),
+        _features(lambda: kd.Hint()),
         "beside a loss on logits",
         defaults=_QUIET,
         beside=_SOFT,
@@ -131,7 +129,7 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "relations",
         "distances between pairs of rows",
         "Park et al. 2019 (RKD-D)",
-        _features(RelationalDistance),
+        _features(lambda: kd.RelationalDistance()),
         "beside a loss on logits; set num_rows for large batches",
         defaults=_QUIET,
         beside=_SOFT,
@@ -140,7 +138,7 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "relations",
         "angles in triples of rows",
         "Park et al. 2019 (RKD-A)",
-        _features(RelationalAngle),
+        _features(lambda: kd.RelationalAngle()),
         "beside a loss on logits",
         defaults=_QUIET,
         beside=_SOFT,
@@ -149,7 +147,7 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "ranking",
         "likelihood of the teacher's order within a session (ListMLE)",
         "Xia et al. 2008, in the teacher's order",
-        _sessions(lambda s: RelaxedRanking()),
+        _sessions(lambda s: kd.RelaxedRanking()),
         "the order in a session is what counts; it is a sum over the list, "
         "so that its weight is small",
         sessions=True,
@@ -158,7 +156,7 @@ RANKING_METHODS: dict[str, RankingMethod] = {
         "ranking",
         "KL between the softmaxes over a session",
         "Cao et al. 2007 (ListNet), to the teacher's scores",
-        _sessions(lambda s: SoftTargets(s.temperature())),
+        _sessions(lambda s: kd.SoftTargets(s.temperature())),
         "as session_list; the size of score differences counts too",
         sessions=True,
         tunes=_TEMPERATURES,

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
-from kd_tfrs.distillation import DistillationTerm
-from kd_tfrs.distillation.retrieval import (
-    AllCandidates,
-    CandidateSampler,
-    FeaturePair,
-    InBatch,
-    ItemSide,
-    RankSampled,
-    Sampled,
-    TeacherTopK,
-)
-from kd_tfrs.distillation.retrieval.teachers import transpose_seen
-from kd_tfrs.distillation.schedules import Scheduled
+from kd_tfrs.distillation import retrieval
 from kd_tfrs.workflow.retrieval.config import DistillationOptions
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from kd_tfrs.distillation import DistillationTerm
+    from kd_tfrs.distillation.retrieval import CandidateSampler, FeaturePair
+    from kd_tfrs.distillation.schedules import Scheduled
 
 SIDES = ("query", "candidate")
 # Sizes where neither the user nor the method asks for others.
@@ -59,6 +54,8 @@ class Setting:
 
     def neighbours(self, side: str) -> tf.RaggedTensor:
         """Rows of the other side that a row has training events with."""
+        import tensorflow as tf
+
         mine, others, count = self.user_rows, self.item_rows, self.num_users
         if side == "candidate":
             mine, others, count = others, mine, self.num_items
@@ -75,6 +72,8 @@ class Setting:
         start = default if options.temperature is None else options.temperature
         if options.final_temperature is None:
             return start
+        import tensorflow as tf
+
         return tf.keras.optimizers.schedules.PolynomialDecay(
             start, self.num_steps, options.final_temperature
         )
@@ -91,14 +90,14 @@ class Setting:
         options = self.options
         candidates = own if options.candidates == "auto" else options.candidates
         if candidates == "in_batch":
-            return InBatch()
+            return retrieval.InBatch()
         if candidates == "sampled":
-            return Sampled(options.num_random)
+            return retrieval.Sampled(options.num_random)
         if candidates == "all":
-            return AllCandidates(options.num_queries, self.seen)
+            return retrieval.AllCandidates(options.num_queries, self.seen)
         k = min(options.top_k, self.num_items)
         if candidates == "ranked":
-            return RankSampled(
+            return retrieval.RankSampled(
                 num_interesting=min(options.num_interesting, k),
                 k=k,
                 rank_decay=options.rank_decay,
@@ -106,16 +105,18 @@ class Setting:
                 num_queries=options.num_queries,
                 seen=self.seen,
             )
-        return TeacherTopK(
+        return retrieval.TeacherTopK(
             k, options.num_random, options.num_queries, self.seen
         )
 
     def item_side(self) -> CandidateSampler:
         """The teacher's best users for some items."""
+        from kd_tfrs.distillation.retrieval.teachers import transpose_seen
+
         options = self.options
         k = min(options.top_k, self.num_users - 1)
-        return ItemSide(
-            RankSampled(
+        return retrieval.ItemSide(
+            retrieval.RankSampled(
                 num_interesting=min(options.num_interesting, k),
                 k=k,
                 rank_decay=options.rank_decay,
@@ -128,7 +129,7 @@ class Setting:
     def features(self, side: str) -> FeaturePair:
         """The outputs that were asked for, of one side."""
         options = self.options
-        return FeaturePair(
+        return retrieval.FeaturePair(
             side,
             options.teacher_output,
             options.student_output,
@@ -136,7 +137,7 @@ class Setting:
         )
 
 
-Build = Callable[[Setting], list[DistillationTerm]]
+Build = Callable[[Setting], "list[DistillationTerm]"]
 
 
 @dataclasses.dataclass(frozen=True)

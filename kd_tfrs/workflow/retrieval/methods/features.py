@@ -3,28 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from kd_tfrs.distillation import (
-    BinarySoftTargets,
-    ContrastiveRepresentation,
-    CorrelationCongruence,
-    DistillationExperts,
-    DistillationTerm,
-    FeatureDiscriminator,
-    FeatureLoss,
-    FrequencyHint,
-    FullTopology,
-    HierarchicalTopology,
-    Hint,
-    NeuronSelectivity,
-    ProbabilisticTransfer,
-    RelationalAngle,
-    RelationalDistance,
-    RelaxedRanking,
-    SimilarityPreserving,
-    SoftTargets,
-    VariationalInformation,
-)
+from kd_tfrs import distillation as kd
 from kd_tfrs.workflow.retrieval.methods.base import (
     SIDES,
     Build,
@@ -32,11 +13,14 @@ from kd_tfrs.workflow.retrieval.methods.base import (
     Setting,
 )
 
+if TYPE_CHECKING:
+    from kd_tfrs.distillation import DistillationTerm, FeatureLoss
+
 
 def _both(make: Callable[[Setting, str], FeatureLoss]) -> Build:
     """A loss of its own for users and for items."""
     return lambda setting: [
-        DistillationTerm(make(setting, side), setting.features(side))
+        kd.DistillationTerm(make(setting, side), setting.features(side))
         for side in SIDES
     ]
 
@@ -48,16 +32,18 @@ def _combined(
 
 
 def _ranked(setting: Setting) -> DistillationTerm:
-    return DistillationTerm(RelaxedRanking(), setting.candidates("ranked"))
+    return kd.DistillationTerm(
+        kd.RelaxedRanking(), setting.candidates("ranked")
+    )
 
 
 _experts = _both(
     # Users and items draw apart.
-    lambda s, side: DistillationExperts(
+    lambda s, side: kd.DistillationExperts(
         annealing_steps=max(1, s.num_steps), seed=SIDES.index(side)
     )
 )
-_discriminator = _both(lambda s, side: FeatureDiscriminator())
+_discriminator = _both(lambda s, side: kd.FeatureDiscriminator())
 _RANKED = {"top_k": 100, "num_random": 40}
 
 FEATURES = {
@@ -65,14 +51,14 @@ FEATURES = {
         "features",
         "squared distance after a learned projection",
         "Romero et al. 2015 (FitNets)",
-        _both(lambda s, side: Hint()),
+        _both(lambda s, side: kd.Hint()),
         use="beside a loss on scores; alone it teaches slowly",
     ),
     "normalized_hint": Method(
         "features",
         "the same between directions",
         "Romero et al. 2015, on unit vectors",
-        _both(lambda s, side: Hint(normalize=True)),
+        _both(lambda s, side: kd.Hint(normalize=True)),
         use="as hint, where the lengths of embeddings differ",
     ),
     "de": Method(
@@ -94,77 +80,77 @@ FEATURES = {
         "features",
         "a hint that weighs what neighbours share more",
         "Zhu and Zhang 2025 (FreqD)",
-        _both(lambda s, side: FrequencyHint(s.neighbours(side))),
+        _both(lambda s, side: kd.FrequencyHint(s.neighbours(side))),
         use="beside a loss on scores, as hint; it costs more",
     ),
     "crd": Method(
         "features",
         "both models' embedding of one entity close, of others far",
         "Tian et al. 2020 (CRD), negatives of the batch",
-        _both(lambda s, side: ContrastiveRepresentation()),
+        _both(lambda s, side: kd.ContrastiveRepresentation()),
         use="beside a loss on scores; alone a little more than hints",
     ),
     "rkd_distance": Method(
         "relations",
         "distances between pairs",
         "Park et al. 2019 (RKD-D)",
-        _both(lambda s, side: RelationalDistance()),
+        _both(lambda s, side: kd.RelationalDistance()),
         use="beside a loss on scores; alone it hardly teaches",
     ),
     "rkd_angle": Method(
         "relations",
         "angles in triples",
         "Park et al. 2019 (RKD-A)",
-        _both(lambda s, side: RelationalAngle()),
+        _both(lambda s, side: kd.RelationalAngle()),
         use="beside a loss on scores; alone it teaches nothing",
     ),
     "ftd": Method(
         "relations",
         "all cosine similarities of a batch",
         "Kang et al. 2021 (FTD)",
-        _both(lambda s, side: FullTopology()),
+        _both(lambda s, side: kd.FullTopology()),
         use="beside a loss on scores",
     ),
     "htd": Method(
         "relations",
         "similarities between groups and within them",
         "Kang et al. 2021 (HTD)",
-        _both(lambda s, side: HierarchicalTopology(seed=SIDES.index(side))),
+        _both(lambda s, side: kd.HierarchicalTopology(seed=SIDES.index(side))),
         use="beside a loss on scores, for large batches",
     ),
     "sp": Method(
         "relations",
         "similarities, each row of unit length",
         "Tung and Mori 2019 (SP)",
-        _both(lambda s, side: SimilarityPreserving()),
+        _both(lambda s, side: kd.SimilarityPreserving()),
         use="beside a loss on scores; no projection to learn",
     ),
     "cckd": Method(
         "relations",
         "values of a Gaussian kernel between pairs",
         "Peng et al. 2019 (CCKD)",
-        _both(lambda s, side: CorrelationCongruence()),
+        _both(lambda s, side: kd.CorrelationCongruence()),
         use="beside a loss on scores; no projection to learn",
     ),
     "pkt": Method(
         "relations",
         "who is a neighbour of whom, as probabilities",
         "Passalis and Tefas 2018 (PKT)",
-        _both(lambda s, side: ProbabilisticTransfer()),
+        _both(lambda s, side: kd.ProbabilisticTransfer()),
         use="beside a loss on scores; no projection to learn",
     ),
     "vid": Method(
         "features",
         "a hint with a learned variance for each unit",
         "Ahn et al. 2019 (VID)",
-        _both(lambda s, side: VariationalInformation()),
+        _both(lambda s, side: kd.VariationalInformation()),
         use="beside a loss on scores, as hint",
     ),
     "nst": Method(
         "relations",
         "distributions of the units' activations",
         "Huang and Wang 2017 (NST)",
-        _both(lambda s, side: NeuronSelectivity()),
+        _both(lambda s, side: kd.NeuronSelectivity()),
         use="beside a loss on scores, layers of any width",
     ),
     "discriminator": Method(
@@ -179,8 +165,9 @@ FEATURES = {
         "soft labels and the discriminator together",
         "the form CE(soft labels) + lambda D",
         _combined(
-            lambda s: DistillationTerm(
-                SoftTargets(s.temperature(1.0)), s.candidates("top_k")
+            lambda s: kd.DistillationTerm(
+                kd.SoftTargets(s.temperature(1.0)),
+                s.candidates("top_k"),
             ),
             _discriminator,
         ),
@@ -192,10 +179,11 @@ FEATURES = {
         "binary soft targets by rank and a hint, the usual pair for CTR",
         "Zhu et al. 2020; Romero et al. 2015",
         _combined(
-            lambda s: DistillationTerm(
-                BinarySoftTargets(s.temperature(1.0)), s.candidates("ranked")
+            lambda s: kd.DistillationTerm(
+                kd.BinarySoftTargets(s.temperature(1.0)),
+                s.candidates("ranked"),
             ),
-            _both(lambda s, side: Hint()),
+            _both(lambda s, side: kd.Hint()),
         ),
         {"top_k": 100, "num_random": 0},
         use="CTR models, where both are usual",

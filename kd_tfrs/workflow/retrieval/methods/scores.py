@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from kd_tfrs.distillation import (
-    AdversarialSoftTargets,
-    BinarySoftTargets,
-    ConfidenceWeighted,
-    CorrelationLoss,
-    CurriculumTemperature,
-    DecoupledSoftTargets,
-    DistillationLoss,
-    DistillationTerm,
-    DualCorrection,
-    EasyToHard,
-    GapWeighted,
-    GatedSoftTargets,
-    JensenShannon,
-    LambdaDistill,
-    MarginMSE,
-    RankingDistillation,
-    RankNetDistillation,
-    RejuvenatedCrossEntropy,
-    RelaxedRanking,
-    ScoreRegression,
-    SoftLabelLikelihood,
-    SoftTargets,
-    TeacherHardLabel,
-    UnbiasedPairs,
-    popularity_groups,
-)
+from kd_tfrs import distillation as kd
 from kd_tfrs.workflow.retrieval.methods.base import Build, Method, Setting
+
+if TYPE_CHECKING:
+    from kd_tfrs.distillation import DistillationLoss, DistillationTerm
 
 _TEMPERATURES = {"temperature": (0.3, 0.5, 1.0)}
 # A sample of the list and of the rest, as the ranking papers take it.
@@ -45,16 +23,18 @@ _NUM_GROUPS = 4
 
 def _over(own: str, make: Callable[[Setting], DistillationLoss]) -> Build:
     return lambda setting: [
-        DistillationTerm(make(setting), setting.candidates(own))
+        kd.DistillationTerm(make(setting), setting.candidates(own))
     ]
 
 
 def _item_side(setting: Setting) -> list[DistillationTerm]:
-    return [DistillationTerm(RelaxedRanking(), setting.item_side())]
+    return [kd.DistillationTerm(kd.RelaxedRanking(), setting.item_side())]
 
 
 def _both_sides(setting: Setting) -> list[DistillationTerm]:
-    users = DistillationTerm(RelaxedRanking(), setting.candidates("ranked"))
+    users = kd.DistillationTerm(
+        kd.RelaxedRanking(), setting.candidates("ranked")
+    )
     return [users, *_item_side(setting)]
 
 
@@ -63,7 +43,7 @@ RESPONSE = {
         "response",
         "KL between the softmaxes over the teacher's list and random items",
         "Hinton, Vinyals and Dean 2015",
-        _over("top_k", lambda s: SoftTargets(s.temperature(1.0))),
+        _over("top_k", lambda s: kd.SoftTargets(s.temperature(1.0))),
         tunes=_TEMPERATURES,
         use="the plain choice: most of the gain at a small cost",
     ),
@@ -71,7 +51,7 @@ RESPONSE = {
         "response",
         "the same over the whole catalogue, with a sharper softmax",
         "Hinton, Vinyals and Dean 2015; T is ours",
-        _over("all", lambda s: SoftTargets(s.temperature(0.4))),
+        _over("all", lambda s: kd.SoftTargets(s.temperature(0.4))),
         _ALL,
         {"temperature": (0.3, 0.4, 0.5)},
         use="the best result, where a step may cost three times as much",
@@ -80,7 +60,7 @@ RESPONSE = {
         "response",
         "the same over the candidates of the batch",
         "Hinton, Vinyals and Dean 2015",
-        _over("in_batch", lambda s: SoftTargets(s.temperature(1.0))),
+        _over("in_batch", lambda s: kd.SoftTargets(s.temperature(1.0))),
         tunes=_TEMPERATURES,
         use="no lists at hand; slower to teach than with lists",
     ),
@@ -88,35 +68,38 @@ RESPONSE = {
         "response",
         "log likelihood of the teacher's soft labels",
         "Hinton, Vinyals and Dean 2015, T = 1",
-        _over("top_k", lambda s: SoftLabelLikelihood()),
+        _over("top_k", lambda s: kd.SoftLabelLikelihood()),
         use="the gradient of soft_targets at T = 1",
     ),
     "teacher_hard_label": Method(
         "response",
         "cross entropy with the teacher's best candidate",
         "Hinton, Vinyals and Dean 2015, T -> 0",
-        _over("top_k", lambda s: TeacherHardLabel()),
+        _over("top_k", lambda s: kd.TeacherHardLabel()),
         use="to compare with; one item says too little",
     ),
     "score_regression": Method(
         "response",
         "squared difference of the scores",
         "Ba and Caruana 2014",
-        _over("top_k", lambda s: ScoreRegression()),
+        _over("top_k", lambda s: kd.ScoreRegression()),
         use="scores themselves have to agree, as for a threshold",
     ),
     "margin_mse": Method(
         "response",
         "squared difference of the margins to the target",
         "Hofstaetter et al. 2020",
-        _over("in_batch", lambda s: MarginMSE()),
+        _over("in_batch", lambda s: kd.MarginMSE()),
         use="for teachers that score pairs of the batch alone",
     ),
     "binary_soft_targets": Method(
         "response",
         "cross entropy of each candidate's own yes or no",
         "Zhu et al. 2020",
-        _over("top_k", lambda s: BinarySoftTargets(s.temperature(1.0))),
+        _over(
+            "top_k",
+            lambda s: kd.BinarySoftTargets(s.temperature(1.0)),
+        ),
         use="each score has to be a probability of its own",
     ),
     "decoupled": Method(
@@ -125,7 +108,7 @@ RESPONSE = {
         "Zhao et al. 2022 (DKD)",
         _over(
             "in_batch",
-            lambda s: DecoupledSoftTargets(temperature=s.temperature(4.0)),
+            lambda s: kd.DecoupledSoftTargets(temperature=s.temperature(4.0)),
         ),
         tunes={"temperature": (1.0, 4.0)},
         use="to compare with; catalogues are not a few classes",
@@ -135,7 +118,8 @@ RESPONSE = {
         "correlation of the probabilities, by row and by column",
         "Huang et al. 2022 (DIST)",
         _over(
-            "top_k", lambda s: CorrelationLoss(temperature=s.temperature(1.0))
+            "top_k",
+            lambda s: kd.CorrelationLoss(temperature=s.temperature(1.0)),
         ),
         tunes=_TEMPERATURES,
         use="as soft_targets here; meant for far stronger teachers",
@@ -144,7 +128,10 @@ RESPONSE = {
         "response",
         "bounded divergence, from both sides",
         "Lin 1991; Agarwal et al. 2024 (GKD)",
-        _over("top_k", lambda s: JensenShannon(temperature=s.temperature(1.0))),
+        _over(
+            "top_k",
+            lambda s: kd.JensenShannon(temperature=s.temperature(1.0)),
+        ),
         tunes=_TEMPERATURES,
         use="the first choice: the best of the methods on lists",
     ),
@@ -152,7 +139,10 @@ RESPONSE = {
         "response",
         "the same over the whole catalogue, with a sharper softmax",
         "Lin 1991; Agarwal et al. 2024 (GKD); T is ours",
-        _over("all", lambda s: JensenShannon(temperature=s.temperature(0.4))),
+        _over(
+            "all",
+            lambda s: kd.JensenShannon(temperature=s.temperature(0.4)),
+        ),
         _ALL,
         {"temperature": (0.3, 0.4, 0.5)},
         use="to compare with; soft_targets_all does better for less",
@@ -166,7 +156,7 @@ RANKING = {
         "Tang and Wang 2018 (RD)",
         _over(
             "top_k",
-            lambda s: RankingDistillation(
+            lambda s: kd.RankingDistillation(
                 # A short run should not end in the warm-up.
                 s.num_items,
                 warm_up_steps=min(1000, s.num_steps // 4),
@@ -179,7 +169,10 @@ RANKING = {
         "ranking",
         "binary soft targets on items drawn by rank",
         "Lee et al. 2019 (CD)",
-        _over("ranked", lambda s: BinarySoftTargets(s.temperature(1.0))),
+        _over(
+            "ranked",
+            lambda s: kd.BinarySoftTargets(s.temperature(1.0)),
+        ),
         _DRAWN,
         use="to compare with; rrd does better for the same cost",
     ),
@@ -187,7 +180,7 @@ RANKING = {
         "ranking",
         "the teacher's order of its good items, the others below",
         "Kang et al. 2020 (DE-RRD)",
-        _over("ranked", lambda s: RelaxedRanking()),
+        _over("ranked", lambda s: kd.RelaxedRanking()),
         _RANKED,
         {"rank_decay": (10.0, 40.0), "num_random": (40, 512)},
         use="a cheap step, or a teacher whose scores mean nothing",
@@ -196,7 +189,7 @@ RANKING = {
         "ranking",
         "the same on the teacher's whole list",
         "Kang et al. 2020, without the draw",
-        _over("top_k", lambda s: RelaxedRanking()),
+        _over("top_k", lambda s: kd.RelaxedRanking()),
         use="one wants depth more than the top: Recall before NDCG",
     ),
     "rrd_item_side": Method(
@@ -219,7 +212,7 @@ RANKING = {
         "ranking",
         "corrects what the student ranks too high or too low",
         "Lee and Kim 2021 (DCD)",
-        _over("top_k", lambda s: DualCorrection(s.num_items)),
+        _over("top_k", lambda s: kd.DualCorrection(s.num_items)),
         use="to compare with; little from the start of training",
     ),
     "unkd": Method(
@@ -228,8 +221,10 @@ RANKING = {
         "Chen et al. 2023 (UnKD)",
         _over(
             "top_k",
-            lambda s: UnbiasedPairs(
-                popularity_groups(s.item_events, min(_NUM_GROUPS, s.num_items))
+            lambda s: kd.UnbiasedPairs(
+                kd.popularity_groups(
+                    s.item_events, min(_NUM_GROUPS, s.num_items)
+                )
             ),
         ),
         use="popular items crowd out the others; little here",
@@ -238,7 +233,10 @@ RANKING = {
         "ranking",
         "cross entropy on sets that close the student's top",
         "Zhu and Zhang 2025 (RCE-KD)",
-        _over("top_k", lambda s: RejuvenatedCrossEntropy(s.temperature(1.0))),
+        _over(
+            "top_k",
+            lambda s: kd.RejuvenatedCrossEntropy(s.temperature(1.0)),
+        ),
         {"top_k": 50},
         _TEMPERATURES,
         use="short lists: 50 do what soft_targets has 200 for",
@@ -247,7 +245,7 @@ RANKING = {
         "ranking",
         "the list above the rest first, its order later",
         "Kang et al. 2023 (HetComp)",
-        _over("ranked", lambda s: EasyToHard(s.num_steps // 2)),
+        _over("ranked", lambda s: kd.EasyToHard(s.num_steps // 2)),
         _RANKED,
         use="as rrd here; Recall a little before NDCG",
     ),
@@ -255,7 +253,7 @@ RANKING = {
         "ranking",
         "pairs in the teacher's order, weighed by a swap's change of NDCG",
         "Burges et al. 2006 (LambdaRank), gains by the teacher's rank",
-        _over("ranked", lambda s: LambdaDistill()),
+        _over("ranked", lambda s: kd.LambdaDistill()),
         _DRAWN,
         use="to compare with; it forgets all but the very top",
     ),
@@ -263,7 +261,7 @@ RANKING = {
         "ranking",
         "the order of the teacher's short list, nothing else",
         "Xia et al. 2008 (ListMLE), top k",
-        _over("top_k", lambda s: RelaxedRanking(name="list_mle")),
+        _over("top_k", lambda s: kd.RelaxedRanking(name="list_mle")),
         {"top_k": 50, "num_random": 0},
         use="nothing but the order is known; add random items: rrd",
     ),
@@ -273,7 +271,7 @@ RANKING = {
         "Burges et al. 2005, with soft labels",
         _over(
             "top_k",
-            lambda s: RankNetDistillation(temperature=s.temperature(1.0)),
+            lambda s: kd.RankNetDistillation(temperature=s.temperature(1.0)),
         ),
         use="one has preferences between pairs, not scores",
     ),
@@ -286,7 +284,7 @@ ADAPTIVE = {
         "Li et al. 2023 (CTKD)",
         _over(
             "top_k",
-            lambda s: CurriculumTemperature(
+            lambda s: kd.CurriculumTemperature(
                 curriculum_steps=max(1, s.num_steps // 3)
             ),
         ),
@@ -298,7 +296,7 @@ ADAPTIVE = {
         "after Zhang et al. 2022 (CA-MKD)",
         _over(
             "top_k",
-            lambda s: ConfidenceWeighted(SoftTargets(s.temperature(1.0))),
+            lambda s: kd.ConfidenceWeighted(kd.SoftTargets(s.temperature(1.0))),
         ),
         tunes=_TEMPERATURES,
         use="as soft_targets; for teachers unsure of some users",
@@ -307,7 +305,10 @@ ADAPTIVE = {
         "adaptive",
         "soft targets, weighted higher where the student is far off",
         "after Lin et al. 2017 (focal loss)",
-        _over("top_k", lambda s: GapWeighted(SoftTargets(s.temperature(1.0)))),
+        _over(
+            "top_k",
+            lambda s: kd.GapWeighted(kd.SoftTargets(s.temperature(1.0))),
+        ),
         tunes=_TEMPERATURES,
         use="some users lag behind; soft_targets did as well here",
     ),
@@ -317,7 +318,7 @@ ADAPTIVE = {
         "after Goodfellow et al. 2015 and Wang et al. 2018",
         _over(
             "top_k",
-            lambda s: AdversarialSoftTargets(temperature=s.temperature(1.0)),
+            lambda s: kd.AdversarialSoftTargets(temperature=s.temperature(1.0)),
         ),
         use="as soft_targets here; the noise bought nothing",
     ),
@@ -327,7 +328,7 @@ ADAPTIVE = {
         "Zhu et al. 2020",
         _over(
             "in_batch",
-            lambda s: GatedSoftTargets(
+            lambda s: kd.GatedSoftTargets(
                 s.num_teachers, temperature=s.temperature(1.0)
             ),
         ),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kd_tfrs.distillation import DistillationTerm
-from kd_tfrs.distillation.retrieval import Teacher
 from kd_tfrs.workflow.naming import parse_method
 from kd_tfrs.workflow.retrieval.config import DistillationOptions
 from kd_tfrs.workflow.retrieval.methods.base import Method, Setting
@@ -18,6 +17,10 @@ from kd_tfrs.workflow.retrieval.methods.scores import (
     RANKING,
     RESPONSE,
 )
+
+if TYPE_CHECKING:
+    from kd_tfrs.distillation import DistillationTerm
+    from kd_tfrs.distillation.retrieval import Teacher
 
 METHODS: dict[str, Method] = {**RESPONSE, **RANKING, **FEATURES, **ADAPTIVE}
 
