@@ -143,6 +143,60 @@ def load(
     )
 
 
+def check_load(
+    name_or_path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    schema: Schema | None = None,
+    user_id: str | None = None,
+    item_id: str | None = None,
+    time: str | None = None,
+    label: str | None = None,
+    event_columns: Sequence[str] = (),
+    training_only_columns: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    num_events: int | None = None,
+    **others: object,
+) -> None:
+    """Finds mistakes in the arguments of `load`, and reads no rows.
+
+    Args:
+        name_or_path: see `load`.
+        data_dir: see `load`.
+        schema: see `load`.
+        user_id: see `load`.
+        item_id: see `load`.
+        time: see `load`.
+        label: see `load`.
+        event_columns: see `load`.
+        training_only_columns: see `load`.
+        tasks: see `load`.
+        num_events: see `load`.
+        **others: arguments of `load` that fit every data set.
+
+    Raises:
+        UserError: see `load`; a mistake that shows in rows alone is left to
+            it.
+
+    Example:
+    >>> check_load("synthetic", num_events=1_000)
+    """
+    del others
+    name = str(name_or_path)
+    columns = {
+        "user_id": user_id,
+        "item_id": item_id,
+        "time": time,
+        "label": label,
+    }
+    further = FurtherColumns(tasks, event_columns, training_only_columns)
+    _check_arguments(name, schema, columns, further, num_events)
+    if name not in DATASETS:
+        user_files.check(_existing(name), schema, columns, further)
+    elif name != "synthetic":
+        _folder(name, _roots(data_dir), True)
+
+
 def folder_of(name: str, data_dir: str | Path | None = None) -> Path | None:
     """Where a known data set is, if it is there.
 
@@ -210,33 +264,34 @@ def _roots(data_dir: str | Path | None) -> list[Path]:
 def _known(
     name: str, roots: list[Path], download: bool, progress: bool
 ) -> Tables:
+    folder = _folder(name, roots, download)
     if name in movielens.RELEASES:
-        archive = movielens.RELEASES[name].archive
-        folder = _find(roots, (name, archive))
-        if folder is None:
-            _require_download(name, roots, download)
-            folder = movielens.fetch(name, roots[0], progress)
-        return movielens.read(folder)
+        return movielens.read(
+            folder or movielens.fetch(name, roots[0], progress)
+        )
     if name == "goodbooks-10k":
-        folder = _find(roots, (name,))
-        if folder is None or not goodbooks.is_complete(folder):
-            _require_download(name, roots, download)
-            folder = goodbooks.fetch(roots[0], progress)
-        return goodbooks.read(folder)
-    folder = _find(roots, (name,))
-    if folder is None:
-        raise _not_found(name, roots, "it cannot be downloaded")
+        return goodbooks.read(folder or goodbooks.fetch(roots[0], progress))
     return _FOLDERS[name](folder)
+
+
+def _folder(name: str, roots: list[Path], download: bool) -> Path | None:
+    """Where a known data set is; `None` where it is to be downloaded."""
+    names = [name]
+    if name in movielens.RELEASES:
+        names.append(movielens.RELEASES[name].archive)
+    folder = _find(roots, tuple(names))
+    if name == "goodbooks-10k" and folder is not None:
+        folder = folder if goodbooks.is_complete(folder) else None
+    if folder is None and name in _FOLDERS:
+        raise _not_found(name, roots, "it cannot be downloaded")
+    if folder is None and not download:
+        raise _not_found(name, roots, "`download` = False")
+    return folder
 
 
 def _find(roots: list[Path], names: tuple[str, ...]) -> Path | None:
     paths = (root / name for root in roots for name in names)
     return next((path for path in paths if path.is_dir()), None)
-
-
-def _require_download(name: str, roots: list[Path], download: bool) -> None:
-    if not download:
-        raise _not_found(name, roots, "`download` = False")
 
 
 def _not_found(name: str, roots: list[Path], why: str) -> UserError:

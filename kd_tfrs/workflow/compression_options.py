@@ -7,6 +7,15 @@ import dataclasses
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.options import Checked, option
 
+# The forms of the distilled student that may ship, and the stage whose
+# weights each one stores.
+FORM_SOURCES = {
+    "distilled": "distilled",
+    "int8": "distilled",
+    "pruned": "pruned",
+    "pruned_int8": "pruned",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class PruningOptions(Checked):
@@ -60,7 +69,7 @@ class ShippingOptions(Checked):
         "auto",
         "auto: the smallest form within --max_loss; else the form that is "
         "exported whatever it loses.",
-        choices=("auto", "distilled", "int8", "pruned", "pruned_int8"),
+        choices=("auto", *FORM_SOURCES),
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from kd_tfrs.export import FLOAT32, Storage
+from kd_tfrs.export import Storage
 from kd_tfrs.workflow.choice import AUTO
-from kd_tfrs.workflow.compression_options import ShippingOptions
+from kd_tfrs.workflow.compression_options import FORM_SOURCES, ShippingOptions
 
 # By the name of the stage: the stage with its weights, and their storage.
 FORMS: dict[str, tuple[str, Storage]] = {
-    "distilled": ("distilled", FLOAT32),
-    "int8": ("distilled", Storage(int8=True)),
-    "pruned": ("pruned", Storage(sparse=True)),
-    "pruned_int8": ("pruned", Storage(int8=True, sparse=True)),
+    name: (
+        source,
+        Storage(int8=name.endswith("int8"), sparse=source == "pruned"),
+    )
+    for name, source in FORM_SOURCES.items()
 }
 # Forms that no training makes.
 ROUNDED = tuple(name for name, (source, _) in FORMS.items() if name != source)

@@ -13,19 +13,31 @@ from kd_tfrs.data import datasets
 from kd_tfrs.data.interactions import Interactions
 from kd_tfrs.data.privacy import pseudonymise
 from kd_tfrs.data.ranking.examples import PARTS, ExampleSplit, build_examples
-from kd_tfrs.data.ranking.sources import criteo, libfm
-from kd_tfrs.data.ranking.splits import FOLDS, split_for_ranking
-from kd_tfrs.data.schema import Encoding, Schema
+from kd_tfrs.data.ranking.sources import criteo, libfm, logs
+from kd_tfrs.data.ranking.splits import (
+    FOLDS,
+    check_unused,
+    fold_file,
+    split_for_ranking,
+)
+from kd_tfrs.data.schema import Encoding, Owner, Schema
 from kd_tfrs.data.splits import Split
 from kd_tfrs.data.synthetic.impressions import (
+    SCHEMA,
     TASKS,
     Impressions,
     generate_impressions,
 )
-from kd_tfrs.data.targets import LIKED
+from kd_tfrs.data.targets import LIKED, check_tasks
 from kd_tfrs.errors import UserError
 
 LOGS = ("criteo", "frappe")
+# Columns of the events of synthetic.
+_COLUMNS = (
+    *(c.name for c in SCHEMA.columns if c.owner is Owner.EVENT),
+    *(SCHEMA.user_id, SCHEMA.item_id),
+    *TASKS[1:],
+)
 _ROW = "__row__"
 
 
@@ -87,42 +99,139 @@ def load_examples(
     ```
     """
     name = str(name_or_path)
-    if num_events is not None and name != "synthetic":
-        raise _unused("num_events", name, "is the size of `synthetic` only")
+    check_examples(
+        name,
+        data_dir,
+        tasks=tasks,
+        split=split,
+        validation=validation,
+        test=test,
+        hash_buckets=hash_buckets,
+        num_events=num_events,
+        read=read,
+        pseudonym_key=pseudonym_key,
+        **options,
+    )
     shares = {"validation": validation, "test": test}
     shares = {key: value for key, value in shares.items() if value is not None}
     if name in LOGS or _is_libfm(name):
+        return _load_log(name, data_dir, tasks, hash_buckets, shares)
+    cut = {"method": split, "seed": seed, **shares}
+    if name == "synthetic":
+        made = _invent(num_events, seed)
+        return _synthetic(made, tasks, hash_buckets, cut, options)
+    interactions = datasets.load(
+        name, data_dir=data_dir, **_own(name, tasks), **(read or {})
+    )
+    folder = _folder(name, data_dir)
+    interactions = _hide_ids(interactions, pseudonym_key)
+    interactions = _hash_ids(interactions, hash_buckets)
+    parts = split_for_ranking(interactions, folder=folder, **cut)
+    tasks = tasks or _default_tasks(interactions)
+    return build_examples(interactions, parts, tasks, **options)
+
+
+def check_examples(
+    name_or_path: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    tasks: Sequence[str] | None = None,
+    split: str = "auto",
+    validation: float | None = None,
+    test: float | None = None,
+    hash_buckets: int | None = None,
+    num_events: int | None = None,
+    read: Mapping[str, Any] | None = None,
+    pseudonym_key: bytes | None = None,
+    **options: Any,
+) -> None:
+    """Finds mistakes in the arguments of `load_examples`, and reads no rows.
+
+    Args:
+        name_or_path: see `load_examples`.
+        data_dir: see `load_examples`.
+        tasks: see `load_examples`.
+        split: see `load_examples`.
+        validation: see `load_examples`.
+        test: see `load_examples`.
+        hash_buckets: see `load_examples`.
+        num_events: see `load_examples`.
+        read: see `load_examples`.
+        pseudonym_key: see `load_examples`.
+        **options: see `load_examples`.
+
+    Raises:
+        UserError: see `load_examples`; a mistake that shows in rows alone is
+            left to it.
+
+    Example:
+    >>> check_examples("synthetic", tasks=["click"])
+    """
+    name, read = str(name_or_path), read or {}
+    if num_events is not None and name != "synthetic":
+        raise _unused("num_events", name, "is the size of `synthetic` only")
+    if name in LOGS or _is_libfm(name):
         given = {
             "split": split != "auto",
-            **dict.fromkeys(read or {}, True),
+            **dict.fromkeys(read, True),
             "pseudonym_key": pseudonym_key is not None,
         }
         used = [key for key, value in given.items() if value]
         if used or options:
             raise _unused([*used, *options][0], name, "is not for logs")
-        return _load_log(name, data_dir, tasks, hash_buckets, shares)
-    cut = {"method": split, "seed": seed, **shares}
+        _check_log(name, data_dir, tasks, hash_buckets)
+        return
+    check_unused(split, validation, test)
     if name == "synthetic":
         if read:
             raise _unused(next(iter(read)), name, "is for files")
         if pseudonym_key is not None:
             raise _unused("pseudonym_key", name, "hides the ids of real data")
-        made = _invent(num_events, seed)
-        return _synthetic(made, tasks, hash_buckets, cut, options)
-    own = {} if name in datasets.DATASETS else {"keep_repeats": True}
-    if own and tasks:
-        own["tasks"] = tasks
-    interactions = datasets.load(
-        name, data_dir=data_dir, **{**own, **(read or {})}
+        check_tasks(_COLUMNS, SCHEMA, tasks or TASKS)
+    else:
+        datasets.check_load(
+            name, data_dir=data_dir, **_own(name, tasks), **read
+        )
+        if pseudonym_key is not None and split in FOLDS:
+            raise _unused("pseudonym_key", split, "is not in that file of ids")
+        folder = _folder(name, data_dir)
+        if split in FOLDS and folder is not None:
+            fold_file(folder, split)
+
+
+def known_tasks(
+    name_or_path: str | Path, tasks: Sequence[str] | None = None
+) -> tuple[str, ...] | None:
+    """Names of the labels, as far as they are known before the data are read.
+
+    Args:
+        name_or_path: see `load_examples`.
+        tasks: see `load_examples`.
+
+    Returns:
+        The names; `None` where the data decide.
+
+    Example:
+    >>> known_tasks("synthetic")
+    ('click', 'like')
+    """
+    if tasks:
+        return tuple(tasks)
+    return {"synthetic": TASKS, **dict.fromkeys(LOGS, ("click",))}.get(
+        str(name_or_path)
     )
-    folder = None
+
+
+def _folder(name: str, data_dir: str | Path | None) -> Path | None:
+    known = name in datasets.DATASETS
+    return datasets.folder_of(name, data_dir) if known else None
+
+
+def _own(name: str, tasks: Sequence[str] | None) -> dict[str, Any]:
+    """Arguments of `load` for files of the user's own."""
     if name in datasets.DATASETS:
-        folder = datasets.folder_of(name, data_dir)
-    interactions = _hide_ids(interactions, pseudonym_key, split)
-    interactions = _hash_ids(interactions, hash_buckets)
-    parts = split_for_ranking(interactions, folder=folder, **cut)
-    tasks = tasks or _default_tasks(interactions)
-    return build_examples(interactions, parts, tasks, **options)
+        return {}
+    return {"keep_repeats": True, **({"tasks": tasks} if tasks else {})}
 
 
 def _unused(key: str, name: str, why: str) -> UserError:
@@ -139,6 +248,29 @@ def _is_libfm(name: str) -> bool:
     return ".libfm" in path.suffixes and path.exists()
 
 
+def _check_log(
+    name: str,
+    data_dir: str | Path | None,
+    tasks: Sequence[str] | None,
+    hash_buckets: int | None,
+) -> None:
+    tasks = _log_tasks(tasks)
+    if len(tasks) != 1 or (name in LOGS and tasks != ["click"]):
+        raise UserError(
+            f"`tasks` of `{name}` should be ['click'], its only label. "
+            f"Received: `tasks` = {tasks}. Leave it out."
+        )
+    if name in LOGS:
+        kinds = {"criteo": criteo.EXTENSIONS, "frappe": libfm.EXTENSIONS}
+        logs.log_files(_log_folder(name, data_dir), kinds[name])
+    elif hash_buckets is not None:
+        raise _unused("hash_buckets", name, "has fields without names")
+
+
+def _log_tasks(tasks: Sequence[str] | None) -> list[str]:
+    return ["click"] if tasks is None else list(tasks)
+
+
 def _load_log(
     name: str,
     data_dir: str | Path | None,
@@ -146,23 +278,15 @@ def _load_log(
     hash_buckets: int | None,
     shares: Mapping[str, float],
 ) -> ExampleSplit:
-    tasks = ["click"] if tasks is None else list(tasks)
-    if len(tasks) != 1 or (name in LOGS and tasks != ["click"]):
-        raise UserError(
-            f"`tasks` of `{name}` should be ['click'], its only label. "
-            f"Received: `tasks` = {tasks}. Leave it out."
-        )
     buckets = {} if hash_buckets is None else {"hash_buckets": hash_buckets}
     if name == "criteo":
         return criteo.load_criteo(
             _log_folder(name, data_dir), **buckets, **shares
         )
     if name != "frappe":
-        path = Path(name).expanduser()
-        if buckets:
-            raise _unused("hash_buckets", name, "has fields without names")
+        path, task = Path(name).expanduser(), _log_tasks(tasks)[0]
         return libfm.load_libfm(
-            path, name=path.name.split(".")[0], task=tasks[0], **shares
+            path, name=path.name.split(".")[0], task=task, **shares
         )
     return libfm.load_libfm(
         _log_folder(name, data_dir),
@@ -189,14 +313,8 @@ def _log_folder(name: str, data_dir: str | Path | None) -> Path:
     return folder
 
 
-def _hide_ids(
-    interactions: Interactions, key: bytes | None, split: str
-) -> Interactions:
-    if key is None:
-        return interactions
-    if split in FOLDS:
-        raise _unused("pseudonym_key", split, "is not in that file of ids")
-    return pseudonymise(interactions, key)
+def _hide_ids(interactions: Interactions, key: bytes | None) -> Interactions:
+    return interactions if key is None else pseudonymise(interactions, key)
 
 
 def _hash_ids(

@@ -135,10 +135,10 @@ def split_for_ranking(
     if method == "auto":
         timed = "random" if interactions.schema.time is None else "time"
         method = "given" if interactions.given_splits else timed
-    _check_unused(method, validation, test)
+    check_unused(method, validation, test)
     shares = {"validation": 0.1 if validation is None else validation}
     if method in FOLDS:
-        path = _fold_file(folder, method)
+        path = fold_file(folder, method)
         return fold_split(interactions, path, **shares, seed=seed)
     if test is not None:
         shares["test"] = test
@@ -151,7 +151,19 @@ def split_for_ranking(
     return splits.split(interactions, method, seed)
 
 
-def _fold_file(folder: Path | None, method: str) -> Path:
+def fold_file(folder: Path | None, method: str) -> Path:
+    """The file of the events that a fold tests.
+
+    Args:
+        folder: of the data set.
+        method: one of `FOLDS`.
+
+    Returns:
+        Its path.
+
+    Raises:
+        UserError: there is no such file.
+    """
     path = (folder or Path()) / f"{method}.test"
     if not path.exists():
         raise UserError(
@@ -162,9 +174,19 @@ def _fold_file(folder: Path | None, method: str) -> Path:
     return path
 
 
-def _check_unused(
+def check_unused(
     method: str, validation: float | None, test: float | None
 ) -> None:
+    """Refuses shares that a split does not listen to.
+
+    Args:
+        method: see `split_for_ranking`.
+        validation: see `split_for_ranking`.
+        test: see `split_for_ranking`.
+
+    Raises:
+        UserError: a share should be left out.
+    """
     fixed = method in ("given", "leave_one_out")
     unused = {
         "validation": fixed and validation is not None,

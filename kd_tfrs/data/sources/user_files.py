@@ -83,9 +83,7 @@ def read(
     ```
     """
     further = further or FurtherColumns()
-    parts, side = _find_files(Path(path))
-    first = next(iter(parts.values()))[0]
-    plan = _plan(first, side, schema, names or {}, further)
+    parts, side, plan = _found(path, schema, names, further)
     events = {
         name: readers.read_table(
             files, plan.wanted, text=plan.ids, progress=progress
@@ -106,6 +104,38 @@ def read(
     further.check_labels(events.values(), schema)
     whole = events.get("")
     return Tables(events if whole is None else whole, users, items, schema)
+
+
+def check(
+    path: str | Path,
+    schema: Schema | None = None,
+    names: Mapping[str, str | None] | None = None,
+    further: FurtherColumns | None = None,
+) -> None:
+    """Finds mistakes that the names of files and their headers show.
+
+    Args:
+        path: see `read`.
+        schema: see `read`.
+        names: see `read`.
+        further: see `read`.
+
+    Raises:
+        UserError: there is no file that can be read, or a column is missing.
+    """
+    _found(path, schema, names, further or FurtherColumns())
+
+
+def _found(
+    path: str | Path,
+    schema: Schema | None,
+    names: Mapping[str, str | None] | None,
+    further: FurtherColumns,
+) -> tuple[dict[str, list[Path]], dict[str, list[Path]], _Plan]:
+    """Files of the events, side tables, and the columns that are read."""
+    parts, side = _find_files(Path(path))
+    first = next(iter(parts.values()))[0]
+    return parts, side, _plan(first, side, schema, names or {}, further)
 
 
 class _Plan(NamedTuple):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kd_tfrs.errors import UserError
 from kd_tfrs.models.features import FeatureSet
 from kd_tfrs.models.ranking.autoint import autoint
 from kd_tfrs.models.ranking.config import RankerConfig
@@ -75,12 +74,7 @@ def build_ranker(
     ```
     """
     tasks = check_tasks(tasks)
-    if len(tasks) == 1 and (config.experts or config.tower_units):
-        raise UserError(
-            "`experts` and `tower_units` are for several tasks. Received: "
-            f"{config.experts} and {config.tower_units} for one. Leave them "
-            "out."
-        )
+    config.check_heads(len(tasks))
     fields = embed_fields(
         features, config.embedding_dim, history_length, item_id
     )

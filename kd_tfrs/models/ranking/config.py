@@ -118,6 +118,37 @@ class RankerConfig:
         if self.crosses is not None:
             self._check_crosses()
 
+    def check_heads(self, num_tasks: int) -> None:
+        """Refuses options of several heads where there is one.
+
+        Args:
+            num_tasks: number of heads.
+
+        Raises:
+            UserError: they would be ignored.
+        """
+        if num_tasks == 1 and (self.experts or self.tower_units):
+            raise UserError(
+                "`experts` and `tower_units` are for several tasks. Received: "
+                f"{self.experts} and {self.tower_units} for one. Leave them "
+                "out."
+            )
+
+    def check_history(self, has_history: bool) -> None:
+        """Refuses an architecture that attends to a history without one.
+
+        Args:
+            has_history: whether there is an input `history`.
+
+        Raises:
+            UserError: there should be one.
+        """
+        if self.architecture == "din" and not has_history:
+            raise UserError(
+                "`din` attends to a history. Received: `history_length` = "
+                "None. Give its length, or take another architecture."
+            )
+
     def _check_choice(self, option: str, choices: tuple[str, ...]) -> None:
         if getattr(self, option) not in choices:
             raise UserError(

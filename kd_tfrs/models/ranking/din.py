@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking.activations import hidden_layer
 from kd_tfrs.models.ranking.body import Body, stack
 from kd_tfrs.models.ranking.config import RankerConfig
@@ -116,11 +115,7 @@ def din(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
         Zhou et al. 2018, "Deep Interest Network for Click-Through Rate
         Prediction", section 4.3 and eq. 3.
     """
-    if fields.history is None:
-        raise UserError(
-            "`din` attends to a history. Received: `history_length` = None. "
-            "Give its length, or take another architecture."
-        )
+    config.check_history(fields.history is not None)
     attended = _attend(fields, config)
     flat, embeddings = stack([*fields.vectors.values(), attended], config.l2)
     return Body(embeddings, flat, interaction=attended)

@@ -7,48 +7,14 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from kd_tfrs.models.ranking import (
-    RankerConfig,
     RankingModel,
     RankingTask,
     build_ranker,
 )
 from kd_tfrs.workflow.optimizers import build_optimizer
-from kd_tfrs.workflow.ranking.config import OWN_OPTIONS
+from kd_tfrs.workflow.ranking.networks import ranker_config
 from kd_tfrs.workflow.ranking.options import RankerOptions, RankerTrainOptions
 from kd_tfrs.workflow.ranking.prepare import Inputs
-
-
-def ranker_config(
-    options: RankerOptions, architecture: str, dropout: float
-) -> RankerConfig:
-    """The configuration of one network.
-
-    Args:
-        options: sizes; those of another architecture are left out.
-        architecture: its kind.
-        dropout: share of inputs dropped in training.
-
-    Returns:
-        What `build_ranker` takes.
-    """
-    own = {
-        name: getattr(options, name) or None
-        for name, owner in OWN_OPTIONS.items()
-        if owner == architecture
-    }
-    if own.get("crosses"):
-        own["crosses"] = tuple(pair.split("*") for pair in own["crosses"])
-    return RankerConfig(
-        architecture,
-        embedding_dim=options.embedding_dim,
-        hidden_units=options.hidden_units,
-        dropout=dropout,
-        experts=options.experts,
-        l2=options.l2,
-        activation=options.activation,
-        tower_units=options.tower_units,
-        **own,
-    )
 
 
 def build_model(

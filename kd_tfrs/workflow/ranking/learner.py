@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from functools import cached_property
@@ -23,11 +22,12 @@ from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.choice import chance_of, relative_loss
 from kd_tfrs.workflow.levels import largest_within
 from kd_tfrs.workflow.optimizers import build_optimizer
-from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
+from kd_tfrs.workflow.ranking.checks import check_shifts
 from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
 from kd_tfrs.workflow.ranking.naming import member_stages
+from kd_tfrs.workflow.ranking.networks import network_flags
 from kd_tfrs.workflow.ranking.options import (
     RankerOptions,
     RankerTrainOptions,
@@ -79,7 +79,7 @@ class RankingLearner:
         # Mistakes show before the teachers train.
         self.monitor = monitored(self.config.evaluation.monitor, prepared)
         self.hearing = ChosenMethods(self.config.distillation, prepared)
-        self._check_shifts()
+        check_shifts(self.config, [task.name for task in prepared.tasks])
         if self.hearing.uses_layers:
             self._check_layers()
         # What the teacher speaks of; the student alone has no use for it.
@@ -228,38 +228,15 @@ class RankingLearner:
         blind = self.monitor in ("auc", "gauc")
         return Guard("log_loss", rise) if blind else None
 
-    def _check_shifts(self) -> None:
-        """One offset puts the logits of one label right, not of another."""
-        tasks = [task.name for task in self.prepared.tasks]
-        for prefix in ("teacher", "student", "distilled"):
-            options = getattr(self.config, prefix)
-            if len(tasks) > 1 and (
-                options.negative_rate < 1 or options.class_weights != "none"
-            ):
-                raise UserError(
-                    f"`--{prefix}_negative_rate` and "
-                    f"`--{prefix}_class_weights` should be left out with "
-                    "several labels: they are drawn by the first, and what "
-                    "the others say would not be put right. Received: "
-                    f"{options.negative_rate:g} and {options.class_weights} "
-                    f"for {', '.join(tasks)}. Give one of --tasks."
-                )
-
     def _check_networks(self) -> None:
         """Builds all networks before the first one trains, to see if they can.
 
         Else a student that does not fit the data would be told of when all
         its teachers have trained.
         """
-        names = [field.name for field in dataclasses.fields(RankerOptions)]
         for stage in (*self.members, "student"):
-            who = "teacher" if stage in self.members else "student"
-            try:
+            with network_flags(stage):
                 self._build(stage, 1)
-            except UserError as error:
-                text = as_flags(str(error), names, f"{who}_")
-                text = as_flags(text, ["history_length"])
-                raise UserError(f"{stage}: {text}") from None
 
     def _check_layers(self) -> None:
         """Asks networks that nobody has trained whether they have them."""

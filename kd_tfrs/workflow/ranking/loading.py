@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 from kd_tfrs.data import read_key
-from kd_tfrs.data.ranking import ExampleSplit, load_examples
+from kd_tfrs.data.ranking import ExampleSplit
+from kd_tfrs.data.ranking.datasets import check_examples, load_examples
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.options import as_flags
 from kd_tfrs.workflow.ranking.options import RankingDataConfig
@@ -35,6 +39,30 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
     Raises:
         UserError: the data cannot be used; options are named as flags.
     """
+    with _named_flags(data):
+        return load_examples(
+            data.dataset,
+            data.data_dir,
+            seed=seed,
+            **_arguments(data),
+        )
+
+
+def check_data(data: RankingDataConfig) -> None:
+    """Finds mistakes in the data flags, and reads no rows.
+
+    Args:
+        data: what would be read and how.
+
+    Raises:
+        UserError: see `load_data`; a mistake that shows in rows alone is left
+            to it.
+    """
+    with _named_flags(data):
+        check_examples(data.dataset, data.data_dir, **_arguments(data))
+
+
+def _arguments(data: RankingDataConfig) -> dict[str, Any]:
     key_file = data.pseudonym_key_file
     given = {
         "history_length": data.history_length,
@@ -69,16 +97,19 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
             f"is invented as it is. Received: `--{name}` = {value}. Choose "
             "--num_events instead."
         )
+    return {
+        "tasks": data.tasks or None,
+        "split": data.split,
+        "read": read or None,
+        **given,
+    }
+
+
+@contextlib.contextmanager
+def _named_flags(data: RankingDataConfig) -> Iterator[None]:
+    """Names options as flags in the messages of mistakes."""
     try:
-        return load_examples(
-            data.dataset,
-            data.data_dir,
-            tasks=data.tasks or None,
-            split=data.split,
-            seed=seed,
-            read=read or None,
-            **given,
-        )
+        yield
     except UserError as error:
         names = [field.name for field in dataclasses.fields(data)]
         message = as_flags(str(error), names)

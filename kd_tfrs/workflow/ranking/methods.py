@@ -238,7 +238,8 @@ def build_ranking_terms(
     weights: list[float] = []
     for text in names:
         named = parse_ranking_method(text)
-        own = dataclasses.replace(setting, only=_task(named, text, setting))
+        only = check_method(text, [task.name for task in setting.tasks])
+        own = dataclasses.replace(setting, only=only)
         made = RANKING_METHODS[named.method].terms(own)
         terms += made
         weights += [named.weight / len(made)] * len(made)
@@ -287,12 +288,23 @@ def kept_outputs(
     )
 
 
-def _task(named: Named, text: str, setting: RankingSetting) -> str:
-    """The task that a method was told, or empty for all."""
-    known = [task.name for task in setting.tasks]
-    if "@" in text and named.teacher not in known:
+def check_method(text: str, tasks: Sequence[str] | None) -> str:
+    """Reads a method, and the task that it is to distil.
+
+    Args:
+        text: see `parse_ranking_method`.
+        tasks: names of the tasks; `None` where they are not known yet.
+
+    Returns:
+        Name of the task, or empty for all.
+
+    Raises:
+        UserError: see `parse_ranking_method`; or there is no such task.
+    """
+    named = parse_ranking_method(text)
+    if "@" in text and tasks is not None and named.teacher not in tasks:
         raise UserError(
-            f"`--distillation_losses` should name one of {', '.join(known)} "
+            f"`--distillation_losses` should name one of {', '.join(tasks)} "
             f"after the @, the task to distil. Received: {text!r}. Who "
             "teaches is said by `--teacher_networks`."
         )

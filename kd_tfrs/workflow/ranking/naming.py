@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from kd_tfrs.workflow.compression_options import FORM_SOURCES
 from kd_tfrs.workflow.ranking.config import RankingConfig
+
+_BASELINES = ("prior", "lightgbm")
+# What is exported answers as fast as the form that it is.
+_EXPORTS = ("saved_model", "litert")
 
 
 def member_stages(config: RankingConfig) -> dict[str, str]:
@@ -27,3 +32,29 @@ def member_stages(config: RankingConfig) -> dict[str, str]:
             name, number = f"teacher_{kind}_{number}", number + 1
         found[name] = kind
     return found
+
+
+def stage_names(config: RankingConfig) -> tuple[str, ...]:
+    """The stages of a run, in the order of the table.
+
+    Args:
+        config: names the networks that teach, and says whether there are
+            baselines.
+
+    Returns:
+        Their names.
+
+    Example:
+    >>> stage_names(RankingConfig())[:4]
+    ('prior', 'lightgbm', 'teacher_dcn', 'teacher_deepfm')
+    """
+    baselines = _BASELINES if config.evaluation.baselines else ()
+    members = member_stages(config)
+    return (
+        *baselines,
+        *members,
+        "teacher",
+        "student",
+        *FORM_SOURCES,
+        *_EXPORTS,
+    )

@@ -19,17 +19,15 @@ from kd_tfrs.workflow.choice import Choice
 from kd_tfrs.workflow.forms import FORMS, ROUNDED
 from kd_tfrs.workflow.ranking import edge, exporting, measure
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
-from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.forms import as_stored
 from kd_tfrs.workflow.ranking.latencies import measure_latencies
 from kd_tfrs.workflow.ranking.learner import RankingLearner
 from kd_tfrs.workflow.ranking.matrix import request_matrix
-from kd_tfrs.workflow.ranking.naming import member_stages
+from kd_tfrs.workflow.ranking.naming import member_stages, stage_names
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
 from kd_tfrs.workflow.student_chain import StudentChain
 
 logger = logging.getLogger(__name__)
-_BASELINES = ("prior", "lightgbm")
 LITERT_FILE = "student.tflite"
 # What is exported answers as fast as the form that it is.
 _EXPORTS = ("saved_model", "litert")
@@ -276,22 +274,3 @@ class RankingStages(StudentChain):
             "choice": dataclasses.asdict(choice),
             "train_seconds": 0.0,
         }
-
-
-def stage_names(config: RankingConfig) -> tuple[str, ...]:
-    """The stages of a run, in the order of the table.
-
-    Args:
-        config: names the networks that teach, and says whether there are
-            baselines.
-
-    Returns:
-        Their names.
-
-    Example:
-    >>> stage_names(RankingConfig())[:4]
-    ('prior', 'lightgbm', 'teacher_dcn', 'teacher_deepfm')
-    """
-    baselines = _BASELINES if config.evaluation.baselines else ()
-    members = member_stages(config)
-    return (*baselines, *members, "teacher", "student", *FORMS, *_EXPORTS)

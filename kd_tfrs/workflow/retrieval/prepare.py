@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from kd_tfrs.data import Interactions, Split, pseudonymise, read_key
+from kd_tfrs.data import Interactions, Split
 from kd_tfrs.data import split as split_events
 from kd_tfrs.data.catalogue import Catalogue
-from kd_tfrs.data.datasets import load
 from kd_tfrs.data.retrieval.batches import RetrievalBatches
 from kd_tfrs.data.schema import Encoding
 from kd_tfrs.evaluation.retrieval import FullRanking, SampledRanking
@@ -24,6 +23,7 @@ from kd_tfrs.workflow.retrieval.config import (
     TowerOptions,
     TrainOptions,
 )
+from kd_tfrs.workflow.retrieval.loading import load_data
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def prepare(
     ```
     """
     return prepare_interactions(
-        _load(data), split=data.split, evaluation=evaluation, seed=seed
+        load_data(data), split=data.split, evaluation=evaluation, seed=seed
     )
 
 
@@ -231,23 +231,3 @@ def prepare_interactions(
             split, catalogue, evaluation.sampled_negatives
         ),
     )
-
-
-def _load(data: DataConfig) -> Interactions:
-    size = {"num_events": data.num_events}
-    interactions = load(
-        data.dataset,
-        data_dir=data.data_dir,
-        user_id=data.user_column,
-        item_id=data.item_column,
-        time=data.time_column,
-        label=data.label_column,
-        min_user_events=data.min_user_events,
-        min_item_events=data.min_item_events,
-        min_label=data.min_label,
-        **(size if data.dataset == "synthetic" else {}),
-    )
-    if data.pseudonym_key_file:
-        key = read_key(data.pseudonym_key_file)
-        interactions = pseudonymise(interactions, key)
-    return interactions

@@ -18,10 +18,10 @@ from kd_tfrs.workflow.chain import Made, Stage
 from kd_tfrs.workflow.choice import loss_margin
 from kd_tfrs.workflow.forms import FORMS, ROUNDED
 from kd_tfrs.workflow.retrieval import measure
-from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.exporting import export_model
 from kd_tfrs.workflow.retrieval.latencies import measure_latencies
 from kd_tfrs.workflow.retrieval.learner import Learner
+from kd_tfrs.workflow.retrieval.naming import stage_names
 from kd_tfrs.workflow.retrieval.prepare import Prepared, prepare
 from kd_tfrs.workflow.student_chain import StudentChain
 
@@ -235,20 +235,3 @@ class Stages(StudentChain):
             train_seconds=0.0,
         )
         return row, per_user, []
-
-
-def stage_names(config: Config) -> tuple[str, ...]:
-    """The stages of a run, in the order of the table.
-
-    Args:
-        config: says whether there are baselines.
-
-    Returns:
-        Their names.
-
-    Example:
-    >>> stage_names(Config())[:3]
-    ('popularity', 'als', 'teacher')
-    """
-    baselines = ("popularity", "als") if config.evaluation.baselines else ()
-    return (*baselines, "teacher", "student", *FORMS, "saved_model")

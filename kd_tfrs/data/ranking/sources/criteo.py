@@ -20,7 +20,7 @@ NUMBERS = tuple(f"I{place}" for place in range(1, 14))
 CATEGORIES = tuple(f"C{place}" for place in range(1, 27))
 DEFAULT_HASH_BUCKETS = 1 << 14
 _LABEL = "label"
-_EXTENSIONS = (".txt", ".tsv", "")
+EXTENSIONS = (".txt", ".tsv", "")
 _HEXADECIMAL = "^[0-9a-fA-F]{1,16}$"
 
 
@@ -172,7 +172,7 @@ def load_criteo(
     ```
     """
     path = Path(path)
-    files = logs.log_files(path, _EXTENSIONS)
+    files = logs.log_files(path, EXTENSIONS)
     # The test file of Kaggle's contest came without labels.
     labelled = [file for file in files if _has_label(file)]
     parts = logs.by_part(labelled)

@@ -34,7 +34,7 @@ FRAPPE = MappingProxyType(
 )
 _NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _LINE = f"^{_NUMBER}(?:[ \t]+[0-9]{{1,15}}:{_NUMBER})+$"
-_EXTENSIONS = (".libfm", ".txt")
+EXTENSIONS = (".libfm", ".txt")
 
 Fields = Mapping[str, int] | Sequence[str]
 
@@ -220,7 +220,7 @@ def load_libfm(
     )
     ```
     """
-    files = logs.log_files(Path(path), _EXTENSIONS)
+    files = logs.log_files(Path(path), EXTENSIONS)
     owners = {user: Owner.USER, item: Owner.ITEM}
     binary = task == "click"
 

@@ -1,0 +1,23 @@
+"""Names of the stages of a retrieval run."""
+
+from __future__ import annotations
+
+from kd_tfrs.workflow.compression_options import FORM_SOURCES
+from kd_tfrs.workflow.retrieval.config import Config
+
+
+def stage_names(config: Config) -> tuple[str, ...]:
+    """The stages of a run, in the order of the table.
+
+    Args:
+        config: says whether there are baselines.
+
+    Returns:
+        Their names.
+
+    Example:
+    >>> stage_names(Config())[:3]
+    ('popularity', 'als', 'teacher')
+    """
+    baselines = ("popularity", "als") if config.evaluation.baselines else ()
+    return (*baselines, "teacher", "student", *FORM_SOURCES, "saved_model")
