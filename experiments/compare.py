@@ -38,9 +38,18 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.comparison.contenders import contenders
 from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.packages import require_package
+from kd_tfrs.workflow.ranking import checks as ranking_checks
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.ranking.contenders import named_contenders
+from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.contenders import FAMILY
+from kd_tfrs.workflow.retrieval.loading import check_data
+from kd_tfrs.workflow.run import check_run_folder
+from kd_tfrs.workflow.teacher_sources import find_teacher
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
@@ -132,6 +141,22 @@ def configs() -> dict[str, FlatConfig]:
     return of_files
 
 
+def _check(config: FlatConfig, run_dir: Path, name: str) -> None:
+    """Finds mistakes of one data set before TensorFlow is imported."""
+    teacher = "teacher"
+    if config.task == "ranking":
+        ranking_checks.check_config(config, losses=())
+        named_contenders(FLAGS.methods, config)
+        teacher = next(iter(member_stages(config)))
+    else:
+        check_data(config.data)
+        contenders(FLAGS.methods, config, FAMILY)
+    if FLAGS.teacher_dir:
+        for seed in range(config.seed, config.seed + max(1, FLAGS.seeds)):
+            find_teacher(Path(FLAGS.teacher_dir) / name, config, seed, teacher)
+    check_run_folder(run_dir, config)
+
+
 def run() -> dict[str, Any]:
     """Runs the comparison; returns the content of its JSON file."""
     of_data, is_ranking = configs(), FLAGS.task == "ranking"
@@ -140,6 +165,13 @@ def run() -> dict[str, Any]:
             "`--compress` is an option of --task=ranking. Received: it with "
             "--task=retrieval. Leave it out."
         )
+    data = [Path(config.data.dataset).stem for config in of_data.values()]
+    kind = "ranking-" if is_ranking else ""
+    run_dir = Path(FLAGS.run_dir or f"runs/compare-{kind}{'-'.join(data)}")
+    for name, config in of_data.items():
+        _check(config, run_dir / name, name)
+    if FLAGS.trials > 1:
+        require_package("Tuning", "optuna", "search")
     with console.quiet_imports():
         from kd_tfrs.workflow.comparison.experiment import Plan, compare
         from kd_tfrs.workflow.comparison.overview import compare_data_sets
@@ -147,9 +179,6 @@ def run() -> dict[str, Any]:
         from kd_tfrs.workflow.retrieval.comparison import RetrievalComparison
     task = RankingComparison if is_ranking else RetrievalComparison
     logging.getLogger("kd_tfrs").propagate = False
-    data = [Path(config.data.dataset).stem for config in of_data.values()]
-    kind = "ranking-" if is_ranking else ""
-    run_dir = Path(FLAGS.run_dir or f"runs/compare-{kind}{'-'.join(data)}")
     plan = Plan(
         methods=FLAGS.methods,
         trials=FLAGS.trials,

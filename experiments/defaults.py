@@ -29,7 +29,9 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.config import Config, DataConfig
+from kd_tfrs.workflow.retrieval.loading import check_data
+from kd_tfrs.workflow.run import check_writable
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/defaults", "The run folder.")
@@ -85,6 +87,14 @@ def run() -> dict[str, Any]:
             f"{unknown[0]!r}."
         )
     settings = [names[name] for name in FLAGS.settings or names]
+    if not FLAGS.datasets:
+        raise UserError(
+            "`--datasets` should name at least one data set. Received: none. "
+            "Write it as --datasets=synthetic,movielens-100k."
+        )
+    for dataset in FLAGS.datasets:
+        check_data(DataConfig(dataset))
+    check_writable(FLAGS.run_dir)
     base, found = Path(FLAGS.run_dir), []
     base.mkdir(parents=True, exist_ok=True)
     text = describe(FLAGS.datasets)

@@ -26,7 +26,9 @@ from absl import flags
 sys.path.insert(0, os.path.dirname(__file__))
 import console
 
+from kd_tfrs.workflow.ranking.checks import check_config
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.run import check_writable
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/defaults-ranking", "The run folder.")
@@ -102,6 +104,10 @@ Row = dict[str, Any]
 
 def run() -> dict[str, Any]:
     """Does what the flags say; returns what defaults.json holds."""
+    for name in DATA:
+        flat = {k: v for k, v in _flat(name, 0, {}).items() if k != "task"}
+        check_config(RankingConfig.from_flat(flat))
+    check_writable(FLAGS.run_dir)
     base, found = Path(FLAGS.run_dir), []
     for stage in (_teachers, _alone, _distilled):
         for seed in range(FLAGS.seeds):

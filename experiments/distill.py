@@ -21,26 +21,31 @@ stopped.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
 sys.path.insert(0, os.path.dirname(__file__))
 import console
 
+from kd_tfrs.workflow.naming import check_stages
 from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.packages import require_stage_packages
+from kd_tfrs.workflow.ranking import checks as ranking_checks
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.ranking.naming import stage_names as ranking_stages
+from kd_tfrs.workflow.retrieval import checks as retrieval_checks
 from kd_tfrs.workflow.retrieval.config import Config
-
-if TYPE_CHECKING:
-    from kd_tfrs.workflow.experiment import Task
+from kd_tfrs.workflow.retrieval.naming import stage_names as retrieval_stages
+from kd_tfrs.workflow.run import check_run_folder, check_writable
+from kd_tfrs.workflow.tracking import require_wandb
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -87,32 +92,44 @@ def default_run_dir(config: FlatConfig) -> Path:
     return Path("runs") / f"{task}{name}-{digest}"
 
 
-def _task(config: FlatConfig) -> tuple[Task, Sequence[str]]:
-    """The task of a configuration, and the stages that it has."""
-    with console.quiet_imports():
-        if config.task == "retrieval":
-            from kd_tfrs.workflow.retrieval.experiment import RETRIEVAL
-            from kd_tfrs.workflow.retrieval.stages import stage_names
+def _checked_stages(config: FlatConfig) -> dict[str, tuple[str, ...]]:
+    """The stages as an option of an experiment, where some are named."""
+    if FLAGS.stages is None:
+        return {}
+    names = retrieval_stages if config.task == "retrieval" else ranking_stages
+    stages = check_stages(FLAGS.stages, names(config))
+    require_stage_packages(stages)
+    return {"stages": stages}
 
-            return RETRIEVAL, stage_names(config)
-        from kd_tfrs.workflow.ranking.experiment import RANKING
-        from kd_tfrs.workflow.ranking.stages import stage_names
 
-        return RANKING, stage_names(config)
+def _check_folders(config: FlatConfig, run_dir: Path) -> None:
+    """Refuses run folders of other flags before TensorFlow is imported."""
+    if FLAGS.seeds == 1:
+        check_run_folder(run_dir, config)
+        return
+    check_writable(run_dir)
+    for seed in range(config.seed, config.seed + FLAGS.seeds):
+        one = dataclasses.replace(config, seed=seed)
+        check_run_folder(run_dir / f"seed-{seed}", one)
 
 
 def run() -> dict[str, Any]:
     """Does what the flags say; returns what metrics.json holds."""
     ranks = FLAGS.task == "ranking"
     config = console.config_from_flags(RankingConfig if ranks else Config)
-    task, known = _task(config)
-    from kd_tfrs.workflow import experiment
-
-    logging.getLogger("kd_tfrs").propagate = False
-    options = {"wandb_project": FLAGS.wandb_project}
-    if FLAGS.stages is not None:
-        options["stages"] = experiment.check_stages(FLAGS.stages, known)
+    (ranking_checks if ranks else retrieval_checks).check_config(config)
+    options = _checked_stages(config)
+    if FLAGS.wandb_project is not None:
+        require_wandb()
     run_dir = Path(FLAGS.run_dir or default_run_dir(config))
+    _check_folders(config, run_dir)
+    with console.quiet_imports():
+        from kd_tfrs.workflow import experiment
+        from kd_tfrs.workflow.ranking.experiment import RANKING
+        from kd_tfrs.workflow.retrieval.experiment import RETRIEVAL
+    logging.getLogger("kd_tfrs").propagate = False
+    task = RANKING if ranks else RETRIEVAL
+    options["wandb_project"] = FLAGS.wandb_project
     if FLAGS.seeds > 1:
         found = experiment.run_seeds(
             task, config, run_dir, FLAGS.seeds, **options

@@ -9,7 +9,6 @@ prints Markdown; kd_tfrs/distillation/README.md holds what it printed.
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import sys
 from pathlib import Path
@@ -19,6 +18,9 @@ from absl import flags
 
 sys.path.insert(0, os.path.dirname(__file__))
 import console
+
+from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.run import read_json
 
 if TYPE_CHECKING:
     from kd_tfrs.distillation import DistillationTerm
@@ -100,12 +102,25 @@ def _class(loss: object) -> str:
     return f"[{kind.__name__}](losses/{path})"
 
 
+def _screening(path: str | None) -> dict | None:
+    """What `compare.py` wrote, if it is asked for."""
+    if path is None:
+        return None
+    known = Path(path).is_file()
+    found = read_json(Path(path)) if known else {}
+    if "validation" not in found:
+        raise UserError(
+            "`--screening` should be a comparison.json of "
+            f"experiments/compare.py. Received: {path}, which is "
+            f"{'another file' if known else 'not there'}. Check the path."
+        )
+    return found
+
+
 def run() -> None:
     """Prints the table."""
+    screening = _screening(FLAGS.screening)
     with console.quiet_imports():
-        screening = None
-        if FLAGS.screening:
-            screening = json.loads(Path(FLAGS.screening).read_text("utf-8"))
         lines = rows(screening)
     print("\n".join(lines))
 

@@ -26,6 +26,8 @@ import console
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.loading import check_data
+from kd_tfrs.workflow.run import Run, check_run_folder, read_json
 
 if TYPE_CHECKING:
     from kd_tfrs.evaluation.retrieval import Scorer
@@ -68,8 +70,8 @@ class CScorer:
         return self._model.run("score", inputs)["score"]
 
 
-def finished_run(run_dir: str | None) -> Stages:
-    """The stages of a run that has exported its model."""
+def finished_run(run_dir: str | None) -> Path:
+    """The folder of a run that has exported its model."""
     if run_dir is None:
         raise UserError(
             "`--run_dir` should name a finished run. Received: none. Give "
@@ -83,11 +85,7 @@ def finished_run(run_dir: str | None) -> Stages:
             f"included. Received: {folder}. Run experiments/distill.py "
             f"--run_dir={folder} to the end first."
         )
-    from kd_tfrs.workflow.retrieval.stages import Stages
-    from kd_tfrs.workflow.run import Run, read_json
-
-    flat = read_json(folder / "flags.json")
-    return Stages(Run(folder, Config.from_flat(flat)))
+    return folder
 
 
 def scorers(stages: Stages) -> dict[str, Scorer]:
@@ -106,10 +104,15 @@ def scorers(stages: Stages) -> dict[str, Scorer]:
 
 def run() -> list[dict[str, Any]]:
     """Prints the table; returns its rows."""
+    folder = finished_run(FLAGS.run_dir)
+    config = Config.from_flat(read_json(folder / "flags.json"))
+    check_data(config.data)
+    check_run_folder(folder, config)
     with console.quiet_imports():
         from kd_tfrs.export.retrieval import compare_scorers
+        from kd_tfrs.workflow.retrieval.stages import Stages
     logging.getLogger("kd_tfrs").propagate = False
-    stages = finished_run(FLAGS.run_dir)
+    stages = Stages(Run(folder, config))
     known = stages.prepared.test.users
     users = np.random.default_rng(_SEED).permutation(known)[: FLAGS.users]
     k = min(FLAGS.k, stages.prepared.catalogue.num_items)

@@ -118,6 +118,13 @@ def run() -> dict[str, Any]:
     config = console.config_from_flags(PipelineConfig, alone=False)
     run_dir = Path(FLAGS.run_dir or _default_run_dir(config))
     options = config.pipeline
+    # Before TensorFlow and NumPy are imported, which read it once.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from kd_tfrs.workflow.pipeline import checks
+    from kd_tfrs.workflow.run import check_run_folder, check_writable
+
+    check_writable(run_dir)
     trains = options.retrieval_run is None and options.ranking_run is None
     configs = ()
     if trains:
@@ -125,11 +132,11 @@ def run() -> dict[str, Any]:
             _trained_config(Config, "retrieval_flags"),
             _trained_config(RankingConfig, "ranking_flags"),
         )
+        checks.check_training(*configs)
     else:
         _check_unused()
-    # Before TensorFlow and NumPy are imported, which read it once.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        checks.check_runs(options)
+        check_run_folder(run_dir, config)
     with console.quiet_imports():
         from kd_tfrs.workflow.pipeline import experiment, latency
     latency.one_thread()

@@ -26,6 +26,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.version_folder import version_folder
+from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.loading import check_data
+from kd_tfrs.workflow.run import read_json
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -58,14 +62,16 @@ def run() -> list[tuple[Any, float]]:
                 f"`--{name}` should be given. Received: none. Run with "
                 "--help to see the flags."
             )
+    version = version_folder(FLAGS.export_dir)
+    config = _config() if FLAGS.history else None
     with console.quiet_imports():
         from kd_tfrs.evaluation.retrieval import SavedModelScorer
-    scorer = SavedModelScorer(FLAGS.export_dir)
+    scorer = SavedModelScorer(version)
     items = _items(scorer.path)
     user = scorer.parse_user_ids([FLAGS.user_id])
     exclude = scorer.parse_item_ids(FLAGS.exclude)
-    if FLAGS.history:
-        exclude = [*exclude, *_print_history(user[0], items)]
+    if config is not None:
+        exclude = [*exclude, *_print_history(config, user[0], items)]
     if FLAGS.item_ids:
         ranked = _rank_given(scorer, user)
     else:
@@ -114,8 +120,8 @@ def _items(version: Path) -> dict[Any, tuple[str, str]]:
     }
 
 
-def _print_history(user: Any, items: dict[Any, tuple[str, str]]) -> list[Any]:
-    """Prints the user's last items; returns all he has seen in training."""
+def _config() -> Config:
+    """The configuration of the run around the export."""
     run_dir = Path(FLAGS.export_dir).resolve()
     while not (run_dir / "flags.json").exists():
         if run_dir == run_dir.parent:
@@ -125,12 +131,17 @@ def _print_history(user: Any, items: dict[Any, tuple[str, str]]) -> list[Any]:
                 "Leave --history out."
             )
         run_dir = run_dir.parent
-    with console.quiet_imports():
-        from kd_tfrs.workflow.retrieval.config import Config
-        from kd_tfrs.workflow.retrieval.prepare import prepare
-        from kd_tfrs.workflow.run import read_json
-    flat = read_json(run_dir / "flags.json")
-    config = Config.from_flat(flat)
+    config = Config.from_flat(read_json(run_dir / "flags.json"))
+    check_data(config.data)
+    return config
+
+
+def _print_history(
+    config: Config, user: Any, items: dict[Any, tuple[str, str]]
+) -> list[Any]:
+    """Prints the user's last items; returns all he has seen in training."""
+    from kd_tfrs.workflow.retrieval.prepare import prepare
+
     prepared = prepare(config.data, config.evaluation, config.seed)
     schema, train = prepared.interactions.schema, prepared.split.train
     mine = train[train[schema.user_id] == user]

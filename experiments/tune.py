@@ -30,7 +30,10 @@ from absl import flags
 sys.path.insert(0, os.path.dirname(__file__))
 import console
 
+from kd_tfrs.workflow.packages import require_package
+from kd_tfrs.workflow.retrieval.checks import check_config
 from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.run import check_writable
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/tuning", "Where studies are kept.")
@@ -94,7 +97,11 @@ def at(flat: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
 
 def run() -> Any:
     """Does what the flags say; returns the records of the trials."""
-    flat = console.config_from_flags().flat()
+    config = console.config_from_flags()
+    check_config(config)
+    check_writable(FLAGS.run_dir)
+    if FLAGS.trials > 1:
+        require_package("Tuning", "optuna", "search")
     with console.quiet_imports():
         from kd_tfrs.workflow.retrieval.comparison import retrieval_teachers
         from kd_tfrs.workflow.retrieval.learner import Learner
@@ -104,7 +111,6 @@ def run() -> Any:
         from kd_tfrs.workflow.tuning import Outcome, Search, train_reporting
     logging.getLogger("kd_tfrs").propagate = False
     stage, directory = FLAGS.stage, Path(FLAGS.run_dir)
-    config = Config.from_flat(flat)
     prepared = prepare(config.data, config.evaluation, config.seed)
     # A space needs a method, not "auto".
     options, _ = resolve_auto(config.distillation, prepared.catalogue.num_items)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import paired_test_over_seeds
 from kd_tfrs.workflow.cautions import Cautions
 from kd_tfrs.workflow.chain import Chain
@@ -275,25 +274,3 @@ def _mean_and_deviation(values: list[float | None]) -> dict[str, Any]:
         "mean": float(np.mean(values)),
         "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
     }
-
-
-def check_stages(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Checks stage names.
-
-    Args:
-        names: which stages to run, in any order.
-        known: all there are, in the order of the chain.
-
-    Returns:
-        The same in the order of the chain.
-
-    Raises:
-        UserError: a name is unknown, or there is none.
-    """
-    unknown = sorted(set(names) - set(known))
-    if unknown or not names:
-        raise UserError(
-            f"`--stages` should name some of {', '.join(known)}. Received: "
-            f"{', '.join(unknown) or 'none'}."
-        )
-    return tuple(stage for stage in known if stage in names)

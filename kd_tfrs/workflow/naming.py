@@ -1,4 +1,4 @@
-"""How a method is written on the command line."""
+"""How methods and stages are written on the command line."""
 
 from __future__ import annotations
 
@@ -77,3 +77,25 @@ def parse_method(
             f"number. Received: {text!r}. Write it as soft_targets:0.8."
         )
     return Named(method, teacher, value)
+
+
+def check_stages(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Checks stage names.
+
+    Args:
+        names: which stages to run, in any order.
+        known: all there are, in the order of the chain.
+
+    Returns:
+        The same in the order of the chain.
+
+    Raises:
+        UserError: a name is unknown, or there is none.
+    """
+    unknown = sorted(set(names) - set(known))
+    if unknown or not names:
+        raise UserError(
+            f"`--stages` should name some of {', '.join(known)}. Received: "
+            f"{', '.join(unknown) or 'none'}."
+        )
+    return tuple(stage for stage in known if stage in names)

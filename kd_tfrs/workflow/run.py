@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import importlib.metadata
 import json
@@ -68,11 +69,7 @@ class Run:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = (self.directory / ".lock").open("w")
         except OSError as error:
-            raise UserError(
-                f"`--run_dir` should be a folder that can be written. "
-                f"Received: {self.directory} ({error.strerror}). Choose "
-                "another one."
-            ) from None
+            raise _unwritable(self.directory, error.errno) from None
         try:
             self._claim()
         except UserError:
@@ -208,6 +205,45 @@ def _stop_logging() -> None:
         if isinstance(handler, logging.FileHandler):
             logger.removeHandler(handler)
             handler.close()
+
+
+def check_writable(directory: str | os.PathLike) -> None:
+    """Refuses a place where no run folder can be; makes nothing.
+
+    Args:
+        directory: of runs.
+
+    Raises:
+        UserError: it is a file, or cannot be written.
+    """
+    path = Path(directory).absolute()
+    place = next(p for p in (path, *path.parents) if p.exists())
+    if not place.is_dir():
+        raise _unwritable(path, errno.ENOTDIR)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise _unwritable(path, errno.EACCES)
+
+
+def check_run_folder(directory: str | os.PathLike, config: FlatConfig) -> None:
+    """Refuses a folder that `Run` would refuse; a new one is not made.
+
+    Args:
+        directory: see `Run`.
+        config: see `Run`.
+
+    Raises:
+        UserError: see `Run`.
+    """
+    check_writable(directory)
+    if Path(directory).exists():
+        Run(directory, config, log=False).close()
+
+
+def _unwritable(directory: Path, code: int) -> UserError:
+    return UserError(
+        "`--run_dir` should be a folder that can be written. Received: "
+        f"{directory} ({os.strerror(code)}). Choose another one."
+    )
 
 
 @contextlib.contextmanager

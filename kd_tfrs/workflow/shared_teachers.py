@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import os
 import shutil
@@ -18,6 +17,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.interfaces import Learner, LearnerType, PreparedData
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.run import Run, read_json
+from kd_tfrs.workflow.teacher_sources import find_teacher
 
 logger = logging.getLogger(__name__)
 Cost = dict[str, Any] | None
@@ -172,47 +172,7 @@ class SharedTeachers:
 
     def _check_source(self, seed: int) -> Path:
         """The folder of a finished run with the same flags."""
-        source = _source(self.source, seed, self.networks[0])
-        wanted = json.loads(json.dumps(self.config.flat()))
-        default = json.loads(json.dumps(type(self.config)().flat()))
-        given = {**default, **_flags(source)}
-        wanted["seed"] = seed
-        # The fingerprint identifies the data, not their place.
-        data = {f.name for f in dataclasses.fields(self.config.data)}
-        data -= {"data_dir"}
-        changed = [
-            name
-            for name in wanted
-            if (name in ("seed", *data) or name.startswith("teacher_"))
-            and given[name] != wanted[name]
-        ]
-        if changed:
-            differences = ", ".join(
-                f"--{k} was {given[k]!r}, now {wanted[k]!r}" for k in changed
-            )
-            raise UserError(
-                "`--teacher_dir` should hold teachers of the same flags. "
-                f"Received: {source}: {differences}. Use these flags, or leave "
-                "--teacher_dir out to train teachers."
-            )
-        return source
-
-
-def _source(directory: Path, seed: int, name: str) -> Path:
-    """The run folder of a seed: below the directory, or the directory."""
-    for folder in (directory / f"seed-{seed}", directory):
-        if (folder / "weights" / f"{name}.npz").exists():
-            return folder
-    raise UserError(
-        f"`--teacher_dir` should hold a finished run for every seed. Received: "
-        f"{directory}, which has no seed-{seed}/weights/{name}.npz. Ask for "
-        "fewer --seeds, or leave --teacher_dir out to train teachers."
-    )
-
-
-def _flags(folder: Path) -> dict[str, Any]:
-    path = folder / "flags.json"
-    return read_json(path) if path.exists() else {}
+        return find_teacher(self.source, self.config, seed, self.networks[0])
 
 
 def _cost_file(name: str) -> str:

@@ -7,6 +7,16 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.packages import require_package
+
+
+def require_wandb() -> None:
+    """Refuses to go on without the package wandb.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    require_package("`--wandb_project`", "wandb", "wandb")
 
 
 class Tracker:
@@ -32,13 +42,9 @@ class Tracker:
     def __init__(
         self, project: str, directory: str | os.PathLike, config: FlatConfig
     ) -> None:
-        try:
-            import wandb
-        except ImportError:
-            raise ImportError(
-                "`--wandb_project` needs the package wandb. Install it with "
-                "pip install 'kd_tfrs[wandb]'."
-            ) from None
+        require_wandb()
+        import wandb
+
         os.makedirs(directory, exist_ok=True)
         try:
             self._run = wandb.init(

@@ -17,6 +17,7 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.interfaces import Learner
+from kd_tfrs.workflow.packages import require_package
 from kd_tfrs.workflow.run import read_json
 from kd_tfrs.workflow.training import ERRORS, Progress, read_progress
 
@@ -271,13 +272,9 @@ def _frozen(optuna: Any, record: dict[str, Any], spread: dict) -> Any:
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise ImportError(
-            "Tuning needs the package optuna. Install it with "
-            "pip install 'kd_tfrs[search]'."
-        ) from None
+    require_package("Tuning", "optuna", "search")
+    import optuna
+
     # Its log repeats ours.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

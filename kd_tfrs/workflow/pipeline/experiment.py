@@ -12,6 +12,7 @@ from typing import Any
 from kd_tfrs.data.synthetic.interactions import generate
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.pipeline import findings, report
+from kd_tfrs.workflow.pipeline.checks import check_given, check_split
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.pipeline.latency import measure_calls
 from kd_tfrs.workflow.pipeline.sides import RankingSide, RetrievalSide
@@ -52,7 +53,7 @@ def run_pipeline(
     ```
     """
     options = config.pipeline
-    _check_given(options.retrieval_run, options.ranking_run)
+    check_given(options)
     with contextlib.ExitStack() as stack:
         retrieval = RetrievalSide(options.retrieval_run)
         stack.callback(retrieval.close)
@@ -113,11 +114,7 @@ def train_and_run(
 
 def _own_data(config: Any, folder: Path) -> Any:
     data = config.data
-    if data.split not in ("auto", "time"):
-        raise UserError(
-            "`--split` should be time, so that neither run learns from what "
-            f"comes later. Received: --split={data.split}. Leave it out."
-        )
+    check_split(config)
     dataset = data.dataset
     if dataset == "synthetic":
         dataset = str(_write_synthetic(folder / "data", data.num_events))
@@ -138,15 +135,6 @@ def _write_synthetic(folder: Path, num_events: int) -> Path:
             tables[name].to_csv(partial, index=False)
             partial.rename(folder / f"{name}.csv")
     return folder
-
-
-def _check_given(*runs: str | None) -> None:
-    if None in runs:
-        raise UserError(
-            "`--retrieval_run` and `--ranking_run` should be given together. "
-            f"Received: {' and '.join(map(str, runs))}. Give both, or neither "
-            "to train them."
-        )
 
 
 def _check_done(chain: PipelineStages) -> None:

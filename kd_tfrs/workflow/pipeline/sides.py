@@ -18,6 +18,7 @@ from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.workflow.chain import Chain
 from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.pipeline.checks import run_flags
 from kd_tfrs.workflow.pipeline.live import (
     TableRanker,
     TowerScorer,
@@ -30,7 +31,7 @@ from kd_tfrs.workflow.ranking.stages import LITERT_FILE, RankingStages
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.stages import Stages
-from kd_tfrs.workflow.run import Run, read_json
+from kd_tfrs.workflow.run import Run
 
 # The form of the student that a run exports, in process.
 SHIPPED = "shipped"
@@ -59,7 +60,7 @@ class Side(abc.ABC):
     _export: ClassVar[str]
 
     def __init__(self, directory: str | Path) -> None:
-        flat = _flags(Path(directory), self.flag, self.task)
+        flat = run_flags(Path(directory), self.flag, self.task)
         self.run = Run(directory, self._config.from_flat(flat), log=False)
         self.chain = self._chain(self.run)
 
@@ -242,24 +243,6 @@ class RankingSide(Side):
             tables.user_id,
             tables.histories,
         )
-
-
-def _flags(directory: Path, flag: str, task: str) -> dict[str, Any]:
-    path = directory / "flags.json"
-    if not path.is_file():
-        raise UserError(
-            f"`{flag}` should be a run folder of experiments/distill.py. "
-            f"Received: {directory}, which has no flags.json. Give the folder "
-            "of one seed."
-        )
-    flat = read_json(path)
-    found = flat.get("task", "retrieval")
-    if found != task:
-        raise UserError(
-            f"`{flag}` should be a run with --task={task}. Received: "
-            f"{directory} with --task={found}. Give another folder."
-        )
-    return flat
 
 
 def check_same_data(retrieval: RetrievalSide, ranking: RankingSide) -> None:

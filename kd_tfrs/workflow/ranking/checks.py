@@ -13,11 +13,14 @@ from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.networks import network_flags, ranker_config
 
 
-def check_config(config: RankingConfig) -> None:
+def check_config(
+    config: RankingConfig, losses: Sequence[str] | None = None
+) -> None:
     """Finds mistakes in the flags; imports no TensorFlow and reads no rows.
 
     Args:
         config: what is to be run.
+        losses: the methods; those of `config` when `None`.
 
     Raises:
         UserError: the data cannot be found, a method is unknown, or options
@@ -31,7 +34,25 @@ def check_config(config: RankingConfig) -> None:
     """
     check_data(config.data)
     tasks = known_tasks(config.data.dataset, config.data.tasks)
-    for text in config.distillation.losses:
+    check_options(config, tasks, losses)
+
+
+def check_options(
+    config: RankingConfig,
+    tasks: Sequence[str] | None,
+    losses: Sequence[str] | None = None,
+) -> None:
+    """The same for everything but the data.
+
+    Args:
+        config: what is to be run.
+        tasks: names of the labels; `None` where the data decide.
+        losses: see `check_config`.
+
+    Raises:
+        UserError: see `check_config`.
+    """
+    for text in config.distillation.losses if losses is None else losses:
         check_method(text, tasks)
     if tasks is not None:
         check_shifts(config, tasks)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from kd_tfrs.data.ranking.datasets import known_tasks
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.ranking import RankingTask
 from kd_tfrs.workflow.comparison.contenders import (
     ALONE,
     Choices,
@@ -17,13 +18,16 @@ from kd_tfrs.workflow.comparison.contenders import (
     scaled,
     sizes,
 )
-from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.methods import (
     RANKING_METHODS,
+    check_method,
     parse_ranking_method,
 )
-from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+
+if TYPE_CHECKING:
+    from kd_tfrs.models.ranking import RankingTask
+    from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 
 ALL = "all"
 _PENALTIES = (0.0, 1e-5, 1e-4)
@@ -48,7 +52,14 @@ def named_contenders(
         UserError: a method is unknown, or there is none.
     """
     named = [n for n in names if n.strip() != ALL]
-    return contenders(named or [ALONE] * bool(names), config, FAMILY)
+    found = contenders(named or [ALONE] * bool(names), config, FAMILY)
+    tasks = known_tasks(config.data.dataset, config.data.tasks)
+    for contender in found:
+        if contender.name != ALONE:
+            with _named(contender):
+                for text in contender.flat["distillation_losses"]:
+                    check_method(text, tasks)
+    return found
 
 
 def fitting_contenders(
@@ -118,9 +129,19 @@ def _check(
 ) -> None:
     if contender.name == ALONE:
         return
+    # Imports TensorFlow, which the names of the contenders do not need.
+    from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
+
     options = type(config).from_flat(contender.flat).distillation
-    try:
+    with _named(contender):
         ChosenMethods(options, prepared)
+
+
+@contextlib.contextmanager
+def _named(contender: Contender) -> Iterator[None]:
+    """Names the contender in the messages of mistakes."""
+    try:
+        yield
     except UserError as error:
         message = str(error).replace("--distillation_losses", "--methods")
         raise UserError(f"{contender.name}: {message}") from None

@@ -17,6 +17,7 @@ from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.chain import Made, Stage
 from kd_tfrs.workflow.choice import Choice
 from kd_tfrs.workflow.forms import FORMS, ROUNDED
+from kd_tfrs.workflow.packages import STAGE_PACKAGES
 from kd_tfrs.workflow.ranking import edge, exporting, measure
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
 from kd_tfrs.workflow.ranking.forms import as_stored
@@ -73,12 +74,16 @@ class RankingStages(StudentChain):
         special = {
             "prior": Stage("prior", self._prior, (), True),
             "lightgbm": Stage(
-                "lightgbm", self._lightgbm, (), True, "lightgbm", "baselines"
+                "lightgbm",
+                self._lightgbm,
+                (),
+                True,
+                *STAGE_PACKAGES["lightgbm"],
             ),
             "teacher": Stage("teacher", self._teacher, members),
             "saved_model": Stage("saved_model", self._saved_model, forms),
             "litert": Stage(
-                "litert", self._litert, forms, False, "ai_edge_litert", "edge"
+                "litert", self._litert, forms, False, *STAGE_PACKAGES["litert"]
             ),
         }
         return tuple(

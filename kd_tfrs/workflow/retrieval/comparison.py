@@ -13,11 +13,7 @@ from kd_tfrs.evaluation import paired_test
 from kd_tfrs.workflow.comparison.contenders import (
     ALONE,
     TEACHER,
-    Choices,
     Family,
-    first_of,
-    scaled,
-    sizes,
 )
 from kd_tfrs.workflow.comparison.experiment import Comparison
 from kd_tfrs.workflow.comparison.findings import (
@@ -31,8 +27,8 @@ from kd_tfrs.workflow.comparison.trainings import Arrays, Trainings
 from kd_tfrs.workflow.interfaces import LearnerType
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.retrieval import measure
+from kd_tfrs.workflow.retrieval.contenders import FAMILY
 from kd_tfrs.workflow.retrieval.learner import DISTILLED, Learner
-from kd_tfrs.workflow.retrieval.methods import METHODS, parse_method
 from kd_tfrs.workflow.retrieval.prepare import (
     Prepared,
     prepare,
@@ -41,24 +37,6 @@ from kd_tfrs.workflow.retrieval.prepare import (
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
 
 TESTED = ("ndcg@20", "recall@50")
-_TEMPERATURES = (0.1, 0.15, 0.2)
-_NEGATIVES = (256, 512)
-
-
-def _alone_space(flat: Mapping[str, Any]) -> Choices:
-    return {
-        "student_learning_rate": scaled(flat["student_learning_rate"]),
-        "student_softmax_temperature": first_of(
-            flat["student_softmax_temperature"], _TEMPERATURES
-        ),
-        "student_uniform_negatives": sizes(
-            flat["student_uniform_negatives"], _NEGATIVES
-        ),
-        "student_batch_size": sizes(flat["student_batch_size"]),
-    }
-
-
-FAMILY = Family(METHODS, lambda text: parse_method(text, METHODS), _alone_space)
 
 
 def retrieval_teachers(

@@ -11,7 +11,8 @@ import pytest
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow import experiment
-from kd_tfrs.workflow.experiment import check_stages, run_seeds
+from kd_tfrs.workflow.experiment import run_seeds
+from kd_tfrs.workflow.naming import check_stages
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.experiment import RETRIEVAL, run_experiment
 from kd_tfrs.workflow.retrieval.learner import Learner
