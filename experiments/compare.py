@@ -38,18 +38,11 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.comparison.contenders import contenders
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.packages import require_package
-from kd_tfrs.workflow.ranking import checks as ranking_checks
 from kd_tfrs.workflow.ranking.config import RankingConfig
-from kd_tfrs.workflow.ranking.contenders import named_contenders
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.retrieval.config import Config
-from kd_tfrs.workflow.retrieval.contenders import FAMILY
-from kd_tfrs.workflow.retrieval.loading import check_data
-from kd_tfrs.workflow.run import check_run_folder
-from kd_tfrs.workflow.teacher_sources import find_teacher
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
@@ -143,9 +136,18 @@ def configs() -> dict[str, FlatConfig]:
 
 def _check(config: FlatConfig, run_dir: Path, name: str) -> None:
     """Finds mistakes of one data set before TensorFlow is imported."""
+    # Imports pandas, for which --help does not wait.
+    from kd_tfrs.workflow.comparison.contenders import contenders
+    from kd_tfrs.workflow.ranking import checks
+    from kd_tfrs.workflow.ranking.contenders import named_contenders
+    from kd_tfrs.workflow.retrieval.contenders import FAMILY
+    from kd_tfrs.workflow.retrieval.loading import check_data
+    from kd_tfrs.workflow.run import check_run_folder
+    from kd_tfrs.workflow.teacher_sources import find_teacher
+
     teacher = "teacher"
     if config.task == "ranking":
-        ranking_checks.check_config(config, losses=())
+        checks.check_config(config, losses=())
         named_contenders(FLAGS.methods, config)
         teacher = next(iter(member_stages(config)))
     else:

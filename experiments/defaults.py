@@ -30,7 +30,6 @@ import console
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.retrieval.config import Config, DataConfig
-from kd_tfrs.workflow.retrieval.loading import check_data
 from kd_tfrs.workflow.run import check_writable
 
 FLAGS = flags.FLAGS
@@ -92,6 +91,9 @@ def run() -> dict[str, Any]:
             "`--datasets` should name at least one data set. Received: none. "
             "Write it as --datasets=synthetic,movielens-100k."
         )
+    # Imports pandas, for which --help does not wait.
+    from kd_tfrs.workflow.retrieval.loading import check_data
+
     for dataset in FLAGS.datasets:
         check_data(DataConfig(dataset))
     check_writable(FLAGS.run_dir)

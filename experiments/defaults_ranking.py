@@ -26,9 +26,7 @@ from absl import flags
 sys.path.insert(0, os.path.dirname(__file__))
 import console
 
-from kd_tfrs.workflow.ranking.checks import check_config
 from kd_tfrs.workflow.ranking.config import RankingConfig
-from kd_tfrs.workflow.run import check_writable
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/defaults-ranking", "The run folder.")
@@ -104,6 +102,10 @@ Row = dict[str, Any]
 
 def run() -> dict[str, Any]:
     """Does what the flags say; returns what defaults.json holds."""
+    # Imports pandas, for which --help does not wait.
+    from kd_tfrs.workflow.ranking.checks import check_config
+    from kd_tfrs.workflow.run import check_writable
+
     for name in DATA:
         flat = {k: v for k, v in _flat(name, 0, {}).items() if k != "task"}
         check_config(RankingConfig.from_flat(flat))

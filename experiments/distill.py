@@ -38,13 +38,10 @@ import console
 from kd_tfrs.workflow.naming import check_stages
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.packages import require_stage_packages
-from kd_tfrs.workflow.ranking import checks as ranking_checks
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.naming import stage_names as ranking_stages
-from kd_tfrs.workflow.retrieval import checks as retrieval_checks
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.naming import stage_names as retrieval_stages
-from kd_tfrs.workflow.run import check_run_folder, check_writable
 from kd_tfrs.workflow.tracking import require_wandb
 
 FLAGS = flags.FLAGS
@@ -104,6 +101,8 @@ def _checked_stages(config: FlatConfig) -> dict[str, tuple[str, ...]]:
 
 def _check_folders(config: FlatConfig, run_dir: Path) -> None:
     """Refuses run folders of other flags before TensorFlow is imported."""
+    from kd_tfrs.workflow.run import check_run_folder, check_writable
+
     if FLAGS.seeds == 1:
         check_run_folder(run_dir, config)
         return
@@ -115,6 +114,10 @@ def _check_folders(config: FlatConfig, run_dir: Path) -> None:
 
 def run() -> dict[str, Any]:
     """Does what the flags say; returns what metrics.json holds."""
+    # Imports pandas, for which --help does not wait.
+    from kd_tfrs.workflow.ranking import checks as ranking_checks
+    from kd_tfrs.workflow.retrieval import checks as retrieval_checks
+
     ranks = FLAGS.task == "ranking"
     config = console.config_from_flags(RankingConfig if ranks else Config)
     (ranking_checks if ranks else retrieval_checks).check_config(config)

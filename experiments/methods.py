@@ -20,7 +20,6 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.run import read_json
 
 if TYPE_CHECKING:
     from kd_tfrs.distillation import DistillationTerm
@@ -106,6 +105,8 @@ def _screening(path: str | None) -> dict | None:
     """What `compare.py` wrote, if it is asked for."""
     if path is None:
         return None
+    from kd_tfrs.workflow.run import read_json
+
     known = Path(path).is_file()
     found = read_json(Path(path)) if known else {}
     if "validation" not in found:

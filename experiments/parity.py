@@ -26,7 +26,6 @@ import console
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.retrieval.config import Config
-from kd_tfrs.workflow.retrieval.loading import check_data
 from kd_tfrs.workflow.run import Run, check_run_folder, read_json
 
 if TYPE_CHECKING:
@@ -104,6 +103,9 @@ def scorers(stages: Stages) -> dict[str, Scorer]:
 
 def run() -> list[dict[str, Any]]:
     """Prints the table; returns its rows."""
+    # Imports pandas, for which --help does not wait.
+    from kd_tfrs.workflow.retrieval.loading import check_data
+
     folder = finished_run(FLAGS.run_dir)
     config = Config.from_flat(read_json(folder / "flags.json"))
     check_data(config.data)

@@ -28,8 +28,6 @@ import console
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.version_folder import version_folder
 from kd_tfrs.workflow.retrieval.config import Config
-from kd_tfrs.workflow.retrieval.loading import check_data
-from kd_tfrs.workflow.run import read_json
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -122,6 +120,10 @@ def _items(version: Path) -> dict[Any, tuple[str, str]]:
 
 def _config() -> Config:
     """The configuration of the run around the export."""
+    # Imports pandas, for which --help does not wait.
+    from kd_tfrs.workflow.retrieval.loading import check_data
+    from kd_tfrs.workflow.run import read_json
+
     run_dir = Path(FLAGS.export_dir).resolve()
     while not (run_dir / "flags.json").exists():
         if run_dir == run_dir.parent:

@@ -31,9 +31,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 import console
 
 from kd_tfrs.workflow.packages import require_package
-from kd_tfrs.workflow.retrieval.checks import check_config
 from kd_tfrs.workflow.retrieval.config import Config
-from kd_tfrs.workflow.run import check_writable
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", "runs/tuning", "Where studies are kept.")
@@ -97,6 +95,10 @@ def at(flat: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
 
 def run() -> Any:
     """Does what the flags say; returns the records of the trials."""
+    # Imports pandas, for which --help does not wait.
+    from kd_tfrs.workflow.retrieval.checks import check_config
+    from kd_tfrs.workflow.run import check_writable
+
     config = console.config_from_flags()
     check_config(config)
     check_writable(FLAGS.run_dir)

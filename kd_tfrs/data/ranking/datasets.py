@@ -121,7 +121,7 @@ def load_examples(
         made = _invent(num_events, seed)
         return _synthetic(made, tasks, hash_buckets, cut, options)
     interactions = datasets.load(
-        name, data_dir=data_dir, **_own(name, tasks), **(read or {})
+        name, data_dir=data_dir, **{**_own(name, tasks), **(read or {})}
     )
     folder = _folder(name, data_dir)
     interactions = _hide_ids(interactions, pseudonym_key)
@@ -190,7 +190,7 @@ def check_examples(
         check_tasks(_COLUMNS, SCHEMA, tasks or TASKS)
     else:
         datasets.check_load(
-            name, data_dir=data_dir, **_own(name, tasks), **read
+            name, data_dir=data_dir, **{**_own(name, tasks), **read}
         )
         if pseudonym_key is not None and split in FOLDS:
             raise _unused("pseudonym_key", split, "is not in that file of ids")
