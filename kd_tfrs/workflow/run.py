@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.files import replacing
 from kd_tfrs.workflow.options import FlatConfig, check_renamed
 
 _PACKAGES = (
@@ -86,7 +87,7 @@ class Run:
         return path
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Writes a JSON file, beside and renamed.
+        """Writes a JSON file that is complete wherever it exists.
 
         Args:
             name: path in the folder.
@@ -99,11 +100,11 @@ class Run:
         return self.write_text(name, text + "\n")
 
     def write_text(self, name: str, text: str) -> Path:
-        """Writes a text file, beside and renamed."""
+        """Writes a text file that is complete wherever it exists."""
         path = self.path(name)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        return partial.rename(path)
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+        return path
 
     def read_json(self, name: str) -> Any | None:
         """Reads a JSON file of the folder; `None` where there is none."""
@@ -113,10 +114,8 @@ class Run:
     def save_weights(self, name: str, weights: list[np.ndarray]) -> None:
         """Keeps a list of arrays under `weights/<name>.npz`."""
         path = self.path("weights", f"{name}.npz")
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.savez(file, *weights)
-        partial.rename(path)
 
     def load_weights(self, name: str) -> list[np.ndarray] | None:
         """The inverse of `save_weights`; `None` where there are none."""

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from kd_tfrs.files import replacing
 from kd_tfrs.workflow.run import Run
 
 logger = logging.getLogger(__name__)
@@ -300,10 +301,9 @@ class Training:
         return self.directory / f"best-{self.progress.best_epoch:05d}.npz"
 
     def _save_best(self) -> None:
-        partial = self.directory / ".best.partial"
-        with partial.open("wb") as file:
+        path = self._best_path()
+        with replacing(path) as partial, partial.open("wb") as file:
             np.savez(file, *get_weights(self.student))
-        partial.rename(self._best_path())
 
     def _load_best(self) -> list[np.ndarray]:
         with np.load(self._best_path()) as arrays:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.files import replacing
 from kd_tfrs.workflow.interfaces import Learner
 from kd_tfrs.workflow.packages import require_package
 from kd_tfrs.workflow.run import read_json
@@ -197,10 +198,8 @@ class Search:
 
     def _write(self, record: dict[str, Any]) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        path = self._path(record["number"])
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        partial.rename(path)
+        with replacing(self._path(record["number"])) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
     def _check(self, record: dict[str, Any]) -> None:
         point = record["point"]

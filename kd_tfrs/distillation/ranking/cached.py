@@ -19,6 +19,7 @@ from kd_tfrs.distillation.ranking.teachers import (
     without_gradients,
 )
 from kd_tfrs.errors import UserError
+from kd_tfrs.files import replacing
 
 _DTYPES = ("float32", "float16")
 
@@ -116,7 +117,7 @@ class CachedTeacher(RankingTeacher):
         return cls(arrays, row_key)
 
     def save(self, directory: str | os.PathLike) -> None:
-        """Writes an array a file, each beside and renamed.
+        """Writes each array to a file of its own; see `files.replacing`.
 
         Args:
             directory: made when missing; arrays of the same names are
@@ -125,9 +126,9 @@ class CachedTeacher(RankingTeacher):
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         for name, array in self.arrays.items():
-            beside = directory / f".{name}.partial.npy"
-            np.save(beside, array)
-            beside.rename(directory / f"{name}.npy")
+            path = directory / f"{name}.npy"
+            with replacing(path) as partial, partial.open("wb") as file:
+                np.save(file, array)
 
     @classmethod
     def load(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.files import replacing
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -46,9 +47,8 @@ def claim(directory: Path, manifest: dict) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     found = read_manifest(directory)
     if found is None:
-        partial = directory / f".{MANIFEST}.partial"
-        partial.write_text(json.dumps(manifest, indent=1) + "\n")
-        partial.rename(directory / MANIFEST)
+        with replacing(directory / MANIFEST) as partial:
+            partial.write_text(json.dumps(manifest, indent=1) + "\n")
         return
     check_whose(
         directory,

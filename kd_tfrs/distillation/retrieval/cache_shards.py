@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from kd_tfrs.distillation.retrieval.teachers import Side, Teacher
 from kd_tfrs.errors import UserError
+from kd_tfrs.files import replacing
 
 _BLOCK_ROWS = 512
 
@@ -102,9 +103,8 @@ def write_shard(
             for column, values in blocks.items()
         }
     )
-    partial = directory / f".{shard.name}.partial"
-    pq.write_table(table, partial)
-    partial.rename(directory / shard.name)
+    with replacing(directory / shard.name) as partial:
+        pq.write_table(table, partial)
 
 
 def read_shards(

@@ -11,6 +11,7 @@ from typing import Any
 
 from kd_tfrs.data.synthetic.interactions import generate
 from kd_tfrs.errors import UserError
+from kd_tfrs.files import replacing
 from kd_tfrs.workflow.pipeline import findings, report
 from kd_tfrs.workflow.pipeline.checks import check_given, check_split
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
@@ -131,9 +132,8 @@ def _write_synthetic(folder: Path, num_events: int) -> Path:
         tables = dict(zip(names, generate(num_events), strict=True))
         # The events last: where they stand, all of it stands.
         for name in ("users", "items", "events"):
-            partial = folder / f".{name}.partial"
-            tables[name].to_csv(partial, index=False)
-            partial.rename(folder / f"{name}.csv")
+            with replacing(folder / f"{name}.csv") as partial:
+                tables[name].to_csv(partial, index=False)
     return folder
 
 

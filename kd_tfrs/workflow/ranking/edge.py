@@ -9,6 +9,7 @@ import numpy as np
 from kd_tfrs.compression import quantize_tables
 from kd_tfrs.export.litert import to_litert
 from kd_tfrs.export.litert_runner import LiteRtRunner
+from kd_tfrs.files import replacing
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.ranking.measure import Logits
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
@@ -71,9 +72,8 @@ def write_litert(
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.rename(path)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
 
 
 def _calibration_rows(
