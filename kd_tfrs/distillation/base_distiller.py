@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.balance import GradientNormBalance
+from kd_tfrs.distillation.losses import LossInputs
 from kd_tfrs.distillation.terms import DistillationTerm, term_names
 from kd_tfrs.errors import UserError
 
@@ -19,13 +20,10 @@ Batch = Mapping[str, object]
 
 
 class StepInputs(Protocol):
-    """Inputs of the terms of one step."""
+    """The inputs of the terms of one step."""
 
-    def loss(self, term: DistillationTerm) -> tf.Tensor:
-        """The value of a term, a scalar."""
-
-    def adversary_loss(self, term: DistillationTerm) -> tf.Tensor:
-        """What the opponents of a term minimise, a scalar."""
+    def loss_inputs(self, term: DistillationTerm) -> LossInputs:
+        """The inputs of the loss of a term."""
 
 
 class BaseDistiller(tf.keras.Model):
@@ -173,7 +171,7 @@ class BaseDistiller(tf.keras.Model):
         if self._reads_labels:
             parts["student_loss"] = self.student.task_loss(batch, outputs)
         for name, term in zip(term_names(terms, OWN_NAMES), terms, strict=True):
-            parts[name] = step_inputs.loss(term)
+            parts[name] = term.loss.compute(step_inputs.loss_inputs(term))
         return outputs, step_inputs, parts
 
     def _total(
@@ -205,10 +203,11 @@ class BaseDistiller(tf.keras.Model):
 
     def _train_adversaries(self, step_inputs: StepInputs) -> None:
         for term in self._terms.value:
-            if not getattr(term.loss, "adversaries", ()):
+            if not term.loss.adversaries:
                 continue
             with tf.GradientTape() as tape:
-                loss = step_inputs.adversary_loss(term)
+                inputs = step_inputs.loss_inputs(term)
+                loss = term.loss.compute_adversary(inputs)
             term.loss.adversary_optimizer.minimize(
                 loss, _variables([term.loss.adversaries]), tape=tape
             )
@@ -283,7 +282,7 @@ def _checkpointed(
         for teacher in (term.teacher, *getattr(term.teacher, "teachers", ())):
             kept = getattr(teacher, "checkpointed", ())
             found.extend(x for x in kept if x not in found)
-        adversaries = getattr(term.loss, "adversaries", ())
-        if adversaries:
-            found.extend([*adversaries, term.loss.adversary_optimizer])
+        if term.loss.adversaries:
+            found.extend(term.loss.adversaries)
+            found.append(term.loss.adversary_optimizer)
     return found

@@ -6,7 +6,6 @@ from kd_tfrs.distillation.losses.adversarial_soft_targets import (
 from kd_tfrs.distillation.losses.attention_transfer import AttentionTransfer
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    LossInputs,
     Untempered,
     masked_log_softmax,
     masked_mean,
@@ -29,6 +28,7 @@ from kd_tfrs.distillation.losses.feature_base import FeatureLoss
 from kd_tfrs.distillation.losses.frequency import FrequencyHint
 from kd_tfrs.distillation.losses.gated import GatedSoftTargets
 from kd_tfrs.distillation.losses.hint import Hint
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.jensen_shannon import JensenShannon
 from kd_tfrs.distillation.losses.lambda_distill import LambdaDistill
 from kd_tfrs.distillation.losses.margin_mse import MarginMSE

@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
+from kd_tfrs.distillation.losses.inputs import LossInputs
 
 # Finite, so that `0 * log 0` never becomes NaN, and far below any logit.
 MASKED_LOGIT = -1e30
 _MIN_TEMPERATURE = 1e-3
-
-
-class LossInputs(NamedTuple):
-    """Inputs of a loss between scores for the queries of a step.
-
-    Args:
-        teacher: `[queries, candidates]` float32 scores, 0 where masked; no
-            gradient flows.
-        student: `[queries, candidates]` float32 scores, 0 where masked.
-        mask: `[queries, candidates]` bool, false where a candidate does not
-            count.
-        temperature: float32 scalar.
-        listed: so many of the first candidates are each query's own list, in
-            the teacher's descending order; the others are shared by all.
-        target: `[queries, candidates]` bool, true where the candidate is the
-            query's own real event; `None` where events are not known.
-        rows: `[candidates]` or `[queries, candidates]` int32 catalogue rows,
-            or `None`.
-        each: `[queries, candidates, teachers]` scores of every member of an
-            ensemble, or `None`.
-        step: training step.
-    """
-
-    teacher: tf.Tensor
-    student: tf.Tensor
-    mask: tf.Tensor
-    temperature: tf.Tensor
-    listed: int = 0
-    target: tf.Tensor | None = None
-    rows: tf.Tensor | None = None
-    each: tf.Tensor | None = None
-    step: tf.Tensor | int = 0
 
 
 class DistillationLoss(tf.keras.losses.Loss):
@@ -56,6 +23,16 @@ class DistillationLoss(tf.keras.losses.Loss):
     weighted mean: over the queries, not over the batch's size as Keras does,
     so that a loss weight means the same whatever the batch and the weights.
 
+    The class attributes declare the inputs that a loss needs and how it is
+    used. A subclass overrides those that differ.
+
+    Attributes:
+        uses_single_scores: whether the loss is defined on a single score of a
+            query, so that it can be computed on one logit per example.
+        uses_labels: whether the loss reads `LossInputs.labels`.
+        uses_rows: whether the loss reads `LossInputs.rows`.
+        adversaries: layers that are trained against the student.
+
     Args:
         temperature: softens the scores, at least 0.001; a number or a Keras
             schedule of the training step. A subclass that has no use for it
@@ -67,10 +44,17 @@ class DistillationLoss(tf.keras.losses.Loss):
     Example:
     ```python
     class AbsoluteDifference(DistillationLoss):
+        uses_single_scores = True
+
         def per_query(self, teacher, student, mask, temperature):
             return masked_mean(tf.abs(teacher - student), mask)
     ```
     """
+
+    uses_single_scores = False
+    uses_labels = False
+    uses_rows = False
+    adversaries: tuple[tf.keras.layers.Layer, ...] = ()
 
     def __init__(
         self,
@@ -88,40 +72,48 @@ class DistillationLoss(tf.keras.losses.Loss):
         y_true: tf.Tensor,
         y_pred: tf.Tensor,
         sample_weight: tf.Tensor | None = None,
-        *,
-        mask: tf.Tensor | None = None,
-        step: tf.Tensor | int = 0,
-        listed: int = 0,
-        target: tf.Tensor | None = None,
-        rows: tf.Tensor | None = None,
-        each: tf.Tensor | None = None,
+        **inputs: object,
     ) -> tf.Tensor:
-        """Computes the loss.
+        """Computes the loss, in the calling convention of Keras.
 
         Args:
             y_true: `[batch, candidates]` teacher scores; no gradient flows.
             y_pred: `[batch, candidates]` student scores.
             sample_weight: `[batch]` non-negative weights; 1 when `None`.
-            mask: bool, `[batch, candidates]` or `[candidates]`; false where a
-                candidate does not count. A query without any counts as 0.
-            step: training step, for schedules.
-            listed: see `LossInputs`, as all that follow.
-            target: `[batch, candidates]` bool.
-            rows: `[candidates]` or `[batch, candidates]` int32.
-            each: `[batch, candidates, teachers]`.
+            **inputs: further fields of `LossInputs` by name, such as `mask`
+                and `step`. A query without an unmasked candidate has a loss
+                of 0.
 
         Returns:
             A scalar, or `[batch]` with `Reduction.NONE`.
         """
-        inputs = self._inputs(y_true, y_pred, mask, step)
-        inputs = inputs._replace(
-            listed=listed, target=target, rows=rows, each=_quiet(each, inputs)
+        return self.compute(
+            LossInputs(
+                y_true,
+                y_pred,
+                weight=sample_weight,
+                temperature=1.0,  # Refuses a temperature in `inputs`.
+                **inputs,
+            )
         )
-        return self._reduce(self.per_query_of(inputs), sample_weight)
+
+    def compute(self, inputs: LossInputs) -> tf.Tensor:
+        """Computes the loss.
+
+        Args:
+            inputs: the scores as teacher and student return them; the loss
+                sets the temperature.
+
+        Returns:
+            A scalar, or `[batch]` with `Reduction.NONE`.
+        """
+        return self._reduce(
+            self.per_query_of(self._prepare(inputs)), inputs.weight
+        )
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """The loss of every query, `[batch]`, without mask or weights."""
-        return self.per_query_of(self._inputs(y_true, y_pred, None, 0))
+        return self.per_query_of(self._prepare(LossInputs(y_true, y_pred)))
 
     @property
     def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
@@ -132,7 +124,8 @@ class DistillationLoss(tf.keras.losses.Loss):
         """The loss of every query, for a loss that needs more than scores.
 
         Args:
-            inputs: scores, mask and what belongs to them.
+            inputs: float32 scores, 0 where masked, with a `[batch,
+                candidates]` mask and the temperature of the loss.
 
         Returns:
             `[batch]` float32.
@@ -170,26 +163,21 @@ class DistillationLoss(tf.keras.losses.Loss):
             "temperature": schedules.serialize(self.temperature),
         }
 
-    def _inputs(
-        self,
-        y_true: tf.Tensor,
-        y_pred: tf.Tensor,
-        mask: tf.Tensor | None,
-        step: tf.Tensor | int,
-    ) -> LossInputs:
-        teacher = tf.stop_gradient(tf.cast(y_true, tf.float32))
-        student = tf.cast(y_pred, tf.float32)
+    def _prepare(self, inputs: LossInputs) -> LossInputs:
+        teacher = tf.stop_gradient(tf.cast(inputs.teacher, tf.float32))
+        student = tf.cast(inputs.student, tf.float32)
+        mask = inputs.mask
         if mask is None:
             mask = tf.ones_like(student, tf.bool)
         mask = tf.broadcast_to(mask, tf.shape(student))
         # Before the subclass, not after: a score of -inf that is left out of
         # a sum still turns its gradient, 0 times infinity, into NaN.
-        return LossInputs(
-            tf.where(mask, teacher, 0.0),
-            tf.where(mask, student, 0.0),
-            mask,
-            schedules.value_at(self.temperature, step),
-            step=step,
+        return inputs._replace(
+            teacher=tf.where(mask, teacher, 0.0),
+            student=tf.where(mask, student, 0.0),
+            mask=mask,
+            temperature=schedules.value_at(self.temperature, inputs.step),
+            each=_without_gradient(inputs.each, mask),
         )
 
     def _reduce(
@@ -246,11 +234,13 @@ def masked_log_softmax(
     return tf.nn.log_softmax(logits)
 
 
-def _quiet(each: tf.Tensor | None, inputs: LossInputs) -> tf.Tensor | None:
+def _without_gradient(
+    each: tf.Tensor | None, mask: tf.Tensor
+) -> tf.Tensor | None:
     if each is None:
         return None
     scores = tf.stop_gradient(tf.cast(each, tf.float32))
-    return tf.where(inputs.mask[:, :, None], scores, 0.0)
+    return tf.where(mask[:, :, None], scores, 0.0)
 
 
 def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

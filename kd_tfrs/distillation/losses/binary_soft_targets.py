@@ -42,6 +42,8 @@ class BinarySoftTargets(DistillationLoss):
         factor T^2 of Hinton, Vinyals and Dean 2015, section 2.
     """
 
+    uses_single_scores = True
+
     def __init__(
         self,
         temperature: Scheduled = 1.0,

@@ -7,11 +7,11 @@ import math
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import (
-    LossInputs,
     Untempered,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_count, check_number
+from kd_tfrs.distillation.losses.inputs import LossInputs
 
 AUTO = tf.keras.losses.Reduction.AUTO
 _LEAST_TEMPERATURE = 1e-3

@@ -8,10 +8,10 @@ from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.base import (
     MASKED_LOGIT,
     DistillationLoss,
-    LossInputs,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_number
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.targets import targets_or_best
 
 AUTO = tf.keras.losses.Reduction.AUTO

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.errors import UserError
 
 
@@ -15,6 +16,14 @@ class FeatureLoss(tf.keras.losses.Loss):
     over the users or items $i$ of a batch. The two may differ in width. A
     subclass overrides `per_row`, and `build` and `learned` where it brings
     layers of its own, which the `Distiller` trains with the student.
+
+    Attributes:
+        uses_labels: always false: features are compared without labels.
+        uses_rows: whether the loss reads `LossInputs.rows`, the catalogue
+            rows of the features.
+        adversaries: layers that are trained against the student at every
+            step. A loss with adversaries defines `adversary_loss` and has an
+            `adversary_optimizer`.
 
     Args:
         reduction: a `tf.keras.losses.Reduction`; `NONE` gives the weighted
@@ -28,6 +37,10 @@ class FeatureLoss(tf.keras.losses.Loss):
             return (tf.norm(teacher, axis=1) - tf.norm(student, axis=1)) ** 2
     ```
     """
+
+    uses_labels = False
+    uses_rows = False
+    adversaries: tuple[tf.keras.layers.Layer, ...] = ()
 
     def __init__(
         self,
@@ -45,8 +58,9 @@ class FeatureLoss(tf.keras.losses.Loss):
         *,
         mask: tf.Tensor | None = None,
         step: tf.Tensor | int = 0,
+        rows: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Computes the loss.
+        """Computes the loss, in the calling convention of Keras.
 
         Args:
             y_true: `[rows, teacher_width]` features; no gradient flows.
@@ -54,13 +68,34 @@ class FeatureLoss(tf.keras.losses.Loss):
             sample_weight: `[rows]` non-negative weights; 1 when `None`.
             mask: `[rows]` bool; a row that does not count weighs 0.
             step: training step, for schedules.
+            rows: `[rows]` catalogue rows, for a loss that `uses_rows`.
 
         Returns:
             A scalar, or `[rows]` with `Reduction.NONE`.
         """
-        teacher, student = self.features(y_true, y_pred)
-        weight = row_weights(student, sample_weight, mask)
-        losses = weight * self.per_row(teacher, student, weight, step)
+        return self.compute(
+            LossInputs(
+                y_true,
+                y_pred,
+                mask,
+                rows=rows,
+                weight=sample_weight,
+                step=step,
+            )
+        )
+
+    def compute(self, inputs: LossInputs) -> tf.Tensor:
+        """Computes the loss.
+
+        Args:
+            inputs: the features, with their mask, weight and step.
+
+        Returns:
+            A scalar, or `[rows]` with `Reduction.NONE`.
+        """
+        teacher, student = self.features(inputs.teacher, inputs.student)
+        weight = row_weights(student, inputs.weight, inputs.mask)
+        losses = weight * self.per_row(teacher, student, weight, inputs.step)
         if self.reduction == tf.keras.losses.Reduction.NONE:
             return losses
         total = tf.reduce_sum(losses)
@@ -129,14 +164,20 @@ class FeatureLoss(tf.keras.losses.Loss):
         """Layers of its own that are trained with the student."""
         return ()
 
-    @property
-    def adversaries(self) -> tuple[tf.keras.layers.Layer, ...]:
-        """Layers that are trained against the student, step by step.
+    def compute_adversary(self, inputs: LossInputs) -> tf.Tensor:
+        """Computes the loss that the adversaries minimise.
 
-        A loss that has some defines `adversary_loss` and has an
-        `adversary_optimizer`.
+        Args:
+            inputs: see `compute`; no gradient flows into the student.
+
+        Returns:
+            A scalar.
         """
-        return ()
+        teacher, student = self.features(
+            inputs.teacher, tf.stop_gradient(inputs.student)
+        )
+        weight = row_weights(student, inputs.weight, inputs.mask)
+        return self.adversary_loss(teacher, student, weight, inputs.step)
 
     def adversary_loss(
         self,
@@ -145,7 +186,7 @@ class FeatureLoss(tf.keras.losses.Loss):
         weight: tf.Tensor,
         step: tf.Tensor | int,
     ) -> tf.Tensor:
-        """What the opponents minimise.
+        """The loss that the adversaries minimise.
 
         Args:
             teacher: `[rows, teacher_width]`.

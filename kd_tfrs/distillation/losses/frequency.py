@@ -9,6 +9,7 @@ import tensorflow as tf
 from kd_tfrs.distillation.losses.checks import check_number
 from kd_tfrs.distillation.losses.feature_base import row_weights
 from kd_tfrs.distillation.losses.hint import Hint
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import counted
 from kd_tfrs.distillation.losses.projection import unit_length
 from kd_tfrs.errors import UserError
@@ -37,8 +38,7 @@ class FrequencyHint(Hint):
     authors' code, features are scaled to length 1 after the filter, which makes
     the loss twice one minus the cosine.
 
-    A call takes `rows`, the catalogue rows of the features, besides what
-    `FeatureLoss` takes.
+    A call needs `rows`, the catalogue rows of the features.
 
     Args:
         neighbours: for every catalogue row of this side, the rows of the
@@ -83,45 +83,21 @@ class FrequencyHint(Hint):
         self.neighbours = _ragged(neighbours)
         self.alpha = check_number("alpha", alpha, 0.0, 1.0)
 
-    def __call__(
-        self,
-        y_true: tf.Tensor,
-        y_pred: tf.Tensor,
-        sample_weight: tf.Tensor | None = None,
-        *,
-        mask: tf.Tensor | None = None,
-        step: tf.Tensor | int = 0,
-        rows: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """Computes the loss, see `FeatureLoss`.
-
-        Args:
-            y_true: `[rows, teacher_width]` features; no gradient flows.
-            y_pred: `[rows, student_width]` features.
-            sample_weight: `[rows]` non-negative weights; 1 when `None`.
-            mask: `[rows]` bool; a row that does not count weighs 0.
-            step: training step.
-            rows: `[rows]` catalogue rows; not used without `neighbours`.
-
-        Returns:
-            A scalar, or `[rows]` with `Reduction.NONE`.
+    def compute(self, inputs: LossInputs) -> tf.Tensor:
+        """See `FeatureLoss.compute`.
 
         Raises:
-            UserError: `rows` are missing.
+            UserError: the loss has `neighbours` and `inputs.rows` is `None`.
         """
-        teacher, student = self.features(y_true, y_pred)
-        count = counted(row_weights(student, sample_weight, mask))
-        smooth = self._smoothing(teacher, count, rows)
+        teacher, student = self.features(inputs.teacher, inputs.student)
+        count = counted(row_weights(student, inputs.weight, inputs.mask))
+        smooth = self._smoothing(teacher, count, inputs.rows)
 
         def passed(features: tf.Tensor) -> tf.Tensor:
             return (1 - self.alpha) * features + self.alpha * smooth(features)
 
-        return super().__call__(
-            passed(teacher),
-            passed(student),
-            sample_weight,
-            mask=mask,
-            step=step,
+        return super().compute(
+            inputs._replace(teacher=passed(teacher), student=passed(student))
         )
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

@@ -7,10 +7,10 @@ import tensorflow as tf
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    LossInputs,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_count, check_number
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.targets import known_targets
 from kd_tfrs.distillation.losses.weighting import normalised_entropy
 from kd_tfrs.errors import UserError

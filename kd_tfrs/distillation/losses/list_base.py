@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import (
     MASKED_LOGIT,
-    LossInputs,
     Untempered,
 )
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.errors import UserError
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import LossInputs, Untempered, masked_mean
+from kd_tfrs.distillation.losses.base import (
+    Untempered,
+    masked_mean,
+)
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.targets import targets_or_best
 
 AUTO = tf.keras.losses.Reduction.AUTO

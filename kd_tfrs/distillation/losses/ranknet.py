@@ -7,10 +7,10 @@ import tensorflow as tf
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    LossInputs,
     masked_mean,
 )
 from kd_tfrs.distillation.losses.checks import check_count
+from kd_tfrs.distillation.losses.inputs import LossInputs
 
 AUTO = tf.keras.losses.Reduction.AUTO
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import LossInputs
+from kd_tfrs.distillation.losses.inputs import LossInputs
 
 # The smallest draw: its double logarithm stays finite.
 _TINY = 1e-30

@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    LossInputs,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_count, check_number
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.list_base import require_lists
 from kd_tfrs.distillation.losses.ranks import count_above, gumbel_noise, largest
 from kd_tfrs.distillation.schedules import Scheduled

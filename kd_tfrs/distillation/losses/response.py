@@ -168,6 +168,8 @@ class ScoreRegression(Untempered):
         without its factor 1/2.
     """
 
+    uses_single_scores = True
+
     def __init__(
         self, reduction: str = AUTO, name: str = "score_regression"
     ) -> None:

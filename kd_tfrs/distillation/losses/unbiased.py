@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import LossInputs, Untempered
+from kd_tfrs.distillation.losses.base import Untempered
 from kd_tfrs.distillation.losses.checks import check_count, check_number
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.ranks import uniform_draws
 from kd_tfrs.errors import UserError
 
@@ -96,6 +97,8 @@ class UnbiasedPairs(Untempered):
         Chen, Chen, Feng, Zhou and He 2023, "Unbiased Knowledge Distillation
         for Recommendation", section 4 (UnKD).
     """
+
+    uses_rows = True
 
     def __init__(
         self,

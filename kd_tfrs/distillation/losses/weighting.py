@@ -7,10 +7,10 @@ import tensorflow as tf
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.base import (
     DistillationLoss,
-    LossInputs,
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_number
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.errors import UserError
 
 AUTO = tf.keras.losses.Reduction.AUTO
@@ -40,8 +40,18 @@ class _Weighted(DistillationLoss):
         self.loss = _check_inner(loss)
 
     @property
+    def uses_single_scores(self) -> bool:
+        """See `DistillationLoss`; the weighted loss decides."""
+        return self.loss.uses_single_scores
+
+    @property
+    def uses_rows(self) -> bool:
+        """See `DistillationLoss`; the weighted loss decides."""
+        return self.loss.uses_rows
+
+    @property
     def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
-        """The layers of the weighed loss."""
+        """The layers of the weighted loss."""
         return self.loss.trainable_layers
 
     def importance(self, inputs: LossInputs) -> tf.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses import BinarySoftTargets
+from kd_tfrs.distillation.losses import BinarySoftTargets, LossInputs
 from kd_tfrs.distillation.schedules import Scheduled
 
 AUTO = tf.keras.losses.Reduction.AUTO
@@ -47,7 +47,6 @@ class CalibratedSoftTargets(BinarySoftTargets):
         error correction are left out.
     """
 
-    # The Distiller hands over labels to a loss that asks for them.
     uses_labels = True
 
     def __init__(
@@ -73,40 +72,28 @@ class CalibratedSoftTargets(BinarySoftTargets):
         """The two numbers."""
         return (self._scaling,)
 
-    def __call__(
-        self,
-        y_true: tf.Tensor,
-        y_pred: tf.Tensor,
-        sample_weight: tf.Tensor | None = None,
-        *,
-        labels: tf.Tensor | None = None,
-        **inputs: object,
-    ) -> tf.Tensor:
+    def compute(self, inputs: LossInputs) -> tf.Tensor:
         """Computes the loss.
 
         Args:
-            y_true: `[batch, candidates]` teacher logits; no gradient flows.
-            y_pred: `[batch, candidates]` student logits.
-            sample_weight: `[batch]` non-negative weights; 1 when `None`.
-            labels: `[batch, candidates]` in [0, 1], NaN where unknown; the
-                scaling learns nothing when `None`.
-            **inputs: see `DistillationLoss`.
+            inputs: the logits of teacher and student. `labels` are
+                `[batch, candidates]` in [0, 1], NaN where unknown; without
+                them the scaling is not trained.
 
         Returns:
             A scalar, or `[batch]` with `Reduction.NONE`.
         """
-        teacher = tf.stop_gradient(tf.cast(y_true, tf.float32))
-        mask = inputs.get("mask")
-        if mask is not None:
+        teacher = tf.stop_gradient(tf.cast(inputs.teacher, tf.float32))
+        if inputs.mask is not None:
             # A masked NaN would spoil the gradient of the scaling.
-            teacher = tf.where(mask, teacher, 0.0)
+            teacher = tf.where(inputs.mask, teacher, 0.0)
         logits = self._scaling(teacher[..., None])[..., 0]
-        loss = super().__call__(logits, y_pred, sample_weight, **inputs)
-        if labels is None:
+        loss = super().compute(inputs._replace(teacher=logits))
+        if inputs.labels is None:
             return loss
-        own = self._scaling_loss(logits, labels, mask)
-        own = self._reduce(own, sample_weight)
-        # Of the scaling's own loss the gradient alone.
+        own = self._scaling_loss(logits, inputs.labels, inputs.mask)
+        own = self._reduce(own, inputs.weight)
+        # The scaling's own loss adds its gradient and not its value.
         return loss + (own - tf.stop_gradient(own))
 
     def get_config(self) -> dict:

@@ -8,10 +8,13 @@ import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.base_distiller import BaseDistiller
-from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
+from kd_tfrs.distillation.losses import (
+    DistillationLoss,
+    FeatureLoss,
+    LossInputs,
+)
 from kd_tfrs.distillation.ranking.selectors import (
     OutputSelector,
-    SelectedOutputs,
     TaskLogits,
 )
 from kd_tfrs.distillation.ranking.teachers import (
@@ -115,7 +118,7 @@ class RankingDistiller(BaseDistiller):
 
 
 class RankingStepInputs:
-    """Inputs of the terms of one step; every teacher runs once.
+    """The inputs of the terms of one step; every teacher runs once.
 
     Args:
         batch: see `RankingBatches`.
@@ -129,58 +132,24 @@ class RankingStepInputs:
         self._batch = batch
         self._outputs = outputs
         self._step = step
-        self._said: dict[int, Outputs] = {}
+        self._teacher_outputs: dict[int, Outputs] = {}
 
-    def loss(self, term: DistillationTerm) -> tf.Tensor:
-        """The value of a term.
+    def loss_inputs(self, term: DistillationTerm) -> LossInputs:
+        """The inputs of the loss of a term.
 
         Args:
             term: see `as_terms`.
 
         Returns:
-            A scalar.
+            The outputs that the selector of the term picks.
         """
-        inputs = self._select(term)
-        more = {} if isinstance(term.loss, FeatureLoss) else _of_scores(term)
-        return term.loss(
-            inputs.teacher,
-            inputs.student,
-            inputs.weight,
-            mask=inputs.mask,
-            step=self._step,
-            **{name: getattr(inputs, name) for name in more},
-        )
-
-    def adversary_loss(self, term: DistillationTerm) -> tf.Tensor:
-        """What the opponents of a term minimise.
-
-        Args:
-            term: one whose loss has opponents.
-
-        Returns:
-            A scalar.
-        """
-        inputs = self._select(term)
-        student = tf.stop_gradient(inputs.student)
-        return term.loss.adversary_loss(
-            *term.loss.features(inputs.teacher, student),
-            inputs.weight,
-            self._step,
-        )
-
-    def _select(self, term: DistillationTerm) -> SelectedOutputs:
         key = id(term.teacher)
-        if key not in self._said:
-            self._said[key] = term.teacher.outputs(self._batch)
-        return term.candidates.select(
-            self._batch, self._said[key], self._outputs
+        if key not in self._teacher_outputs:
+            self._teacher_outputs[key] = term.teacher.outputs(self._batch)
+        inputs = term.candidates.select(
+            self._batch, self._teacher_outputs[key], self._outputs
         )
-
-
-def _of_scores(term: DistillationTerm) -> tuple[str, ...]:
-    """Further inputs of a loss between scores."""
-    uses_labels = getattr(term.loss, "uses_labels", False)
-    return ("listed", "labels") if uses_labels else ("listed",)
+        return inputs._replace(step=self._step)
 
 
 def _check_models(teacher: RankingTeacher, student: tf.keras.Model) -> None:

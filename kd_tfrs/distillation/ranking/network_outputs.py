@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses import FeatureLoss
+from kd_tfrs.distillation.losses import FeatureLoss, LossInputs
 from kd_tfrs.distillation.ranking.selectors import (
     OutputSelector,
-    SelectedOutputs,
     no_output,
 )
 from kd_tfrs.distillation.ranking.teachers import (
@@ -68,16 +67,16 @@ class NetworkOutputs(OutputSelector):
 
     def select(
         self, batch: RankingBatch, teacher: Outputs, student: Outputs
-    ) -> SelectedOutputs:
+    ) -> LossInputs:
         """See `OutputSelector.select`."""
-        said = _flat(teacher[self.teacher_output][: self.num_rows])
-        known = tf.reduce_all(tf.logical_not(tf.math.is_nan(said)), axis=1)
-        return SelectedOutputs(
+        features = _flat(teacher[self.teacher_output][: self.num_rows])
+        mask = tf.reduce_all(tf.logical_not(tf.math.is_nan(features)), axis=1)
+        return LossInputs(
             # A masked NaN would still be one in a product with 0.
-            tf.where(known[:, None], said, 0.0),
+            tf.where(mask[:, None], features, 0.0),
             _flat(student[self.student_output][: self.num_rows]),
-            tf.where(known, batch["weight"][: self.num_rows], 0.0),
-            known,
+            mask,
+            weight=tf.where(mask, batch["weight"][: self.num_rows], 0.0),
         )
 
     def prepare(
@@ -90,7 +89,7 @@ class NetworkOutputs(OutputSelector):
         """See `OutputSelector.prepare`."""
         if self.student_output not in widths:
             raise no_output(self.student_output, widths)
-        if getattr(loss, "uses_rows", False):
+        if loss.uses_rows:
             raise UserError(
                 f"`{type(loss).__name__}` should know the rows of its "
                 "features, and rows of a ranker are impressions. Received: "

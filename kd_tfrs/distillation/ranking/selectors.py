@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -12,6 +11,7 @@ from kd_tfrs.distillation.losses import (
     BinarySoftTargets,
     DistillationLoss,
     FeatureLoss,
+    LossInputs,
 )
 from kd_tfrs.distillation.ranking.teachers import (
     LOGITS,
@@ -22,27 +22,6 @@ from kd_tfrs.distillation.ranking.teachers import (
 from kd_tfrs.errors import UserError
 
 AUXILIARY = "_teacher"
-
-
-class SelectedOutputs(NamedTuple):
-    """What a loss compares.
-
-    Args:
-        teacher: `[queries, candidates]` scores or `[rows, width]` features.
-        student: likewise, of the same or another width.
-        weight: `[queries]` or `[rows]`; 0 where nothing counts.
-        mask: bool, `[queries, candidates]` or `[rows]`.
-        listed: see `LossInputs`.
-        labels: `[queries, candidates]` real labels, NaN where unknown; or
-            `None`.
-    """
-
-    teacher: tf.Tensor
-    student: tf.Tensor
-    weight: tf.Tensor
-    mask: tf.Tensor
-    listed: int = 0
-    labels: tf.Tensor | None = None
 
 
 class OutputSelector(abc.ABC):
@@ -64,7 +43,7 @@ class OutputSelector(abc.ABC):
     @abc.abstractmethod
     def select(
         self, batch: RankingBatch, teacher: Outputs, student: Outputs
-    ) -> SelectedOutputs:
+    ) -> LossInputs:
         """Picks what is compared.
 
         Args:
@@ -73,7 +52,7 @@ class OutputSelector(abc.ABC):
             student: its outputs for the batch.
 
         Returns:
-            The inputs of the loss.
+            The inputs of the loss, whose step the distiller sets.
         """
 
     @abc.abstractmethod
@@ -136,7 +115,7 @@ class LogitSelector(OutputSelector):
             teacher.width(self.teacher_output)
         ratings = {t.name for t in student.tasks if t.kind == "rating"}
         inputs = {self.task, self.teacher_task}
-        if getattr(loss, "uses_labels", False):
+        if loss.uses_labels:
             inputs = {self.task}  # It brings the teacher's to the labels.
         if isinstance(loss, BinarySoftTargets) and inputs & ratings:
             raise UserError(
@@ -184,17 +163,17 @@ class TaskLogits(LogitSelector):
 
     def select(
         self, batch: RankingBatch, teacher: Outputs, student: Outputs
-    ) -> SelectedOutputs:
+    ) -> LossInputs:
         """See `OutputSelector.select`."""
-        said = teacher[self.teacher_output][:, None] + self.offset
-        known = tf.logical_not(tf.math.is_nan(said))
+        scores = teacher[self.teacher_output][:, None] + self.offset
+        mask = tf.logical_not(tf.math.is_nan(scores))
         labels = batch["labels"].get(self.task)
-        return SelectedOutputs(
-            said,
+        return LossInputs(
+            scores,
             student[self.student_output][:, None],
-            tf.where(known[:, 0], batch["weight"], 0.0),
-            known,
+            mask,
             labels=None if labels is None else labels[:, None],
+            weight=tf.where(mask[:, 0], batch["weight"], 0.0),
         )
 
     def prepare(
@@ -206,12 +185,13 @@ class TaskLogits(LogitSelector):
     ) -> None:
         """See `OutputSelector.prepare`."""
         super().prepare(loss, teacher, student, widths)
-        if not _uses_one_score(loss):
+        if not loss.uses_single_scores:
             raise UserError(
                 f"`{type(loss).__name__}` compares scores with each other, "
                 "and `TaskLogits` has one score a row. Received: a term that "
-                "would be ignored. Compare SessionLists, or take "
-                "BinarySoftTargets or ScoreRegression."
+                "would be ignored. Compute it on SessionLists, take "
+                "BinarySoftTargets or ScoreRegression, or set "
+                "`uses_single_scores` in a loss of your own."
             )
 
 
@@ -224,15 +204,3 @@ def no_output(name: str, widths: Mapping[str, int]) -> UserError:
         f"The student's network should have the output {name!r}. Received: a "
         f"network with {sorted(widths)}. {remedy}."
     )
-
-
-def _uses_one_score(loss: DistillationLoss) -> bool:
-    """Whether a single score of the student makes a difference to a loss."""
-    try:
-        low, high = (
-            float(tf.reduce_sum(loss([[1.0]], [[score]])))
-            for score in (0.0, 3.0)
-        )
-    except UserError:  # It asks for lists, or for several teachers.
-        return False
-    return low != high

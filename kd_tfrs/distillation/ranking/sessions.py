@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from kd_tfrs.distillation.losses import LossInputs
 from kd_tfrs.distillation.losses.checks import check_count
-from kd_tfrs.distillation.ranking.selectors import (
-    LogitSelector,
-    SelectedOutputs,
-)
+from kd_tfrs.distillation.ranking.selectors import LogitSelector
 from kd_tfrs.distillation.ranking.teachers import Outputs, RankingBatch
 from kd_tfrs.errors import UserError
 
@@ -63,7 +61,7 @@ class SessionLists(LogitSelector):
 
     def select(
         self, batch: RankingBatch, teacher: Outputs, student: Outputs
-    ) -> SelectedOutputs:
+    ) -> LossInputs:
         """See `OutputSelector.select`."""
         if SESSION not in batch:
             raise UserError(
@@ -76,13 +74,13 @@ class SessionLists(LogitSelector):
         rows = session_rows(batch[SESSION], counts, scores, self.max_length)
         mask = rows >= 0
         labels = batch["labels"].get(self.task)
-        return SelectedOutputs(
+        return LossInputs(
             pick(scores, rows),
             pick(student[self.student_output], rows),
-            _mean_weight(pick(batch["weight"], rows), mask),
             mask,
             listed=self.max_length,
             labels=None if labels is None else pick(labels, rows),
+            weight=_mean_weight(pick(batch["weight"], rows), mask),
         )
 
 

@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation import schedules
-from kd_tfrs.distillation.losses import DistillationLoss, SoftTargets
-from kd_tfrs.distillation.retrieval.batch_scores import (
-    EmbeddingScores,
-    Selection,
+from kd_tfrs.distillation.losses import (
+    DistillationLoss,
+    LossInputs,
+    SoftTargets,
 )
 from kd_tfrs.distillation.retrieval.candidates import InBatch
+from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
 from kd_tfrs.errors import UserError
 
 
@@ -127,35 +128,28 @@ class MutualDistiller(tf.keras.Model):
             )
             for student, said in zip(self.students, outputs, strict=True)
         ]
+        inputs = LossInputs(
+            scores[0],
+            scores[0],
+            selection.mask,
+            target=selection.target,
+            rows=selection.candidate_rows(batch),
+            weight=selection.weight,
+            step=step,
+        )
         return [
             tf.add_n(
                 [
-                    self._compare(batch, selection, other, mine, step)
+                    self.mutual_loss.compute(
+                        inputs._replace(teacher=other, student=own)
+                    )
                     for at, other in enumerate(scores)
                     if at != k
                 ]
             )
             / (len(scores) - 1)
-            for k, mine in enumerate(scores)
+            for k, own in enumerate(scores)
         ]
-
-    def _compare(
-        self,
-        batch: Batch,
-        selection: Selection,
-        other: tf.Tensor,
-        mine: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
-        return self.mutual_loss(
-            other,
-            mine,
-            selection.weight,
-            mask=selection.mask,
-            step=step,
-            target=selection.target,
-            rows=selection.candidate_rows(batch),
-        )
 
     def _log(
         self, batch: Batch, total: tf.Tensor, parts: dict[str, tf.Tensor]

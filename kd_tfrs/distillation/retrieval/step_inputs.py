@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.losses import FeatureLoss
-from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
+from kd_tfrs.distillation.losses import FeatureLoss, LossInputs
+from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.terms import DistillationTerm
 from kd_tfrs.errors import UserError
@@ -40,7 +40,10 @@ def build_features(term: DistillationTerm, student: tf.keras.Model) -> None:
 
 
 class RetrievalStepInputs:
-    """Inputs of the terms of one step; equal candidates are scored once.
+    """The inputs of the terms of one step.
+
+    Terms with equal candidates and the same teacher share their inputs, which
+    are computed once.
 
     Args:
         batch: of `RetrievalBatches`.
@@ -60,89 +63,60 @@ class RetrievalStepInputs:
         self._outputs = outputs
         self._student = EmbeddingScores.of_student(outputs, temperature)
         self._step = step
-        self._heard: dict[str, tuple] = {}
+        self._inputs: dict[str, LossInputs] = {}
         self._teachers: dict[int, object] = {}
 
-    def loss(self, term: DistillationTerm) -> tf.Tensor:
-        """The value of a term.
+    def loss_inputs(self, term: DistillationTerm) -> LossInputs:
+        """The inputs of the loss of a term.
 
         Args:
             term: see `as_terms`.
 
         Returns:
-            A scalar.
+            Features for a `FeatureLoss`, scores for all other losses.
         """
-        if isinstance(term.loss, FeatureLoss):
-            teacher, student, selection = self._features(term)
-            # A loss that knows a graph has to know who is who.
-            uses_rows = getattr(term.loss, "uses_rows", False)
-            return term.loss(
-                teacher,
-                student,
-                selection.weight,
-                mask=selection.mask,
-                step=self._step,
-                **({"rows": selection.rows} if uses_rows else {}),
+        name = term.candidates.name
+        if name not in self._inputs:
+            select = (
+                self._features
+                if isinstance(term.loss, FeatureLoss)
+                else self._scores
             )
-        teacher, student, each, selection = self._scores(term)
-        return term.loss(
-            teacher,
-            student,
-            selection.weight,
-            mask=selection.mask,
+            self._inputs[name] = select(term)
+        return self._inputs[name]
+
+    def _features(self, term: DistillationTerm) -> LossInputs:
+        candidates = term.candidates
+        selection = candidates.select(self._batch)
+        student = self._outputs[candidates.side][candidates.student_output]
+        return LossInputs(
+            term.teacher.features(
+                candidates.side, selection.rows, candidates.teacher_output
+            ),
+            student[: tf.shape(selection.rows)[0]],
+            selection.mask,
+            rows=selection.rows,
+            weight=selection.weight,
             step=self._step,
+        )
+
+    def _scores(self, term: DistillationTerm) -> LossInputs:
+        selection = term.candidates.select(self._batch)
+        teacher = self._knowledge(term.teacher)
+        of_each = getattr(teacher, "scores_of_each", None)
+        return LossInputs(
+            teacher.scores(selection),
+            self._student.scores(selection),
+            selection.mask,
             listed=selection.num_listed(),
             target=selection.target,
             rows=selection.candidate_rows(self._batch),
-            each=each,
+            each=of_each and of_each(selection),
+            weight=selection.weight,
+            step=self._step,
         )
 
-    def adversary_loss(self, term: DistillationTerm) -> tf.Tensor:
-        """What the opponents of a term minimise.
-
-        Args:
-            term: one whose loss has opponents.
-
-        Returns:
-            A scalar.
-        """
-        teacher, student, selection = self._features(term)
-        weight = tf.where(selection.mask, selection.weight, 0.0)
-        return term.loss.adversary_loss(
-            *term.loss.features(teacher, tf.stop_gradient(student)),
-            weight,
-            self._step,
-        )
-
-    def _features(self, term: DistillationTerm) -> tuple:
-        candidates = term.candidates
-        if candidates.name not in self._heard:
-            selection = candidates.select(self._batch)
-            student = self._outputs[candidates.side][candidates.student_output]
-            self._heard[candidates.name] = (
-                term.teacher.features(
-                    candidates.side, selection.rows, candidates.teacher_output
-                ),
-                student[: tf.shape(selection.rows)[0]],
-                selection,
-            )
-        return self._heard[candidates.name]
-
-    def _scores(self, term: DistillationTerm) -> tuple:
-        name = term.candidates.name
-        if name not in self._heard:
-            selection = term.candidates.select(self._batch)
-            teacher = self._batch_scores(term.teacher)
-            of_each = getattr(teacher, "scores_of_each", None)
-            self._heard[name] = (
-                teacher.scores(selection),
-                self._student.scores(selection),
-                of_each and of_each(selection),
-                selection,
-            )
-        return self._heard[name]
-
-    def _batch_scores(self, teacher: Teacher) -> object:
+    def _knowledge(self, teacher: Teacher) -> object:
         if id(teacher) not in self._teachers:
             self._teachers[id(teacher)] = teacher.batch_scores(self._batch)
         return self._teachers[id(teacher)]

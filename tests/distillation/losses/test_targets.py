@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.base import LossInputs
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.targets import known_targets, targets_or_best
 
 TEACHER = np.array([[1.0, 5.0, 2.0], [-3.0, -1.0, -2.0], [9.0, 8.0, 7.0]])
