@@ -14,8 +14,10 @@ from kd_tfrs.distillation.retrieval import (
     curriculum,
 )
 from kd_tfrs.distillation.retrieval.candidates.item_side import ItemSide
-from kd_tfrs.distillation.retrieval.curriculum import TrajectoryTeacher
-from kd_tfrs.distillation.retrieval.curriculum_callback import AdvanceCurriculum
+from kd_tfrs.distillation.retrieval.curriculum import (
+    AdvanceCurriculum,
+    TrajectoryTeacher,
+)
 from kd_tfrs.distillation.retrieval.ensemble import EnsembleTeacher
 from kd_tfrs.distillation.retrieval.teachers.scores import ScoreTeacher
 from kd_tfrs.errors import UserError

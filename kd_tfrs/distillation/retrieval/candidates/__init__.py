@@ -12,12 +12,10 @@ from kd_tfrs.distillation.retrieval.candidates.item_side import ItemSide
 from kd_tfrs.distillation.retrieval.candidates.rank_sampled import RankSampled
 from kd_tfrs.distillation.retrieval.candidates.sampled import Sampled
 from kd_tfrs.distillation.retrieval.candidates.teacher_top_k import TeacherTopK
-from kd_tfrs.distillation.retrieval.feature_pairs import FeaturePair
 
 __all__ = [
     "AllCandidates",
     "CandidateSampler",
-    "FeaturePair",
     "InBatch",
     "ItemSide",
     "RankSampled",
