@@ -11,8 +11,10 @@ from kd_tfrs.distillation.retrieval.candidates.item_side import ItemSide
 from kd_tfrs.distillation.retrieval.candidates.rank_sampled import RankSampled
 from kd_tfrs.distillation.retrieval.candidates.sampled import Sampled
 from kd_tfrs.distillation.retrieval.candidates.teacher_top_k import TeacherTopK
-from kd_tfrs.distillation.retrieval.curriculum import TrajectoryTeacher
-from kd_tfrs.distillation.retrieval.curriculum_callback import AdvanceCurriculum
+from kd_tfrs.distillation.retrieval.curriculum import (
+    AdvanceCurriculum,
+    TrajectoryTeacher,
+)
 from kd_tfrs.distillation.retrieval.distiller import Distiller
 from kd_tfrs.distillation.retrieval.ensemble import EnsembleTeacher
 from kd_tfrs.distillation.retrieval.feature_pairs import FeaturePair

@@ -9,9 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.ensemble import EnsembleTeacher
-from kd_tfrs.distillation.retrieval.knowledge import Selection
-from kd_tfrs.distillation.retrieval.teachers import Knowledge, Teacher, rank_all
+from kd_tfrs.distillation.retrieval.teachers import (
+    BatchScores,
+    Teacher,
+    rank_all,
+)
 from kd_tfrs.distillation.retrieval.teachers.embedding import read_lists
 from kd_tfrs.errors import UserError
 

@@ -13,8 +13,8 @@ from kd_tfrs.distillation.losses import (
     LossInputs,
     SoftTargets,
 )
+from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.candidates import InBatch
-from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
 from kd_tfrs.errors import UserError
 
 

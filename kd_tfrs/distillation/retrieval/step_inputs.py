@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.losses import FeatureLoss, LossInputs
-from kd_tfrs.distillation.retrieval.knowledge import EmbeddingKnowledge
+from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.terms import DistillationTerm
 from kd_tfrs.errors import UserError

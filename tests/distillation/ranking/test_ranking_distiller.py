@@ -317,7 +317,7 @@ def test_terms_may_have_teachers_of_their_own(world, spoken):
         )
 
 
-def test_an_opponent_hears_both_sides_and_moves_no_student(world, spoken):
+def test_an_adversary_compares_both_sides_and_moves_no_student(world, spoken):
     # sum_i w_i (sum(t_i) - 3 sum(s_i)) + step; a row of which the teacher
     # says nothing weighs 0.
     hidden = np.random.default_rng(1).normal(size=(24, 3))
@@ -329,7 +329,8 @@ def test_an_opponent_hears_both_sides_and_moves_no_student(world, spoken):
     student, batch = world.student(), world.batch()
     with tf.GradientTape() as tape:
         outputs = student(batch)
-        value = RankingStepInputs(batch, outputs, 7).adversary_loss(term)
+        inputs = RankingStepInputs(batch, outputs, 7).loss_inputs(term)
+        value = term.loss.compute_adversary(inputs)
     s = outputs["hidden_0"].numpy().sum(axis=1)
     apart = np.nan_to_num(hidden).sum(axis=1) - 3 * s
     w = np.where(np.arange(24) == 5, 0, world.weights)
