@@ -1,4 +1,4 @@
-"""Rows for users and items: the integers that batches are made of."""
+"""Integer rows of users and items, which batches consist of."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ UNKNOWN_USER_ROW = 0
 
 
 def _sorted_table(table: pd.DataFrame, key: str) -> pd.DataFrame:
-    """The rows of `table` by ascending id, which is how ties are broken."""
+    """Sorts the rows of `table` by ascending id."""
     unique = table.drop_duplicates(key)
     return unique.sort_values(key, ignore_index=True)
 
 
-def _known(table: pd.DataFrame, key: str, train: pd.DataFrame) -> pd.DataFrame:
-    """A table of its own right, or the ids that training events name.
+def _training_table(
+    table: pd.DataFrame, key: str, train: pd.DataFrame
+) -> pd.DataFrame:
+    """The full table if it has features, otherwise the ids in training events.
 
-    A table that has nothing but ids was read off the events themselves,
-    held-out ones included, and may not tell a model what is held out.
+    A table with ids only is derived from all events, including the held-out
+    ones, so its ids would leak held-out events to a model.
     """
     if table.shape[1] == 1:
         table = train[[key]]
@@ -35,24 +37,24 @@ def _known(table: pd.DataFrame, key: str, train: pd.DataFrame) -> pd.DataFrame:
 
 @dataclasses.dataclass(frozen=True)
 class Catalogue:
-    """Who may ask and what may be recommended, each with a row.
+    """The users and the items of a recommender, each with an integer row.
 
     Items have the rows `0 .. num_items - 1` in ascending order of their ids;
     this order breaks ties everywhere. Users have the rows `1 .. num_users`;
     row 0 is the unknown user.
 
     Args:
-        users: one row a known user, ascending ids, features beside them.
-        items: one row an item, likewise.
+        users: one row per known user, with its features, by ascending id.
+        items: one row per item, likewise.
         user_column: name of the user id column.
         item_column: name of the item id column.
-        user_events: `[num_users + 1]` training events of every user row.
-        item_events: `[num_items]` training events of every item row.
+        user_events: `[num_users + 1]` number of training events by user row.
+        item_events: `[num_items]` number of training events by item row.
 
     Example:
     ```python
     catalogue = Catalogue.build(interactions, split.train)
-    rows = catalogue.user_rows(["196", "nobody"])  # the second is 0
+    rows = catalogue.user_rows(["196", "unknown"])  # the second is 0
     ```
     """
 
@@ -67,15 +69,15 @@ class Catalogue:
     def build(
         cls, interactions: Interactions, train: pd.DataFrame
     ) -> Catalogue:
-        """Builds it from the tables and the training events alone.
+        """Builds a catalogue from the tables and the training events.
 
         Args:
             interactions: the validated data; only its tables are read.
             train: `[n]` training events.
 
         Returns:
-            A catalogue. Items and users of tables that carry nothing but ids
-            are taken from `train` only.
+            A catalogue. Users and items of tables with ids only are those of
+            `train`.
 
         Raises:
             UserError: `train` has no event.
@@ -86,8 +88,8 @@ class Catalogue:
                 "event. Received: 0 events. Check the split."
             )
         user, item = interactions.schema.user_id, interactions.schema.item_id
-        users = _known(interactions.users, user, train)
-        items = _known(interactions.items, item, train)
+        users = _training_table(interactions.users, user, train)
+        items = _training_table(interactions.items, item, train)
         user_rows = pd.Index(users[user]).get_indexer(train[user]) + 1
         item_rows = pd.Index(items[item]).get_indexer(train[item])
         return cls(
@@ -101,12 +103,12 @@ class Catalogue:
 
     @property
     def num_users(self) -> int:
-        """How many users are known, the unknown one not counted."""
+        """Number of known users, without the unknown user."""
         return len(self.users)
 
     @property
     def num_items(self) -> int:
-        """How many items may be recommended."""
+        """Number of items."""
         return len(self.items)
 
     @property
@@ -144,13 +146,13 @@ class Catalogue:
         return rows.astype(np.int32)
 
     def user_inputs(self, *columns: str) -> dict[str, np.ndarray]:
-        """Raw columns by user row, for a model that does its own encoding.
+        """Raw columns by user row, for a model with its own encoding.
 
-        Row 0, the unknown user, has an id that nobody has (the smallest
-        int64, or ""), and 0 or "" in the other columns.
+        Row 0, the unknown user, has an unused id (the smallest int64, or ""),
+        and 0 or "" in the other columns.
 
         Args:
-            *columns: names of the users' columns; the id alone when none.
+            *columns: names of the users' columns; the id when empty.
 
         Returns:
             `[num_users + 1]` values by column name.
@@ -166,7 +168,7 @@ class Catalogue:
         inputs = _inputs(self.users, columns or (self.user_column,))
         return {
             name: np.concatenate(
-                [[_nothing(values, name == self.user_column)], values]
+                [[_padding(values, name == self.user_column)], values]
             ).astype(values.dtype)
             for name, values in inputs.items()
         }
@@ -175,7 +177,7 @@ class Catalogue:
         """Raw columns by item row, see `user_inputs`.
 
         Args:
-            *columns: names of the items' columns; the id alone when none.
+            *columns: names of the items' columns; the id when empty.
 
         Returns:
             `[num_items]` values by column name.
@@ -196,7 +198,7 @@ def _inputs(
             f"{missing[0]!r}. Choose from {', '.join(table.columns)}."
         )
     return {
-        # TensorFlow takes no other array of strings than one of objects.
+        # TensorFlow accepts strings in object arrays only.
         name: table[name].to_numpy()
         if pd.api.types.is_numeric_dtype(table[name])
         else table[name].to_numpy(dtype=object)
@@ -204,7 +206,7 @@ def _inputs(
     }
 
 
-def _nothing(values: np.ndarray, is_id: bool) -> int | str:
+def _padding(values: np.ndarray, is_id: bool) -> int | str:
     if values.dtype == object:
         return ""
     return np.iinfo(values.dtype).min if is_id else 0

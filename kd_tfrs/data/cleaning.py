@@ -22,7 +22,7 @@ def check_options(
     min_item_events: int,
     min_label: float | None,
 ) -> None:
-    """Refuses filters that are negative or without a label to look at."""
+    """Refuses filters that are negative or need a missing label."""
     for option, value in (
         ("min_user_events", min_user_events),
         ("min_item_events", min_item_events),
@@ -43,7 +43,7 @@ def check_options(
 def join_splits(
     events: pd.DataFrame | Mapping[str, pd.DataFrame],
 ) -> pd.DataFrame:
-    """Puts given splits into one table that remembers them."""
+    """Joins given splits into one table with a column of split codes."""
     if not isinstance(events, (pd.DataFrame, Mapping)):
         raise UserError(
             "`events` should be a pandas DataFrame, or a mapping of splits to "
@@ -68,7 +68,7 @@ def join_splits(
 def take_splits(
     events: pd.DataFrame,
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame] | None]:
-    """Takes apart what `join_splits` put together."""
+    """Separates the splits that `join_splits` joined."""
     if _SPLIT not in events.columns:
         return events, None
     code = events.pop(_SPLIT).to_numpy()
@@ -119,12 +119,12 @@ def _keep(
 def drop_missing_ids(
     events: pd.DataFrame, schema: Schema, counts: dict[str, int]
 ) -> pd.DataFrame:
-    """Keeps the event's own columns of rows with both ids."""
-    wanted = [c for c in [*_event_columns(schema), _SPLIT] if c in events]
+    """Drops events without a user id or an item id, and unused columns."""
+    columns = [c for c in [*_event_columns(schema), _SPLIT] if c in events]
     no_user = cells.missing_ids(events[schema.user_id])
     no_item = cells.missing_ids(events[schema.item_id])
     good = ~(no_user | no_item)
-    return _keep(events[wanted], good, "missing_ids", counts)
+    return _keep(events[columns], good, "missing_ids", counts)
 
 
 def _event_value(values: pd.Series, column: Column) -> np.ndarray | pd.Series:
@@ -141,7 +141,7 @@ def drop_impossible(
     counts: dict[str, int],
     keep_unlabelled: bool = False,
 ) -> pd.DataFrame:
-    """Drops events whose time, label or weight is impossible."""
+    """Drops events with an impossible time, label or weight."""
     values = {
         column.name: _event_value(events[column.name], column)
         for column in schema.columns
@@ -172,7 +172,7 @@ def drop_low_labels(
     min_label: float,
     counts: dict[str, int],
 ) -> pd.DataFrame:
-    """Drops events whose label is below the minimum."""
+    """Drops events with a label below the minimum."""
     good = events[schema.label].to_numpy() >= min_label
     return _keep(events, good, "below_min_label", counts)
 
@@ -185,7 +185,7 @@ def _codes(events: pd.DataFrame, schema: Schema) -> list[np.ndarray]:
 
 
 def _factorize(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
-    # Mixed ids such as 1 and "1" are one id, as they are once written as text.
+    # Mixed ids such as 1 and "1" are the same id, since both are read as text.
     if cells.whole_numbers(values) is None:
         values = cells.as_text_ids(values)
     return pd.factorize(values)
@@ -194,7 +194,7 @@ def _factorize(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
 def drop_duplicates(
     events: pd.DataFrame, schema: Schema, counts: dict[str, int]
 ) -> pd.DataFrame:
-    """Keeps one event a (user, item): the last by time, or the first."""
+    """Keeps one event per (user, item): the last by time, or the first."""
     user, item = _codes(events, schema)
     pair = user * (item.max(initial=0) + 1) + item
     order = np.arange(len(events))
@@ -215,7 +215,7 @@ def k_core(
     min_item_events: int,
     counts: dict[str, int],
 ) -> pd.DataFrame:
-    """Drops rare users and items, again and again until none is rare."""
+    """Drops rare users and items repeatedly, until none is rare."""
     if min_user_events <= 1 and min_item_events <= 1:
         return events
     codes = np.stack(_codes(events, schema))
@@ -236,13 +236,13 @@ def k_core(
 def raw_table(
     table: pd.DataFrame, schema: Schema, owner: Owner, name: str
 ) -> pd.DataFrame:
-    """Takes the owner's columns of a table that has them."""
+    """Selects the columns of one owner."""
     features = (
         schema.user_features if owner is Owner.USER else schema.item_features
     )
     names = [column.name for column in features]
     _require(table, names, f"{name}: {owner.value}s")
-    # A title is kept for people to read even when no model looks at it.
+    # A title is kept for display even when it is not a feature.
     if owner is Owner.ITEM and "title" in table and "title" not in names:
         names.append("title")
     return table[names]
@@ -255,25 +255,27 @@ def unify(
     owner: Owner,
     counts: dict[str, int],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Gives both tables one kind of id, and the table one row an id.
+    """Converts the ids of both tables to one type, with one row per id.
 
     Returns:
-        The events, and the table of exactly the ids with events, ascending.
+        The events, and the table of the ids with events, in ascending order.
     """
     id_name = schema.user_id if owner is Owner.USER else schema.item_id
     rows = len(table)
     table = table[~cells.missing_ids(table[id_name])]
     event_ids, table_ids = _same_kind(events[id_name], table[id_name])
     table = table.assign(**{id_name: table_ids}).drop_duplicates(id_name)
-    wanted = pd.Index(np.sort(pd.unique(event_ids.to_numpy())), name=id_name)
-    known = int(table[id_name].isin(wanted).sum())
-    counts[f"{owner.value}s_added"] = len(wanted) - known
-    counts[f"{owner.value}s_dropped"] = rows - known
+    ids_with_events = pd.Index(
+        np.sort(pd.unique(event_ids.to_numpy())), name=id_name
+    )
+    num_listed = int(table[id_name].isin(ids_with_events).sum())
+    counts[f"{owner.value}s_added"] = len(ids_with_events) - num_listed
+    counts[f"{owner.value}s_dropped"] = rows - num_listed
     for column in schema.columns:
         if column.owner is owner and column.encoding is not Encoding.ID:
             feature = cells.as_feature(table[column.name], column)
             table[column.name] = feature
-    table = table.set_index(id_name).reindex(wanted).reset_index()
+    table = table.set_index(id_name).reindex(ids_with_events).reset_index()
     for column in schema.columns:
         if column.owner is owner and column.encoding in _TEXTUAL:
             table[column.name] = table[column.name].fillna("")

@@ -1,4 +1,4 @@
-"""One column of the data: whose it is and how it is encoded."""
+"""One column of the data: its owner and its encoding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kd_tfrs.errors import UserError
 
 
 class Owner(str, Enum):
-    """Whose a column is: the user's, the item's or the event's."""
+    """The owner of a column: the user, the item or the event."""
 
     USER = "user"
     ITEM = "item"
@@ -18,7 +18,7 @@ class Owner(str, Enum):
 
 
 class Encoding(str, Enum):
-    """How a column reaches a model."""
+    """The encoding of a column for a model."""
 
     ID = "id"
     CATEGORY = "category"
@@ -32,7 +32,7 @@ class Encoding(str, Enum):
 
 
 EVENT_ONLY = (Encoding.TIME, Encoding.LABEL, Encoding.WEIGHT)
-# Which encodings use which option, and the option's default.
+# The default of each option, and the encodings that use it.
 _OPTIONS = {
     "num_buckets": (None, (Encoding.BUCKETS,)),
     "separator": ("|", (Encoding.CATEGORIES,)),
@@ -43,8 +43,8 @@ _OPTIONS = {
     "max_length": (16, (Encoding.TEXT, Encoding.CATEGORIES)),
     "hash_buckets": (None, (Encoding.ID, Encoding.CATEGORY)),
 }
-# Options that came later. At their default they are not written, so that the
-# fingerprints of data in older run folders stay what they are.
+# Options that were added later. They are not written at their default, so that
+# the fingerprints of data in older run folders do not change.
 _LATER = ("hash_buckets", "training_only")
 
 
@@ -57,18 +57,18 @@ class Column:
         owner: an `Owner` or its value ("user", "item", "event").
         encoding: an `Encoding` or its value. Ids belong to the user or the
             item; time, label and weight belong to the event.
-        num_buckets: for `BUCKETS` only, which need it: how many, 2 or more.
-        separator: for `CATEGORIES`: what stands between the values of a cell.
+        num_buckets: for `BUCKETS`, required: number of buckets, 2 or more.
+        separator: for `CATEGORIES`: separator of the values in a cell.
         max_tokens: for `TEXT`, `CATEGORY` and `CATEGORIES`: upper bound of the
             vocabulary.
-        max_length: for `TEXT` and `CATEGORIES`: tokens or values kept a cell.
-        hash_buckets: for `ID` and `CATEGORY`: values are hashed into so many
-            buckets, 2 or more, in place of a vocabulary. A value never seen
-            in training has an embedding then, shared with those that fall
-            into the same bucket.
-        training_only: a privileged feature, known while training (the
-            position at which an item was shown) and not when serving. A
-            teacher may see it; a model that is served must not.
+        max_length: for `TEXT` and `CATEGORIES`: maximum number of tokens or
+            values per cell.
+        hash_buckets: for `ID` and `CATEGORY`: number of buckets, 2 or more,
+            into which values are hashed instead of using a vocabulary. An
+            unknown value then shares the embedding of its bucket.
+        training_only: whether the column is a privileged feature, which is
+            available in training (such as the position of an impression) and
+            not when serving. A teacher may use it, a served model must not.
 
     Raises:
         UserError: when an option is out of range, or would be ignored by the
@@ -147,12 +147,13 @@ class Column:
             )
 
     def _check_options(self) -> None:
-        for option, (default, users) in _OPTIONS.items():
-            if getattr(self, option) != default and self.encoding not in users:
-                names = ", ".join(user.value for user in users)
+        for option, (default, encodings) in _OPTIONS.items():
+            value = getattr(self, option)
+            if value != default and self.encoding not in encodings:
+                names = ", ".join(e.value for e in encodings)
                 raise UserError(
                     f"`{option}` is used by {names} only. Received: "
-                    f"`{option}` = {getattr(self, option)!r} for column "
+                    f"`{option}` = {value!r} for column "
                     f"{self.name!r} ({self.encoding.value}). Leave it out."
                 )
         if self.encoding is Encoding.BUCKETS:
@@ -189,7 +190,7 @@ class Column:
             raise UserError(
                 "`training_only` is for features. Received: `training_only` = "
                 f"True for column {self.name!r} ({self.encoding.value}), which "
-                "is no feature or what a request is about. Leave it out."
+                "is an id or not a feature. Leave it out."
             )
 
     def _check_at_least(self, option: str, minimum: int) -> None:

@@ -33,13 +33,13 @@ def guess_columns(
         items: one row an item, or None.
         user_id: name of the user id.
         item_id: name of the item id.
-        special: names of "time", "label", "weight", or None to look for them.
+        special: names of "time", "label", "weight"; None guesses a name.
 
     Returns:
         The columns: the user's, the item's, then the event's.
 
     Raises:
-        UserError: when a named column is not there.
+        UserError: when a named column is missing.
     """
     _require(events, (user_id, item_id), "events")
     named = {
@@ -51,7 +51,7 @@ def guess_columns(
     columns += _features(users, user_id, Owner.USER)
     columns += [Column(item_id, Owner.ITEM, Encoding.ID)]
     columns += _features(items, item_id, Owner.ITEM)
-    taken = {column.name for column in columns} | set(named.values())
+    used = {column.name for column in columns} | set(named.values())
     columns += [
         Column(name, Owner.EVENT, encoding)
         for encoding, name in named.items()
@@ -60,7 +60,7 @@ def guess_columns(
     columns += [
         guess_column(events[name], Owner.EVENT)
         for name in events.columns
-        if name not in taken
+        if name not in used
     ]
     return tuple(columns)
 
@@ -70,7 +70,7 @@ def guess_column(values: pd.Series, owner: Owner) -> Column:
 
     Args:
         values: the column, named.
-        owner: whose it is.
+        owner: owner of the column.
 
     Returns:
         A `Column`: numbers with many values are `NUMBER`, cells with "|" or

@@ -1,4 +1,4 @@
-"""Validated events with user and item tables, and what cleaning dropped."""
+"""Validated events with user and item tables, and a report of cleaning."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from kd_tfrs.errors import UserError
 
 @dataclass(frozen=True)
 class CleaningReport:
-    """How many rows came in, why rows were dropped, and what is left.
+    """Numbers of rows before and after cleaning, and of dropped rows.
 
     Args:
         rows_read: events before cleaning.
         missing_ids: events without a user id or an item id.
         bad_time: events with a missing or impossible time.
-        bad_label: events whose label is missing or not finite.
-        bad_weight: events whose weight is missing, not finite or negative.
-        duplicates: events of a (user, item) pair that was kept once already.
+        bad_label: events with a missing or not finite label.
+        bad_weight: events with a missing, not finite or negative weight.
+        duplicates: further events of a (user, item) pair.
         below_min_label: events with a label below `min_label`.
-        rare: events dropped since their user or item had too few.
+        rare: events of a user or an item with too few events.
         users_dropped: rows of the users table without id, doubled, or
             without an event.
         items_dropped: likewise of the items table.
-        users_added: users with events who had no row in the users table.
+        users_added: users with events and without a row in the users table.
         items_added: likewise for items.
         events: events kept.
         users: users kept.
@@ -83,22 +83,22 @@ _REASONS = {
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Clean events beside one table of users and one of items.
+    """Clean events with a table of users and a table of items.
 
-    Ids keep the data's own kind, the same in every table: int64 when all are
-    whole numbers, otherwise strings. Time is in seconds since 1970, label and
-    weight are finite float64 (the label NaN where an event was kept without
-    one). Number features are float64 with NaN where
-    missing; all other features are strings with "" where missing.
+    Ids have the same type in every table: int64 when all are whole numbers,
+    otherwise strings. Time is in seconds since 1970, label and weight are
+    finite float64 (the label is NaN for events that were kept without one).
+    Number features are float64 with NaN where missing; all other features are
+    strings with "" where missing.
 
     Args:
-        name: what the data set is called.
+        name: name of the data set.
         schema: the columns of all tables.
-        events: one row an event, in the order read; one row a (user, item)
-            but for logs of impressions.
-        users: one row a user with an event, ascending by id.
-        items: one row an item with an event, ascending by id: the catalogue.
-        report: what cleaning dropped and why.
+        events: one row per event, in the order read; one row per
+            (user, item) pair except in logs of impressions.
+        users: one row per user with an event, ascending by id.
+        items: one row per item with an event, ascending by id.
+        report: numbers of dropped rows by reason.
         given_splits: the data's own splits of `events`, by "train",
             "validation" and "test", or None.
 
@@ -177,35 +177,36 @@ def clean(
 ) -> Interactions:
     """Validates raw tables and drops what cannot be used.
 
-    In this order: rows without ids; impossible times, labels and weights;
-    repeated (user, item) pairs, of which the last by time stays (the first
-    when the data has no time); labels below `min_label`; users and items with
-    too few events, repeated until none is left. The user and item tables then
-    hold exactly those with an event. The caller's tables are left as they are.
+    These events are dropped, in this order: events without ids; events with
+    an impossible time, label or weight; repeated (user, item) pairs, except
+    the last by time (the first when the data has no time); events with a
+    label below `min_label`; events of rare users and items, repeatedly until
+    none is rare. The user and item tables then contain the users and items
+    with an event. The given tables do not change.
 
     Args:
-        events: one row an event, or given splits as a mapping of "train",
-            "validation" and "test" to such tables. A pair that stands in
-            two splits counts as a repeated one.
-        users: one row a user. When None, the user's columns are taken from
+        events: one row per event, or given splits as a mapping of "train",
+            "validation" and "test" to such tables. A pair that is in two
+            splits counts as repeated.
+        users: one row per user. When None, the user's columns are read from
             the events (the first row of each user).
-        items: one row an item, or None likewise.
+        items: one row per item, or None likewise.
         schema: the columns.
-        name: what the data set is called, for messages.
+        name: name of the data set, for messages.
         min_user_events: users with fewer events are dropped (k-core).
         min_item_events: items with fewer events are dropped (k-core).
         min_label: events with a lower label are dropped.
-        keep_repeats: whether repeated pairs stay, as in a log of impressions,
-            where an item is shown to a user more than once.
-        keep_unlabelled: whether events whose label is missing stay, as they
-            should where another column is a label too.
+        keep_repeats: whether to keep repeated pairs, as in a log of
+            impressions, in which an item is shown to a user more than once.
+        keep_unlabelled: whether to keep events with a missing label, for data
+            in which another column is also a label.
 
     Returns:
-        `Interactions`, whose `report` counts each reason.
+        `Interactions`; its `report` counts the dropped rows by reason.
 
     Raises:
-        UserError: when a column is missing or holds the wrong thing, or when
-            nothing usable is left.
+        UserError: when a column is missing or has values of the wrong type,
+            or when no usable event is left.
 
     Example:
     >>> frame = pd.DataFrame({"user_id": [1, 1], "item_id": [7, 7]})
@@ -228,7 +229,7 @@ def clean(
     _require_some(kept, name, counts)
     tables = {}
     for owner, table in ((Owner.USER, users), (Owner.ITEM, items)):
-        # Without a table of their own, features stand in the events.
+        # Without a table, features are columns of the events.
         if table is None:
             rows = raw.loc[kept.index]
         else:

@@ -1,4 +1,4 @@
-"""Batches that are made ready while the step before them runs."""
+"""Prefetching of batches while a step runs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import tensorflow as tf
 def prefetched(dataset: tf.data.Dataset, batches: int = 4) -> tf.data.Dataset:
     """Prefetches a fixed number of batches, without tf.data's tuner.
 
-    Nothing here is left to the tuner, and in TensorFlow 2.21 its thread looks
-    up after 10 ms, 20 ms, 40 ms, ... (a minute at most) and not when an
-    iterator is dropped, which waits for it. So a `fit` of less than a minute
-    may take up to twice as long.
+    The buffer size is fixed, so the tuner has nothing to choose. In TensorFlow
+    2.21 the thread of the tuner sleeps for 10 ms, 20 ms, 40 ms, ... (a minute
+    at most), and deleting an iterator waits for that thread. With the tuner, a
+    `fit` of less than a minute may take up to twice as long.
 
     Args:
-        dataset: batches, whatever they hold.
-        batches: how many are kept ready, 1 or more.
+        dataset: batches of any structure.
+        batches: number of batches in the buffer, 1 or more.
 
     Returns:
         The same batches in the same order.

@@ -23,7 +23,7 @@ def read_key(path: str | os.PathLike[str] | None = None) -> bytes:
     """Reads the key from a file, or from the environment.
 
     Args:
-        path: a file whose bytes, without blanks at either end, are the key;
+        path: a file that contains the key; blanks at either end are removed.
             None for the environment variable `KD_TFRS_PSEUDONYM_KEY`. A `~`
             is the home folder.
 
@@ -58,23 +58,22 @@ def pseudonymise(
     key: bytes,
     columns: Collection[str] = ("user", "item"),
 ) -> Interactions:
-    """Puts keyed pseudonyms in place of the ids, in every table.
+    """Replaces the ids in every table by keyed pseudonyms.
 
     A pseudonym is the first 128 bits of HMAC-SHA256(key, owner + ":" + id):
-    the same key always gives the same pseudonym, and without the key nobody
-    can compute or check one. The tables are put in the order of the
-    pseudonyms, and the events in the order of time (of the pseudonyms where
-    there is no time), since their old order can tell the ids. Other columns
-    stay as they are: who must not be recognised by his age and zip code needs
-    more than this.
+    the same key always gives the same pseudonym, and pseudonyms cannot be
+    computed or checked without the key. The tables are sorted by pseudonym,
+    and the events by time (by pseudonym when there is no time), since the
+    original order can reveal the ids. Other columns do not change: users may
+    still be recognised by columns such as age and zip code.
 
     Args:
-        interactions: left as they are.
+        interactions: the data, which do not change.
         key: 16 bytes or more, secret and random; see `read_key`.
-        columns: whose ids: "user", "item" or both.
+        columns: ids to replace: "user", "item" or both.
 
     Returns:
-        New `Interactions` whose named ids are strings of 32 hex digits.
+        New `Interactions`; the replaced ids are strings of 32 hex digits.
 
     Raises:
         UserError: when the key is too short or a name is unknown.
@@ -111,7 +110,7 @@ def pseudonymise(
 def _reorder(events: pd.DataFrame, interactions: Interactions) -> pd.DataFrame:
     schema = interactions.schema
     if schema.time:
-        # Stable: which of two events in one second was last stays the same.
+        # The sort is stable: events of the same second keep their order.
         order = np.argsort(events[schema.time].to_numpy(), kind="stable")
     else:
         user = pd.Index(interactions.users[schema.user_id])
@@ -143,7 +142,7 @@ def _pseudonymise_owner(
     splits = interactions.given_splits
     if splits is not None:
         splits = {name: renamed(frame) for name, frame in splits.items()}
-    # The old order would tell what the ids were.
+    # The original order would reveal the ids.
     table = renamed(table).iloc[np.argsort(names)].reset_index(drop=True)
     return replace(
         interactions,

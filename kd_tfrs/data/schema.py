@@ -1,4 +1,4 @@
-"""What columns exist, whose they are and how they are encoded."""
+"""The columns of a data set, with their owners and encodings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Schema:
             dict by name. At most one time, one label and one weight.
 
     Raises:
-        UserError: when an id is missing or a column stands twice.
+        UserError: when an id is missing or a name is repeated.
 
     Example:
     >>> schema = Schema(
@@ -55,19 +55,19 @@ class Schema:
                     f"{name!r} {names.count(name)} times. Rename one."
                 )
         for owner in (Owner.USER, Owner.ITEM):
-            found = self._names(Encoding.ID, owner)
-            if len(found) != 1:
+            ids = self._names(Encoding.ID, owner)
+            if len(ids) != 1:
                 raise UserError(
                     f"A schema should have exactly one id of the {owner.value}."
-                    f" Received: {found}. Give one Column(name, "
+                    f" Received: {ids}. Give one Column(name, "
                     f"'{owner.value}', 'id')."
                 )
         for encoding in EVENT_ONLY:
-            found = self._names(encoding)
-            if len(found) > 1:
+            encoded = self._names(encoding)
+            if len(encoded) > 1:
                 raise UserError(
                     f"A schema should have at most one {encoding.value}. "
-                    f"Received: {found}. Keep one of them."
+                    f"Received: {encoded}. Keep one of them."
                 )
 
     def _names(
@@ -127,7 +127,7 @@ class Schema:
         )
 
     def served(self) -> Schema:
-        """Gives the schema of what is known when serving.
+        """Returns the schema of the columns that are available when serving.
 
         Returns:
             This schema without its `training_only` columns.
@@ -141,12 +141,12 @@ class Schema:
         return Schema(tuple(c for c in self.columns if not c.training_only))
 
     def to_json(self) -> str:
-        """Gives the schema as JSON text that `from_json` reads back."""
+        """Returns the schema as JSON text, which `from_json` reads."""
         return json.dumps([column.to_dict() for column in self.columns])
 
     @classmethod
     def from_json(cls, text: str) -> Schema:
-        """Reads what `to_json` wrote.
+        """Reads a schema from the text of `to_json`.
 
         Args:
             text: JSON text.
@@ -181,8 +181,8 @@ class Schema:
     ) -> Schema:
         """Guesses a schema from the user's own tables.
 
-        A guess to start from: read it, and write the schema out where it is
-        wrong. Time, label and weight are found by their usual names
+        The result is a guess: check it, and write the schema out where it is
+        wrong. Time, label and weight are recognised by their usual names
         ("timestamp", "rating", "weight", ...) when not named.
 
         Args:
@@ -191,15 +191,15 @@ class Schema:
             items: one row an item with the item id, or None.
             user_id: name of the user id.
             item_id: name of the item id.
-            time: name of the event's time, or None to look for it.
-            label: name of the event's label, or None to look for it.
-            weight: name of the event's weight, or None to look for it.
+            time: name of the event's time; None guesses it.
+            label: name of the event's label; None guesses it.
+            weight: name of the event's weight; None guesses it.
 
         Returns:
             A `Schema` of all columns.
 
         Raises:
-            UserError: when a named column is not there.
+            UserError: when a named column is missing.
 
         Example:
         >>> import pandas as pd

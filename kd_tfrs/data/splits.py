@@ -1,9 +1,9 @@
-"""Splits of the events for training, validation and test; never leaks.
+"""Splits of the events for training, validation and test, without leaks.
 
-No event stands in two splits, and `clean` keeps a (user, item) pair once, so
-nothing that is asked in validation or test was answered in training. `by_time`
-also keeps the future out of training for everybody; `leave_one_out` keeps each
-user's own future out, but not that of others.
+No event is in two splits, and `clean` keeps a (user, item) pair once, so no
+pair of validation or test is in training. `by_time` also keeps the future of
+all users out of training; `leave_one_out` keeps the future of each user out,
+but not that of other users.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ METHODS = ("auto", "leave_one_out", "time", "ratio", "given")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Events apart for training, validation and test.
+    """Events for training, validation and test.
 
     Args:
-        train: events to learn from; vocabularies and popularity count these.
-        validation: events to choose by.
-        test: events to report on.
+        train: training events, from which vocabularies and popularity are
+            computed.
+        validation: events for model selection.
+        test: events for the reported metrics.
     """
 
     train: pd.DataFrame
@@ -52,7 +53,7 @@ def split(
             validation and test), "given" (the data's own), or "auto": given
             where there are given splits, else leave-one-out where there is
             time, else by ratio.
-        seed: for the random ones.
+        seed: seed of the random methods.
 
     Returns:
         A `Split`.
@@ -83,7 +84,7 @@ def split(
 
 
 def leave_one_out(interactions: Interactions, seed: int | None = None) -> Split:
-    """Takes each user's last event for test and the one before to validate.
+    """Holds out each user's last event for test and the previous to validate.
 
     Users with fewer than 3 events stay in training with all of them. Among
     events of one time, the later row is the later event.
@@ -96,8 +97,8 @@ def leave_one_out(interactions: Interactions, seed: int | None = None) -> Split:
         A `Split`.
 
     Raises:
-        UserError: when the last is asked of data without time, or no user has
-            3 events.
+        UserError: when `seed` is None and the data have no time, or no user
+            has 3 events.
 
     Example:
     ```python
@@ -153,10 +154,11 @@ def by_ratio(
     test: float = 0.1,
     seed: int = 0,
 ) -> Split:
-    """Takes a share of each user's events at random.
+    """Holds out a random share of each user's events.
 
-    A user's numbers are rounded to the nearest, and one event at least stays
-    in training; with few events a user may have none in validation or test.
+    Numbers of events are rounded to the nearest integer, and at least one event
+    of each user stays in training. A user with few events may have none in
+    validation or test.
 
     Args:
         interactions: what to split.
@@ -188,14 +190,14 @@ def by_ratio(
 
 
 def given(interactions: Interactions, seed: int = 0) -> Split:
-    """Uses the splits that came with the data, as they are.
+    """Uses the given splits of the data.
 
-    Where only training and test came, a tenth of each user's training events
-    is taken to validate, so that no choice is ever made on the test events.
+    Without a given validation part, a tenth of each user's training events is
+    held out to validate, so that model selection never uses test events.
 
     Args:
         interactions: what to split; needs `given_splits`.
-        seed: for the validation events when none are given.
+        seed: seed of the choice of validation events, if not given.
 
     Returns:
         A `Split`.
@@ -224,8 +226,8 @@ def given(interactions: Interactions, seed: int = 0) -> Split:
         np.random.default_rng(seed).random(len(splits["train"])),
         splits["train"],
     )
-    taken = back < np.minimum(_nearest(counts * 0.1), counts - 1)
-    train, validation = splits["train"][~taken], splits["train"][taken]
+    held_out = back < np.minimum(_nearest(counts * 0.1), counts - 1)
+    train, validation = splits["train"][~held_out], splits["train"][held_out]
     return Split(
         train.reset_index(drop=True),
         validation.reset_index(drop=True),
@@ -255,7 +257,7 @@ def _rank_from_last(
     when: np.ndarray,
     events: pd.DataFrame | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Counts each event from its user's last (0), and the user's events."""
+    """Each event's position from the user's last (0), and the user's count."""
     events = interactions.events if events is None else events
     user = pd.factorize(events[interactions.schema.user_id])[0]
     # lexsort is stable: among equal times the rows keep their order.
@@ -270,9 +272,9 @@ def _rank_from_last(
 
 
 def _position(num_events: int, share: float) -> int:
-    # At least one event to hold out, and never past the first.
-    held = max(1, int(_nearest(np.float64(num_events * share))))
-    return max(0, num_events - held)
+    # Hold out at least one event, and all events at most.
+    num_held = max(1, int(_nearest(np.float64(num_events * share))))
+    return max(0, num_events - num_held)
 
 
 def _nearest(numbers: np.ndarray) -> np.ndarray:
@@ -296,12 +298,12 @@ def _check_shares(validation: float, test: float) -> None:
 def parts_of(
     interactions: Interactions, part: np.ndarray, reason: str
 ) -> Split:
-    """Takes the events apart by number.
+    """Splits the events by the number of their part.
 
     Args:
-        interactions: whose events.
+        interactions: the data.
         part: `[events]` 0 to train, 1 to validate, 2 to test.
-        reason: why one may be empty, for the error.
+        reason: possible reason of an empty part, for the error.
 
     Returns:
         A `Split`; every part keeps the order of the events.

@@ -1,4 +1,4 @@
-"""What every source of data hands to `clean`."""
+"""Raw tables, which every source passes to `clean`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Tables:
     """Raw tables, read but not yet cleaned.
 
     Args:
-        events: one row an event, or given splits by name.
-        users: one row a user, or None when nothing is known but ids.
-        items: one row an item, or None likewise.
-        schema: the columns of all of them.
+        events: one row per event, or given splits by name.
+        users: one row per user, or None without features of users.
+        items: one row per item, or None likewise.
+        schema: the columns of all tables.
     """
 
     events: pd.DataFrame | dict[str, pd.DataFrame]

@@ -16,15 +16,15 @@ RATING, LIKED = "rating", "liked"
 def task_labels(
     events: pd.DataFrame, schema: Schema, task: str, liked_from: float = 4.0
 ) -> np.ndarray:
-    """Labels of some events.
+    """Computes the labels of a task.
 
     Args:
         events: `[n]` events.
-        schema: names their label.
-        task: a column of the events; if there is none of this name, "rating"
-            for the schema's label and "liked" for whether that is at least
+        schema: schema of the events.
+        task: a column of the events. If there is no such column, "rating" is
+            the schema's label and "liked" is whether that label is at least
             `liked_from`.
-        liked_from: the lowest label that is liked.
+        liked_from: the lowest label that counts as liked.
 
     Returns:
         `[n]` float32, NaN where an event has no label.
@@ -38,9 +38,9 @@ def task_labels(
     >>> task_labels(events, SCHEMA, "liked")
     array([ 0.,  1., nan], dtype=float32)
     """
-    column, as_it_is = _meaning(events.columns, schema, task)
+    column, is_label = _meaning(events.columns, schema, task)
     values = label_numbers(events[column], column)
-    if as_it_is:
+    if is_label:
         return values
     liked = np.float32(values >= liked_from)
     return np.where(np.isnan(values), np.float32(np.nan), liked)
@@ -49,24 +49,24 @@ def task_labels(
 def check_tasks(
     columns: Collection[str], schema: Schema, tasks: Sequence[str]
 ) -> None:
-    """Refuses tasks that are nothing, and two that are one.
+    """Refuses tasks without a label, and tasks with the same label.
 
     Args:
-        columns: of the events.
-        schema: names their label.
+        columns: names of the columns of the events.
+        schema: schema of the events.
         tasks: see `task_labels`.
 
     Raises:
-        UserError: a task is not there, or is what another one is.
+        UserError: when a task has no label, or two tasks have the same one.
 
     Example:
     >>> from kd_tfrs.data.synthetic.interactions import SCHEMA
     >>> check_tasks(["rating"], SCHEMA, ["liked", "rating"])
     """
-    known = {}
+    task_of = {}
     for task in tasks:
         meaning = _meaning(columns, schema, task)
-        other = known.setdefault(meaning, task)
+        other = task_of.setdefault(meaning, task)
         if other != task:
             raise UserError(
                 "`tasks` should be different labels. Received: "
@@ -77,14 +77,14 @@ def check_tasks(
 
 
 def require_labels(by_part: Mapping[str, np.ndarray], task: str) -> None:
-    """Refuses a task that nothing can be learned of.
+    """Refuses a task without labels in the training part.
 
     Args:
-        by_part: labels by part, "train" among them; NaN where there is none.
-        task: what they are called.
+        by_part: labels by part, including "train"; NaN where missing.
+        task: name of the task.
 
     Raises:
-        UserError: no event has a label, or none to train on.
+        UserError: when no event, or no training event, has a label.
     """
     counts = {k: int((~np.isnan(x)).sum()) for k, x in by_part.items()}
     if counts["train"]:
@@ -92,7 +92,7 @@ def require_labels(by_part: Mapping[str, np.ndarray], task: str) -> None:
     if any(counts.values()):
         raise UserError(
             f"Task {task!r} should have labels in the training part. "
-            f"Received: none there, and {sum(counts.values())} in the others. "
+            f"Received: no training label, and {sum(counts.values())} others. "
             "Choose another split, or leave the task out."
         )
     raise UserError(
@@ -103,17 +103,17 @@ def require_labels(by_part: Mapping[str, np.ndarray], task: str) -> None:
 
 
 def label_numbers(values: pd.Series, name: str) -> np.ndarray:
-    """A column of labels as numbers.
+    """Converts a column of labels to numbers.
 
     Args:
-        values: `[n]` cells; a null or blank one has no label.
-        name: of the column, for the message.
+        values: `[n]` cells; a null or blank cell is a missing label.
+        name: name of the column, for the message.
 
     Returns:
         `[n]` float32, NaN where there is no label.
 
     Raises:
-        UserError: a value is text or infinite.
+        UserError: when a value is text or infinite.
 
     Example:
     >>> label_numbers(pd.Series(["1", ""]), "click")
@@ -124,7 +124,7 @@ def label_numbers(values: pd.Series, name: str) -> np.ndarray:
         values = values.astype(object)
         missing = missing | (values.astype(str).str.strip() == "").to_numpy()
     numbers = pd.to_numeric(values, errors="coerce")
-    # What float32 cannot hold is told below, and not by NumPy as well.
+    # The overflow is reported below, without a warning of NumPy.
     with np.errstate(over="ignore"):
         numbers = numbers.to_numpy(np.float32, na_value=np.nan)
     bad = ~np.isfinite(numbers) & ~missing
@@ -142,7 +142,7 @@ def label_numbers(values: pd.Series, name: str) -> np.ndarray:
 def _meaning(
     columns: Collection[str], schema: Schema, task: str
 ) -> tuple[str, bool]:
-    """The column that a task is of, and whether the label is as it stands."""
+    """The column of a task, and whether its values are the labels."""
     ids = {schema.user_id, schema.item_id, schema.time}
     if task in columns and task not in ids:
         return task, True

@@ -10,13 +10,13 @@ from kd_tfrs.errors import UserError
 
 _INT64_MAX = np.iinfo(np.int64).max
 _YEAR_2100 = 4_102_444_800
-# Epoch times larger than this are taken for milli-, micro- or nanoseconds:
-# in seconds they would lie beyond the year 5000.
+# Larger epoch times are read as milli-, micro- or nanoseconds: in seconds they
+# would be after the year 5000.
 _LARGEST_SECONDS = 1e11
 
 
 def missing_ids(values: pd.Series) -> np.ndarray:
-    """Tells which ids are missing: null, NaN or blank.
+    """Masks the missing ids: null, NaN or blank.
 
     Args:
         values: ids of any dtype, `[rows]`.
@@ -32,7 +32,7 @@ def missing_ids(values: pd.Series) -> np.ndarray:
 
 
 def whole_numbers(values: pd.Series) -> np.ndarray | None:
-    """Gives ids as int64 when each is a whole number, otherwise None.
+    """Returns ids as int64 when each is a whole number, otherwise None.
 
     Args:
         values: ids without missing ones, `[rows]`. Floats without a fraction
@@ -67,7 +67,7 @@ def whole_numbers(values: pd.Series) -> np.ndarray | None:
 
 
 def text_as_whole_numbers(values: pd.Series) -> np.ndarray | None:
-    """Gives int64 when each string is a whole number as Python prints it.
+    """Returns int64 when each string is a whole number as Python prints it.
 
     Args:
         values: strings, `[rows]`; "007" is not a number here, since it would
@@ -83,7 +83,7 @@ def text_as_whole_numbers(values: pd.Series) -> np.ndarray | None:
 
 
 def as_text_ids(values: pd.Series) -> pd.Series:
-    """Gives ids as strings; whole numbers without a fraction.
+    """Returns ids as strings; whole numbers without a fraction.
 
     Args:
         values: ids without missing ones, `[rows]`.
@@ -98,11 +98,11 @@ def as_text_ids(values: pd.Series) -> pd.Series:
 
 
 def as_numbers(values: pd.Series, column: Column) -> np.ndarray:
-    """Gives a column as float64, NaN where a cell is no number.
+    """Returns a column as float64, NaN where a cell is no number.
 
     Args:
         values: the cells, `[rows]`. Datetimes become seconds since 1970.
-        column: whose name stands in the error.
+        column: the column, for the error.
 
     Returns:
         A float64 array, `[rows]`.
@@ -119,12 +119,12 @@ def as_numbers(values: pd.Series, column: Column) -> np.ndarray:
 
 
 def as_seconds(values: pd.Series, column: Column) -> np.ndarray:
-    """Gives times as seconds since 1970, NaN where impossible.
+    """Returns times as seconds since 1970, NaN where impossible.
 
     Args:
         values: `[rows]` datetimes, dates as text (ISO 8601), or epoch times
-            in seconds, milli-, micro- or nanoseconds (told by their size).
-        column: whose name stands in the error.
+            in seconds, milli-, micro- or nanoseconds (guessed by their size).
+        column: the column, for the error.
 
     Returns:
         A float64 array `[rows]`; NaN for times up to 1970 or beyond 2100.
@@ -149,7 +149,7 @@ def as_seconds(values: pd.Series, column: Column) -> np.ndarray:
 
 
 def as_feature(values: pd.Series, column: Column) -> pd.Series:
-    """Gives a feature in the kind that its encoding works on.
+    """Returns a feature in the kind that its encoding works on.
 
     Args:
         values: the cells, `[rows]`.

@@ -35,7 +35,7 @@ def test_strings_are_in_lexicographic_order():
     catalogue = Catalogue.build(data, data.events)
     assert catalogue.user_ids.tolist() == ["B", "a", "b"]
     assert catalogue.item_ids.tolist() == ["10", "9", "x"]
-    # An id of another kind is nobody's.
+    # An id of another type is unknown.
     np.testing.assert_array_equal(catalogue.user_rows([1, 2]), [0, 0])
 
 
@@ -57,7 +57,7 @@ def test_tables_of_ids_alone_do_not_tell_what_is_held_out():
     np.testing.assert_array_equal(catalogue.item_rows([40]), [-1])
 
 
-def test_tables_with_features_are_taken_whole_and_counted_in_training_only():
+def test_tables_with_features_are_complete_and_counted_in_training_only():
     data = tiny_interactions()
     held_out = data.items["item_id"].iloc[3]
     train = data.events[data.events["item_id"] != held_out]

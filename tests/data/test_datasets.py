@@ -77,9 +77,9 @@ def test_usual_names_are_guessed(tmp_path, user, item, time, label):
 
 
 def test_nothing_fits(tmp_path):
-    frame = FRAME.rename(columns={"uid": "who"})
+    frame = FRAME.rename(columns={"uid": "person"})
     message = error_of(save(frame, tmp_path / "a.csv"))
-    assert "['who', 'movie', 'stars', 'ts', 'noise']" in message
+    assert "['person', 'movie', 'stars', 'ts', 'noise']" in message
     for flag in ("user", "item", "time", "label"):
         assert f"--{flag}_column" in message
 

@@ -1,4 +1,4 @@
-"""Cleaning keeps what is right, and counts what it drops by reason."""
+"""Cleaning keeps valid events and counts the dropped ones by reason."""
 
 import numpy as np
 import pandas as pd
@@ -183,7 +183,7 @@ def test_given_splits_are_cleaned_and_kept_apart():
 
 
 @pytest.mark.parametrize(
-    ("raw", "schema", "options", "says"),
+    ("raw", "schema", "options", "message"),
     [
         (frame([1], [1]), Schema((*IDS, TIME)), {}, "'timestamp'"),
         (
@@ -219,8 +219,8 @@ def test_given_splits_are_cleaned_and_kept_apart():
         ),
     ],
 )
-def test_mistakes_end_in_one_clear_line(raw, schema, options, says):
-    with pytest.raises(UserError, match=says) as caught:
+def test_invalid_arguments_raise(raw, schema, options, message):
+    with pytest.raises(UserError, match=message) as caught:
         clean(raw, None, None, schema, name="shop", **options)
     assert "\n" not in str(caught.value)
 
@@ -258,7 +258,7 @@ def test_fingerprint_is_the_same_everywhere():
     )
 
 
-def test_repeated_pairs_of_a_log_stay_where_asked():
+def test_keep_repeats_keeps_repeated_pairs_of_a_log():
     raw = frame(["a", "a", "a"], ["x", "x", "y"], timestamp=[1, 2, 3])
     schema = Schema((*IDS, TIME))
     assert len(clean(raw, None, None, schema).events) == 2

@@ -70,7 +70,7 @@ def test_ids_become_hmac_in_every_table(untimed):
         assert len(plain) == len(hidden)
 
 
-def test_the_order_of_rows_does_not_tell_the_ids():
+def test_the_order_of_rows_does_not_reveal_the_ids():
     secret = pseudonymise(make(untimed=True), KEY)
     for table, column in ((secret.users, "user_id"), (secret.items, "item_id")):
         assert table[column].is_monotonic_increasing
@@ -112,10 +112,10 @@ def test_key_comes_from_file_or_environment(tmp_path, monkeypatch):
     assert read_key() == KEY
 
 
-def test_mistakes_end_in_one_clear_line(tmp_path, monkeypatch):
+def test_invalid_arguments_raise(tmp_path, monkeypatch):
     monkeypatch.delenv("KD_TFRS_PSEUDONYM_KEY", raising=False)
     (tmp_path / "short").write_bytes(b"short")
-    for call, says in (
+    for call, message in (
         (lambda: read_key(), "KD_TFRS_PSEUDONYM_KEY"),
         (lambda: read_key(tmp_path / "none"), "readable"),
         (lambda: read_key(tmp_path / "short"), "5 bytes"),
@@ -123,6 +123,6 @@ def test_mistakes_end_in_one_clear_line(tmp_path, monkeypatch):
         (lambda: pseudonymise(make(), b"short"), "at least 16"),
         (lambda: pseudonymise(make(), KEY, ("event",)), "user, item or both"),
     ):
-        with pytest.raises(UserError, match=says) as caught:
+        with pytest.raises(UserError, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ from kd_tfrs.errors import UserError
 IDS = (Column("u", "user", "id"), Column("i", "item", "id"))
 
 
-def test_full_schema_tells_whose_each_column_is():
+def test_full_schema_has_an_owner_for_each_column():
     schema = Schema(
         (
             *IDS,
@@ -35,10 +35,10 @@ def test_absent_event_columns_are_none():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "says"),
+    ("arguments", "options", "message"),
     [
         (("", "user", "id"), {}, "non-empty"),
-        (("x", "nobody", "id"), {}, "user, item, event"),
+        (("x", "shop", "id"), {}, "user, item, event"),
         (("x", "user", "colour"), {}, "category"),
         (("x", "event", "id"), {}, "user or item"),
         (("x", "user", "label"), {}, "should be event"),
@@ -67,14 +67,14 @@ def test_absent_event_columns_are_none():
         (("x", "event", "time"), {"training_only": True}, "Leave it out"),
     ],
 )
-def test_bad_columns_are_refused(arguments, options, says):
-    with pytest.raises(UserError, match=says) as caught:
+def test_bad_columns_are_refused(arguments, options, message):
+    with pytest.raises(UserError, match=message) as caught:
         Column(*arguments, **options)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("columns", "says"),
+    ("columns", "message"),
     [
         (IDS[:1], "id of the item"),
         ((*IDS, Column("v", "user", "id")), "exactly one id of the user"),
@@ -86,12 +86,12 @@ def test_bad_columns_are_refused(arguments, options, says):
         (("u", "i"), "Column"),
     ],
 )
-def test_bad_schemas_are_refused(columns, says):
-    with pytest.raises(UserError, match=says):
+def test_bad_schemas_are_refused(columns, message):
+    with pytest.raises(UserError, match=message):
         Schema(columns)
 
 
-def test_hashed_and_privileged_columns_read_back_and_are_told_apart():
+def test_hashed_and_training_only_columns_are_restored():
     schema = Schema(
         (
             Column("u", "user", "id", hash_buckets=1000),
@@ -175,12 +175,14 @@ def test_infer_guesses_encodings():
 
 
 def test_infer_takes_names_and_refuses_absent_ones():
-    events = pd.DataFrame({"who": [1], "what": [2], "score": [3], "at": [4]})
+    events = pd.DataFrame(
+        {"person": [1], "thing": [2], "score": [3], "at": [4]}
+    )
     schema = Schema.infer(
-        events, user_id="who", item_id="what", label="score", time="at"
+        events, user_id="person", item_id="thing", label="score", time="at"
     )
     assert (schema.label, schema.time) == ("score", "at")
     with pytest.raises(UserError, match="'user_id'"):
         Schema.infer(events)
     with pytest.raises(UserError, match="'gone'"):
-        Schema.infer(events, user_id="who", item_id="what", label="gone")
+        Schema.infer(events, user_id="person", item_id="thing", label="gone")

@@ -143,7 +143,7 @@ def test_given_splits_are_used_as_they_are():
     check_partition(data, parts)
 
 
-def test_missing_validation_is_taken_from_training_never_from_test():
+def test_missing_validation_is_held_out_from_training_not_from_test():
     raw = make().events
     data = clean({"train": raw[:300], "test": raw[300:]}, None, None, TIMED)
     parts = given(data, seed=4)
@@ -176,7 +176,7 @@ PAIR = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "t": [1, 2]})
 
 
 @pytest.mark.parametrize(
-    ("call", "says"),
+    ("call", "message"),
     [
         (lambda: split(make(), "halves"), "leave_one_out, time, ratio"),
         (lambda: split(make(Schema(IDS)), "time"), "time column"),
@@ -196,7 +196,7 @@ PAIR = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "t": [1, 2]})
         (lambda: by_ratio(clean(PAIR, None, None, TIMED)), "too few"),
     ],
 )
-def test_mistakes_end_in_one_clear_line(call, says):
-    with pytest.raises(UserError, match=says) as caught:
+def test_invalid_arguments_raise(call, message):
+    with pytest.raises(UserError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)

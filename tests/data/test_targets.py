@@ -8,7 +8,7 @@ from kd_tfrs.data import Column, Schema, clean
 from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.data.ranking.examples import build_examples
 from kd_tfrs.data.ranking.priors import balanced_class_weights
-from kd_tfrs.data.ranking.user_state import standing
+from kd_tfrs.data.ranking.user_state import build_user_state
 from kd_tfrs.data.splits import Split, by_time
 from kd_tfrs.data.targets import check_tasks, task_labels
 from kd_tfrs.errors import UserError
@@ -50,15 +50,15 @@ def test_a_column_of_the_tasks_name_is_the_task():
 
 
 @pytest.mark.parametrize(
-    ("columns", "tasks", "says"),
+    ("columns", "tasks", "message"),
     [
         (["stars"], ["rating", "stars"], "'rating' and 'stars'.*'stars'"),
         (["stars"], ["stars", "liked", "rating"], "both the column 'stars'"),
         (["stars", "u"], ["u"], "no id or time"),
     ],
 )
-def test_nothing_is_silent(columns, tasks, says):
-    with pytest.raises(UserError, match=says) as caught:
+def test_ambiguous_tasks_are_refused(columns, tasks, message):
+    with pytest.raises(UserError, match=message) as caught:
         check_tasks(columns, SCHEMA, tasks)
     assert "\n" not in str(caught.value)
 
@@ -85,7 +85,7 @@ def test_different_labels_go_together():
         (pd.array([2, None, 3], "Int64"), [2, NAN, 3]),
     ],
 )
-def test_what_is_missing_is_no_label(cells, wanted):
+def test_missing_cells_are_nan(cells, wanted):
     labels = task_labels(pd.DataFrame({"like": cells}), SCHEMA, "like")
     assert labels.dtype == np.float32
     np.testing.assert_array_equal(labels, np.float32(wanted))
@@ -106,7 +106,7 @@ def test_whether_a_missing_rating_is_liked_is_missing():
     )
 
 
-def test_events_without_a_label_stay_where_asked():
+def test_keep_unlabelled_keeps_events_without_a_label():
     events = frame(stars=[4.0, NAN, np.inf, 2.0])
     kept = clean(events, None, None, SCHEMA, keep_unlabelled=True)
     np.testing.assert_array_equal(kept.events["stars"], [4.0, NAN, 2.0])
@@ -116,7 +116,7 @@ def test_events_without_a_label_stay_where_asked():
     assert dropped.report.bad_label == 2
 
 
-def test_missing_labels_are_neither_taken_nor_in_a_mean():
+def test_missing_labels_are_in_no_history_and_no_mean():
     """One user: stars 4, none, 2, 5; the mean before each by hand."""
     events = frame(
         stars=[4.0, NAN, 2.0, 5.0, 1.0], shared=["1", "", "0", "1", "1"]
@@ -126,12 +126,12 @@ def test_missing_labels_are_neither_taken_nor_in_a_mean():
         data.events.iloc[:4], data.events.iloc[4:], data.events.iloc[4:]
     )
     built = build_examples(
-        data, parts, ["shared", "liked"], 3, taken="shared", online=True
+        data, parts, ["shared", "liked"], 3, history_task="shared", online=True
     )
     table = built.train.table
     np.testing.assert_array_equal(table["user_events"], [0, 1, 2, 3])
     np.testing.assert_array_equal(table["user_mean_label"], [NAN, 4, 4, 3])
-    # Item 11 was shown, and nobody knows whether it was shared.
+    # Item 11 was shown; whether it was shared is missing.
     assert built.train.history.tolist() == [
         [-1, -1, -1],
         [10, -1, -1],
@@ -142,28 +142,28 @@ def test_missing_labels_are_neither_taken_nor_in_a_mean():
         built.train.labels["liked"], np.float32([1, NAN, 0, 1])
     )
     assert "shared 0.667 of 3" in str(built)
-    now = standing(data, data.events, 2, taken="shared")
-    assert now.users["user_mean_label"].tolist() == [3.0]
-    assert np.isnan(now.items["item_mean_label"][1])
-    assert now.history.tolist() == [[14, 13]]
+    state = build_user_state(data, data.events, 2, history_task="shared")
+    assert state.users["user_mean_label"].tolist() == [3.0]
+    assert np.isnan(state.items["item_mean_label"][1])
+    assert state.history.tolist() == [[14, 13]]
 
 
 @pytest.mark.parametrize(
-    ("shared", "says"),
+    ("shared", "message"),
     [
         ([""] * 10, "should have labels. Received: 10 events without one"),
-        ([""] * 8 + ["1", "0"], "none there, and 2 in the others"),
+        ([""] * 8 + ["1", "0"], "no training label, and 2 others"),
     ],
 )
-def test_a_task_needs_labels_to_train_on(shared, says):
+def test_a_task_needs_labels_to_train_on(shared, message):
     data = clean(frame(shared=shared), None, None, SCHEMA)
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         build_examples(data, by_time(data), ["liked", "shared"])
     assert "'shared'" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_rows_without_a_label_are_of_no_class():
+def test_rows_without_a_label_have_no_class():
     labels = np.float32([1, 0, 0, 0, 0, NAN, NAN, NAN])
     # Of the five that have one, four are negative: 5 / (2 * 4) and 5 / 2.
     weights = balanced_class_weights(labels)

@@ -21,15 +21,15 @@ def read_adjacency(path: str | Path) -> pd.DataFrame:
     """Reads one adjacency list.
 
     Args:
-        path: a text file, possibly gzipped; users without an item are left
-            out, the same user may come in several lines.
+        path: a text file, possibly gzipped; users without an item are
+            dropped, and several lines may have the same user.
 
     Returns:
         `[events]` rows of int64 `user_id` and `item_id`, in the file's order.
 
     Raises:
-        UserError: naming the line that holds anything but integers >= 0, or
-            the file when it has no event.
+        UserError: when a line has values other than integers >= 0, or the
+            file has no event.
 
     Example:
     ```python
@@ -61,7 +61,7 @@ def read_adjacency(path: str | Path) -> pd.DataFrame:
 
 
 def _tokens(blank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and one-past-last positions of every run that is not blank."""
+    """Start and stop positions of every run of non-blank bytes."""
     padded = np.concatenate([[True], blank, [True]])
     change = np.diff(padded.view(np.int8))
     return np.flatnonzero(change == -1), np.flatnonzero(change == 1)

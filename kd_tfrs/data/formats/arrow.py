@@ -1,4 +1,4 @@
-"""Small steps on Arrow tables that all readers share."""
+"""Functions on Arrow tables that all readers share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kd_tfrs.errors import UserError
 
 
 def missing_column(path: Path, name: str, names: Sequence[str]) -> UserError:
-    """Returns the error for a file that lacks a column that was named."""
+    """Returns the error for a file without a named column."""
     return UserError(
         f"`{path}` should have a column `{name}`. Received: columns "
         f"{list(names)}. Name the right column."
@@ -24,8 +24,8 @@ def flat(table: pa.Table) -> pa.Table:
     """Turns lists, dictionaries, decimals and dates into plain columns.
 
     Args:
-        table: any table. Lists become text joined by "|"; a column of records
-            or maps, which no encoding takes, is left out.
+        table: any table. Lists become text joined by "|"; columns of records
+            or maps, which no encoding supports, are dropped.
 
     Returns:
         A table of numbers, text, booleans and timestamps.
@@ -56,7 +56,7 @@ def _flat_column(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def as_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Casts text to int64 if no value would read differently afterwards.
+    """Casts text to int64 if this does not change the text of any value.
 
     Args:
         column: text; surrounding blanks are cut, blank values become null.
@@ -75,7 +75,7 @@ def as_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def to_frame(table: pa.Table, ids: Collection[str] | bool) -> pd.DataFrame:
-    """Makes a frame in which ids beside missing ones stay integers.
+    """Converts a table to a frame that keeps integer ids with missing values.
 
     Args:
         table: columns without nesting.
@@ -83,7 +83,7 @@ def to_frame(table: pa.Table, ids: Collection[str] | bool) -> pd.DataFrame:
             would change ids beyond 2^53; a bool names none.
 
     Returns:
-        A frame; such a column has Python integers and None.
+        A frame; an id column with missing values has Python integers and None.
     """
     frame = table.to_pandas()
     for name in () if isinstance(ids, bool) else ids:

@@ -1,8 +1,7 @@
-"""Text tables (CSV, TSV and relatives) into Arrow, with errors that point.
+"""Reads text tables (CSV, TSV and similar) into Arrow.
 
-Arrow parses fast but names neither file nor line when text is broken. The
-parser here is Arrow's; this module finds out, once something has failed, where
-the user has to look.
+Errors of Arrow's parser name neither the file nor the line. When parsing fails,
+this module locates the line and raises an error that names both.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def check_utf8(path: Path) -> None:
     """Raises `UserError` naming line and byte if a file is not UTF-8.
 
     Args:
-        path: a text file; read line by line, so its size does not matter.
+        path: a text file of any size, which is read line by line.
 
     Raises:
         UserError: at the first byte that is not UTF-8.
@@ -130,8 +129,8 @@ def read_delimited(
     """Reads one text table.
 
     Args:
-        path: the file; ".gz" is unpacked on the way.
-        delimiter: what separates columns, one character or "::".
+        path: the file; a ".gz" file is decompressed.
+        delimiter: separator of columns, one character or "::".
         columns: names to read; None reads all that have a name.
         names: column names of a file without a header line.
         text: names of columns to keep as text, or True for all of them; the
@@ -143,16 +142,18 @@ def read_delimited(
         An Arrow table with at least one row.
 
     Raises:
-        UserError: naming file and line, for whatever cannot be read.
+        UserError: when the file cannot be read; the error names the line.
 
     Example:
     ```python
     table = read_delimited(Path("ratings.csv"), ",", text={"userId"})
     ```
     """
-    found = list(names) if names else read_header(path, delimiter)
-    wanted = list(columns) if columns is not None else [n for n in found if n]
-    as_text = wanted if text is True else [n for n in wanted if n in text]
+    header = list(names) if names else read_header(path, delimiter)
+    selected = (
+        list(columns) if columns is not None else [n for n in header if n]
+    )
+    as_text = selected if text is True else [n for n in selected if n in text]
     parse = pa_csv.ParseOptions(
         delimiter="\t" if delimiter == "::" else delimiter,
         quote_char='"' if quoted else False,
@@ -160,11 +161,11 @@ def read_delimited(
         newlines_in_values=quoted,
     )
     convert = pa_csv.ConvertOptions(
-        include_columns=wanted,
+        include_columns=selected,
         column_types=dict.fromkeys(as_text, pa.string()),
         strings_can_be_null=True,
     )
-    table = _parse(path, found, names is None, parse, convert, encoding)
+    table = _parse(path, header, names is None, parse, convert, encoding)
     binary = any(pa.types.is_binary(field.type) for field in table.schema)
     if binary:  # this is how Arrow infers text that is not UTF-8
         check_utf8(path)
@@ -214,12 +215,12 @@ def unreadable(path: Path, error: Exception) -> UserError:
 
 
 def _unnamed(names: list[str]) -> list[str]:
-    """Gives columns without a name (a saved index) one nobody asks for."""
+    """Names unnamed columns, such as a saved index, by an unused name."""
     return [name or f"\0{position}" for position, name in enumerate(names)]
 
 
 def _source(path: Path) -> str | io.BytesIO:
-    # Arrow knows one-character delimiters only; "::" is MovieLens 1M's.
+    # Arrow supports one-character delimiters only; "::" is MovieLens 1M's.
     if path.suffix == ".dat":
         return io.BytesIO(path.read_bytes().replace(b"::", b"\t"))
     return str(path)

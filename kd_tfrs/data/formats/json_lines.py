@@ -1,4 +1,4 @@
-"""JSON lines: one object a line."""
+"""Reads JSON lines, with one object per line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def column_names(path: Path) -> list[str]:
         The names in the order of the first line.
 
     Raises:
-        UserError: when the first line is not a JSON object or is not there.
+        UserError: when the first line is not a JSON object, or is missing.
     """
     try:
         for number, line in delimited.numbered_lines(path):
@@ -76,7 +76,7 @@ def read(path: Path, columns: Sequence[str] | None) -> pa.Table:
         An Arrow table; a field that a line lacks is null.
 
     Raises:
-        UserError: naming the line that does not parse, or the field.
+        UserError: when a line cannot be parsed or a field is missing.
     """
     try:
         with delimited.open_binary(path) as file:

@@ -27,7 +27,7 @@ def column_names(path: Path) -> list[str]:
         The names in the file's order.
 
     Raises:
-        UserError: when the file is not complete, or a name stands twice.
+        UserError: when the file is not complete, or a name is repeated.
     """
     try:
         names = pq.read_schema(path).names
@@ -51,7 +51,7 @@ def _bad_parquet(path: Path, error: Exception) -> UserError:
 
 
 def read(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    """Reads one file, only the columns that are asked for.
+    """Reads the given columns of one file.
 
     Args:
         path: a Parquet file.
@@ -81,12 +81,12 @@ def batches(
     columns: Sequence[str] | None,
     batch_rows: int,
 ) -> Iterator[pd.DataFrame]:
-    """Streams Parquet shards that need not fit into memory.
+    """Streams Parquet shards that may be larger than memory.
 
     Args:
         files: the shards.
         columns: names to read; None reads all.
-        batch_rows: the most rows at a time, at least 1.
+        batch_rows: maximum number of rows per frame, at least 1.
 
     Yields:
         Frames of at most `batch_rows` rows, in the order of the files.
@@ -108,13 +108,13 @@ def batches(
 
 
 def num_rows(path: Path) -> int:
-    """Returns the number of rows that a file's footer tells.
+    """Returns the number of rows in a file's footer.
 
     Args:
         path: a Parquet file.
 
     Returns:
-        The rows, without reading one.
+        The number of rows, without reading them.
 
     Raises:
         UserError: when the file is not complete.
@@ -133,17 +133,17 @@ def shuffled_batches(
 ) -> Iterator[pd.DataFrame]:
     """Streams one file with its row groups in a random order.
 
-    Nothing is read ahead: a page of each column and one batch are all that
-    is in memory, however large the row groups are.
+    Nothing is prefetched: memory holds a page of each column and one batch,
+    independently of the size of the row groups.
 
     Args:
         path: a Parquet file.
         columns: names to read.
-        batch_rows: the most rows at a time, at least 1.
-        rng: draws the order; None leaves the file's own.
+        batch_rows: maximum number of rows per frame, at least 1.
+        rng: draws the order; None keeps the order of the file.
 
     Yields:
-        Frames of at most `batch_rows` rows; within a row group they stand in
+        Frames of at most `batch_rows` rows; the rows of a row group are in
         the order of the file.
 
     Raises:

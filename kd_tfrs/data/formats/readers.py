@@ -49,16 +49,16 @@ def data_files(
     """Lists the files of a table: the file itself, or a folder's shards.
 
     Args:
-        path: a file, or a folder whose data files all have one format;
-            hidden files, `_SUCCESS`, README and the like are passed over.
+        path: a file, or a folder with data files of one format; hidden files,
+            `_SUCCESS`, README and similar files are ignored.
         leave_out: files of the folder that belong to other tables.
 
     Returns:
         At least one path, sorted by name.
 
     Raises:
-        UserError: when nothing is there, the extension is unknown, or a
-            folder mixes formats.
+        UserError: when there is no file, the extension is unknown, or a
+            folder has files of several formats.
 
     Example:
     ```python
@@ -115,11 +115,11 @@ def column_names(path: Path) -> list[str]:
     """Returns a file's column names without reading its rows.
 
     Args:
-        path: one file of a known format.
+        path: one file of a supported format.
 
     Returns:
-        The names in the file's order; those of JSON lines are its first
-        row's.
+        The names in the order of the file; for JSON lines those of the first
+        row.
 
     Raises:
         UserError: when the file has no readable header.
@@ -148,20 +148,19 @@ def read_table(
 
     Args:
         path: a file, a folder of shards, or a list of files.
-        columns: names to read; the others are skipped, which saves memory
-            most with Parquet. None reads all.
-        text: names of columns of text files in which a leading zero matters,
-            such as ids, or True for all. They become integers only if every
-            value is written as an integer is.
-        progress: whether to show a bar while reading more than one file.
+        columns: names to read; None reads all.
+        text: names of columns of text files in which leading zeros matter,
+            such as ids, or True for all. A column becomes integers only if
+            every value is the text of an integer.
+        progress: whether to show a progress bar for more than one file.
 
     Returns:
         The rows in the order of the files. Lists in a cell become text joined
         by "|".
 
     Raises:
-        UserError: naming file and line or column, for whatever cannot be
-            read.
+        UserError: when a file cannot be read; the error names the line or
+            the column.
 
     Example:
     ```python
@@ -206,27 +205,27 @@ def _read_file(
 
 
 def _read_typed(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    """Reads a TSV whose header says `name:type` (RecBole's layout)."""
+    """Reads a TSV with a header of `name:type` (RecBole's layout)."""
     raw = delimited.read_header(path, "\t")
-    wanted = [
+    chosen = [
         name for name in raw if columns is None or name.split(":")[0] in columns
     ]
-    tokens = [name for name in wanted if not name.endswith("float")]
+    tokens = [name for name in chosen if not name.endswith("float")]
     table = delimited.read_delimited(
-        path, "\t", columns=wanted, text=tokens, quoted=False
+        path, "\t", columns=chosen, text=tokens, quoted=False
     )
-    return table.rename_columns([name.split(":")[0] for name in wanted])
+    return table.rename_columns([name.split(":")[0] for name in chosen])
 
 
 def _natural(
     table: pa.Table, text: Collection[str] | bool, path: Path
 ) -> pa.Table:
-    """Makes integers of text that is written as integers, where asked."""
+    """Converts the columns in `text` to integers if all values are integers."""
     if format_of(path) in ("Parquet", "JSON lines"):
-        return table  # their types are the user's own
+        return table  # these formats define types
     for position, field in enumerate(table.schema):
-        asked = text is True or field.name in text
-        if pa.types.is_string(field.type) and asked:
+        selected = text is True or field.name in text
+        if pa.types.is_string(field.type) and selected:
             column = arrow.as_integers(table.column(position))
             table = table.set_column(position, field.name, column)
     return table
@@ -238,12 +237,12 @@ def parquet_batches(
     *,
     batch_rows: int = 65_536,
 ) -> Iterator[pd.DataFrame]:
-    """Streams Parquet shards that need not fit into memory.
+    """Streams Parquet shards that may be larger than memory.
 
     Args:
         path: a file or a folder of shards.
         columns: names to read; None reads all.
-        batch_rows: the most rows at a time, at least 1.
+        batch_rows: maximum number of rows per frame, at least 1.
 
     Returns:
         An iterator over frames of at most `batch_rows` rows, in the order of

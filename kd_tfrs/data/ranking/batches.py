@@ -1,4 +1,4 @@
-"""tf.data batches of impressions: rows first, features gathered last."""
+"""tf.data batches of impressions; row numbers are batched, then gathered."""
 
 from __future__ import annotations
 
@@ -24,33 +24,34 @@ _OWN = ("features", "labels", "weight", "row")
 class RankingBatches:
     """Shuffled batches of impressions that are in memory.
 
-    Every epoch depends on `seed` and its number alone: a run that goes on at
-    epoch 7 sees what an unbroken one sees. All batches have the same shape;
-    the last, smaller one of an epoch is left out, another one each epoch.
+    Every epoch depends on `seed` and its number only, so a resumed run sees
+    the same batches as an uninterrupted one. All batches have the same shape:
+    the last, smaller batch of an epoch is dropped, with other rows in each
+    epoch.
 
     A batch is a dict:
 
     * `features`: encoded columns, `[batch]` or `[batch, length]` each;
     * `labels`: by task, `[batch]` float32;
     * `weight`: `[batch]` float32, class weights included;
-    * `row`: `[batch]` int32, where in the arrays each impression stands;
-    * whatever `extras` and `join` add.
+    * `row`: `[batch]` int32, the row of each impression in the arrays;
+    * the entries that `extras` and `join` add.
 
     Args:
         features: encoded columns by name, `[n, ...]` each.
         labels: by task, `[n]`.
         weights: `[n]` non-negative weights; ones when `None`.
-        batch_size: impressions a step; at most those of an epoch are taken.
-        seed: of the permutations and of what is joined.
-        task: whose negatives are sampled and whose classes are weighted; the
-            first of `labels` when `None`. An impression is positive when its
-            label is above 0; one without a label (NaN) is neither, is in
-            every epoch, and has no class weight.
-        negative_rate: share of the negatives that an epoch has, in (0, 1];
-            positives are all there. Every epoch draws other negatives, and
-            always as many. Probabilities are too high afterwards: add
-            `logit_offset` to the trained logits. That is exact for `task`
-            alone; other tasks of the same batch are shifted by less.
+        batch_size: impressions per step; limited to those of an epoch.
+        seed: seed of the permutations and of `join`.
+        task: the task by which negatives are sampled and classes are
+            weighted; the first of `labels` when `None`. An impression is
+            positive when its label is above 0. An impression without a label
+            (NaN) has no class: it is in every epoch and has no class weight.
+        negative_rate: share of the negatives in an epoch, in (0, 1]; an epoch
+            contains all positives. Every epoch draws the same number of
+            negatives anew. The sampled model overestimates probabilities: add
+            `logit_offset` to the trained logits. The offset is exact for
+            `task` only; other tasks of the same batch are shifted by less.
         class_weights: weights of the classes 0 and 1, or None; see
             `balanced_class_weights`. They shift logits as well, which
             `logit_offset` undoes.
@@ -101,7 +102,7 @@ class RankingBatches:
         }
         tables["weight"] = np.asarray(weights, np.float32)
         _check(self.num_rows, tables, extras, batch_size)
-        # Neither is true of NaN: other tasks may have the label.
+        # NaN is neither: other tasks may have a label.
         own = tables["labels"][self.task]
         positive, negative = own > 0, own <= 0
         if class_weights is not None:
@@ -114,12 +115,12 @@ class RankingBatches:
             self.negative_rate, class_weights
         )
         self.batch_size = min(batch_size, self.num_events)
-        # Eager tensors are captured by reference, so that a table stands
-        # neither in the graph nor in memory twice.
+        # Eager tensors are captured by reference, so that the graph has no
+        # copy of a table.
         self._tables = tf.nest.map_structure(tf.constant, tables)
 
     def _keep(self, negative: np.ndarray, negative_rate: float) -> None:
-        """Decides how many negatives an epoch has."""
+        """Sets the number of negatives in an epoch."""
         check_rate(negative_rate)
         self._always = self._sometimes = None
         self.num_events, self.negative_rate = self.num_rows, 1.0
@@ -129,7 +130,7 @@ class RankingBatches:
         if not len(sometimes):
             return
         self._kept = max(1, round(negative_rate * len(sometimes)))
-        # The rate that is reached, in whole impressions.
+        # The actual rate, with a whole number of impressions.
         self.negative_rate = self._kept / len(sometimes)
         self.num_events = len(always) + self._kept
         self._always = tf.constant(always.astype(np.int32))
@@ -151,8 +152,8 @@ class RankingBatches:
         Args:
             epochs: epoch after the last.
             start_epoch: first epoch, counted from 0.
-            join: adds to a batch; called with it and a `[2]` int32 seed of
-                that step, inside the graph.
+            join: adds entries to a batch; called in the graph with the batch
+                and a `[2]` int32 seed of the step.
 
         Returns:
             A dataset of `(epochs - start_epoch) * steps_per_epoch` batches.
@@ -175,7 +176,7 @@ class RankingBatches:
         )
 
     def in_order(self, batch_size: int | None = None) -> tf.data.Dataset:
-        """Every row once, as it stands, for measuring and for a teacher.
+        """Every row once, in order, for evaluation and for a teacher.
 
         Nothing is sampled; the last batch may be smaller. Class weights are
         in `weight` here as well.
@@ -201,7 +202,7 @@ class RankingBatches:
         return tf.reshape(order[: steps * size], [steps, size])
 
     def _order(self, rows: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
-        """The order in which an epoch sees its rows, `[events]` both."""
+        """Shuffles the rows of an epoch, `[events]` to `[events]`."""
         return _shuffle(rows, self.seed, epoch)
 
     def _seeds_of(self, epoch: tf.Tensor) -> tf.Tensor:
@@ -244,11 +245,11 @@ def _check(
             f"Received: {num_rows} examples and `batch_size` = {batch_size}. "
             "Check the split and the numbers."
         )
-    taken = sorted(set(extras or {}) & set(_OWN))
-    if taken:
+    reserved = sorted(set(extras or {}) & set(_OWN))
+    if reserved:
         raise UserError(
             f"`extras` should not be named {', '.join(_OWN)}. Received: "
-            f"{taken[0]!r}. Rename it."
+            f"{reserved[0]!r}. Rename it."
         )
     lengths = {len(table) for table in tf.nest.flatten(dict(tables))}
     if lengths != {num_rows}:

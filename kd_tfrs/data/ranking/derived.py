@@ -1,4 +1,4 @@
-"""Features that are made of the events' times, labels and counts."""
+"""Features that are derived from the events' times, labels and counts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _HOUR_SECONDS = 3_600
 _DAY_SECONDS = 86_400
 _FIRST_WEEKDAY = 3  # 1970 began on a Thursday
 
-# A count has a long tail, so it is cut into buckets of equal size. Whose a
-# feature is says who knows it when serving: what the user did so far comes
-# with the request, what an item got so far stands in a table of items.
+# A count has a long tail, so it is cut into buckets of equal size. The owner
+# of a feature determines its source when serving: statistics of the user come
+# with the request, statistics of an item are in the table of items.
 DERIVED = {
     column.name: column
     for column in (
@@ -42,20 +42,20 @@ _NEED_LABEL = ("user_mean_label", "item_mean_label")
 
 
 def choose_derived(
-    schema: Schema, asked: Collection[str] | None
+    schema: Schema, names: Collection[str] | None
 ) -> tuple[str, ...]:
-    """Which features are derived.
+    """Chooses the features to derive.
 
     Args:
-        schema: what there is; all need time, the means a label, and none is
-            derived that the data have themselves.
-        asked: names, or None for all that are possible.
+        schema: columns of the data. All derived features need time, and the
+            means need a label. A column of the data is never replaced.
+        names: names of derived features, or None for all possible ones.
 
     Returns:
         Names in the order of `DERIVED`.
 
     Raises:
-        UserError: when a name is unknown or not possible.
+        UserError: when a name is unknown or cannot be derived.
     """
     own = {column.name for column in schema.columns}
     possible = [
@@ -65,16 +65,16 @@ def choose_derived(
         and name not in own
         and (schema.label is not None or name not in _NEED_LABEL)
     ]
-    if asked is None:
+    if names is None:
         return tuple(possible)
-    wrong = sorted(set(asked) - set(possible))
+    wrong = sorted(set(names) - set(possible))
     if wrong:
         raise UserError(
             f"`derived` should be among {', '.join(possible) or 'none'} for "
             f"these data. Received: {wrong[0]!r} with time = {schema.time!r} "
             f"and label = {schema.label!r}. Leave it out."
         )
-    return tuple(name for name in DERIVED if name in asked)
+    return tuple(name for name in DERIVED if name in names)
 
 
 def time_of_day(times: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What came strictly before: counts, means and histories without a loop."""
+"""Counts, means and histories of the events before a moment, vectorised."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PADDING_NUMBER = -1
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """For every question a run of earlier events, oldest first.
+    """A run of earlier events for each query, oldest first.
 
     Args:
         order: `[events]` event numbers, sorted by key, then by time.
-        first: `[n]` where the run begins in `order`.
-        stop: `[n]` one past its last.
+        first: `[n]` position in `order` at which the run begins.
+        stop: `[n]` position in `order` after the last event of the run.
     """
 
     order: np.ndarray
@@ -29,23 +29,23 @@ class Window:
     stop: np.ndarray
 
     def counts(self) -> np.ndarray:
-        """`[n]` int64, how many events came before."""
+        """`[n]` int64 numbers of earlier events."""
         return self.stop - self.first
 
     def means(self, values: np.ndarray) -> np.ndarray:
-        """Means of what came before.
+        """Means over the earlier events.
 
         Args:
-            values: `[events]` numbers by event; NaN are passed over.
+            values: `[events]` numbers by event; NaN are ignored.
 
         Returns:
-            `[n]` float64, NaN where no number came before.
+            `[n]` float64, NaN where no earlier event has a number.
         """
         ordered = values[self.order]
-        known = ~np.isnan(ordered)
+        present = ~np.isnan(ordered)
         # One NaN would be in every sum after it.
-        counts = self._sums(known.astype(np.int64))
-        sums = self._sums(np.where(known, ordered, 0.0))
+        counts = self._sums(present.astype(np.int64))
+        sums = self._sums(np.where(present, ordered, 0.0))
         return np.where(counts, sums / np.maximum(counts, 1), np.nan)
 
     def _sums(self, ordered: np.ndarray) -> np.ndarray:
@@ -53,15 +53,14 @@ class Window:
         return total[self.stop] - total[self.first]
 
     def newest(self, ids: np.ndarray, length: int) -> np.ndarray:
-        """Ids of the last events before, newest first.
+        """Ids of the latest earlier events, newest first.
 
         Args:
             ids: `[events]` ids by event, numbers or text.
-            length: how many at most, 1 or more.
+            length: maximum number of ids, 1 or more.
 
         Returns:
-            `[n, length]`; -1 among numbers and "" among text where there is
-            none.
+            `[n, length]` ids, padded with -1 (numbers) or "" (text).
         """
         numeric = ids.dtype.kind in "iu"
         padding = PADDING_NUMBER if numeric else PADDING_TEXT
@@ -69,24 +68,25 @@ class Window:
         result = np.empty((len(self.first), length), ids.dtype)
         for back in range(length):
             place = self.stop - 1 - back
-            # The padding stands at the end, which is also place -1.
+            # The padding is the last element, which has the index -1.
             result[:, back] = ordered[np.where(place < self.first, -1, place)]
         return result
 
 
-class Past:
-    """Events sorted by key and time, to be asked what came before a moment.
+class SortedEvents:
+    """Events sorted by key and time, for look-ups of what came earlier.
 
-    Events of one time are ordered as they stand, and none of them is before
-    the other.
+    Events of the same time keep their order, and none of them counts as
+    earlier than another.
 
     Args:
-        keys: `[events]` whose event it is, integers of at least 0.
-        times: `[events]` when.
+        keys: `[events]` row of the user or item of each event, integers of at
+            least 0.
+        times: `[events]` time of each event.
 
     Example:
-    >>> past = Past(np.array([0, 0, 1]), np.array([5, 7, 6]))
-    >>> past.before(np.array([0, 0, 1]), np.array([7, 8, 8])).counts()
+    >>> index = SortedEvents(np.array([0, 0, 1]), np.array([5, 7, 6]))
+    >>> index.before(np.array([0, 0, 1]), np.array([7, 8, 8])).counts()
     array([1, 2, 1])
     """
 
@@ -100,18 +100,18 @@ class Past:
         self._first = np.searchsorted(self._marks, self._mark(every, 0))
 
     def before(self, keys: np.ndarray, times: np.ndarray) -> Window:
-        """The events of each key with a smaller time.
+        """Returns the events of each key with a smaller time.
 
         Args:
-            keys: `[n]` whose events.
-            times: `[n]` moments; infinity asks for all.
+            keys: `[n]` rows of users or items.
+            times: `[n]` moments; infinity selects all events.
 
         Returns:
             A window of `n` runs.
         """
         first = self._first[np.minimum(keys, len(self._first) - 1)]
         marks = self._mark(keys, np.searchsorted(self._moments, times))
-        # Asked in order, a million questions find their places in the
+        # Sorted queries search neighbouring positions, which stay in the
         # processor's cache.
         by_mark = np.argsort(marks)
         stop = np.empty_like(first)
@@ -124,20 +124,20 @@ class Past:
 
 
 class EventHistory:
-    """What some events tell about users and items at any later moment.
+    """Statistics of users and items over the events before a moment.
 
     Args:
         interactions: the ids of all users and items, and the schema, which
             has a time.
-        events: `[events]` rows to be looked back at.
-        taken: `[events]` which of them count as taken by the user.
+        events: `[events]` rows that the statistics are computed from.
+        in_history: `[events]` mask of the events that histories contain.
     """
 
     def __init__(
         self,
         interactions: Interactions,
         events: pd.DataFrame,
-        taken: np.ndarray,
+        in_history: np.ndarray,
     ) -> None:
         schema = interactions.schema
         names = {"user": schema.user_id, "item": schema.item_id}
@@ -153,53 +153,58 @@ class EventHistory:
             for owner, name in names.items()
         }
         times = events[schema.time].to_numpy()
-        self._past = {owner: Past(keys[owner], times) for owner in names}
-        self._taken = Past(keys["user"][taken], times[taken])
-        self._taken_items = plain_ids(events[schema.item_id])[taken]
+        self._by_owner = {
+            owner: SortedEvents(keys[owner], times) for owner in names
+        }
+        self._in_history = SortedEvents(
+            keys["user"][in_history], times[in_history]
+        )
+        self._history_items = plain_ids(events[schema.item_id])[in_history]
 
     @classmethod
     def of(
         cls,
         interactions: Interactions,
         events: pd.DataFrame,
-        taken: str | None = None,
+        history_task: str | None = None,
         liked_from: float = 4.0,
     ) -> EventHistory:
-        """Looks back at events, of which a task says what was taken.
+        """Builds the statistics with the histories of one task.
 
         Args:
             interactions: see the class.
             events: see the class.
-            taken: a task; events whose label is above 0 were taken, those
-                without one were not. All were when `None`.
+            history_task: histories contain the events with a label above 0
+                of this task, and no event without a label. They contain all
+                events when `None`.
             liked_from: see `task_labels`.
 
         Returns:
-            The record.
+            The event history.
         """
         mask = np.ones(len(events), bool)
-        if taken is not None:
+        if history_task is not None:
             schema = interactions.schema
-            # Nothing is above 0 where there is no label, which is NaN.
-            mask = task_labels(events, schema, taken, liked_from) > 0
+            # A missing label is NaN, which is not above 0.
+            mask = task_labels(events, schema, history_task, liked_from) > 0
         return cls(interactions, events, mask)
 
     def so_far(
         self, owner: str, ids: pd.Series, times: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Counts and mean labels of users or items before some moments.
+        """Event counts and mean labels of users or items before given times.
 
         Args:
             owner: "user" or "item".
-            ids: `[n]` known ids.
+            ids: `[n]` ids that the tables of `interactions` contain.
             times: `[n]` moments.
 
         Returns:
             `{owner}_events`, `[n]` int64, and `{owner}_mean_label`, `[n]`
-            float64 with NaN where no label came before.
+            float64, NaN where no earlier event has a label.
         """
         keys = self._indexes[owner].get_indexer(ids)
-        window = self._past[owner].before(keys, times)
+        window = self._by_owner[owner].before(keys, times)
         columns = {f"{owner}_events": window.counts()}
         if self._labels is not None:
             columns[f"{owner}_mean_label"] = window.means(self._labels)
@@ -208,19 +213,19 @@ class EventHistory:
     def history(
         self, users: pd.Series, times: np.ndarray, length: int
     ) -> np.ndarray:
-        """What users took before some moments.
+        """Items of the users' earlier events.
 
         Args:
-            users: `[n]` known ids.
+            users: `[n]` ids that the table of users contains.
             times: `[n]` moments.
-            length: items kept, 1 or more.
+            length: maximum number of items, 1 or more.
 
         Returns:
             `[n, length]` item ids, newest first, see `Window.newest`.
         """
         keys = self._indexes["user"].get_indexer(users)
-        window = self._taken.before(keys, times)
-        return window.newest(self._taken_items, length)
+        window = self._in_history.before(keys, times)
+        return window.newest(self._history_items, length)
 
 
 def plain_ids(ids: pd.Series) -> np.ndarray:

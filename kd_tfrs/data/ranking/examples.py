@@ -1,7 +1,8 @@
-"""Impressions to be scored: features joined, labels by task, what came before.
+"""Impressions to be scored: joined features, labels by task, histories.
 
-No feature of a row knows its own event, another event of the same time, or
-anything later: counts, means and histories are of strictly earlier events.
+No feature of a row depends on its own event, on another event of the same
+time, or on a later one: counts, means and histories are computed from strictly
+earlier events.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Examples:
         weights: `[n]` float32, ones where the data have none.
         groups: `[n]` user ids, for metrics per user, or None.
         items: `[n]` item ids, or None.
-        history: `[n, length]` item ids that the user took strictly earlier,
+        history: `[n, length]` item ids of the user's strictly earlier events,
             newest first, padded with "" (text) or -1 (numbers); or None.
 
     Raises:
@@ -81,7 +82,7 @@ class Examples:
         return tuple(c for c in self.columns if not c.training_only)
 
     def take(self, rows: np.ndarray | slice) -> Examples:
-        """Some of the rows.
+        """Selects rows.
 
         Args:
             rows: `[m]` row numbers, a `[n]` mask, or a slice.
@@ -104,18 +105,20 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class ExampleSplit:
-    """Examples apart for training, validation and test.
+    """Examples for training, validation and test.
 
     Args:
-        train: to learn from; vocabularies and moments come from these rows.
-        validation: to choose by.
-        test: to report on.
-        name: what the data set is called.
-        interactions: where they come from, with the tables of all users and
+        train: training examples; vocabularies and moments come from these
+            rows.
+        validation: examples for model selection.
+        test: examples for the reported metrics.
+        name: name of the data set.
+        interactions: source of the examples, with the tables of all users and
             items; None for logs that have neither.
-        truth: by part and task, the `[n]` true probabilities of invented
+        truth: by part and task, the `[n]` true probabilities of synthetic
             data; None for real data.
-        parts: the events that the examples are of; None for logs.
+        parts: split of the events that the examples are built from; None for
+            logs.
     """
 
     train: Examples
@@ -136,9 +139,9 @@ class ExampleSplit:
 
 
 def _mean(labels: np.ndarray) -> str:
-    known = labels[~np.isnan(labels)]
-    some = "" if len(known) == len(labels) else f" of {len(known):,}"
-    return f"{known.mean():.3f}{some}"
+    present = labels[~np.isnan(labels)]
+    count = "" if len(present) == len(labels) else f" of {len(present):,}"
+    return f"{present.mean():.3f}{count}"
 
 
 def build_examples(
@@ -148,47 +151,49 @@ def build_examples(
     history_length: int | None = None,
     *,
     liked_from: float = 4.0,
-    taken: str | None = None,
+    history_task: str | None = None,
     derived: Collection[str] | None = None,
     leave_out: Collection[str] = (),
     online: bool = False,
 ) -> ExampleSplit:
     """Turns the events of a split into examples.
 
-    Beside the columns of the schema, these features are derived, each from
-    events with a strictly smaller time: `user_events`, `item_events` (how
-    many there were), `user_mean_label`, `item_mean_label` (of the schema's
-    label, missing without an event), and from the event's own time `hour` and
-    `weekday` (UTC, Monday is 0).
+    In addition to the columns of the schema, these features are derived, each
+    from events with a strictly smaller time: `user_events`, `item_events`
+    (their numbers), `user_mean_label`, `item_mean_label` (means of the
+    schema's label, missing without an event), and from the event's own time
+    `hour` and `weekday` (UTC, Monday is 0).
 
     Args:
-        interactions: where users', items' and events' columns come from.
-        split: its events apart.
+        interactions: tables of users, items and events.
+        split: parts of its events.
         tasks: names of labels. A name is a column of the events, which is
-            then no feature; unless there is one, "rating" is the schema's
-            label and "liked" whether that is at least `liked_from`. An event
-            without one of the labels has NaN there, which models and metrics
-            pass over.
-        history_length: items in a history; 0 for none. 20 where there is
-            time when `None`.
-        liked_from: the lowest label that is liked.
-        taken: a task; only events in which its label is above 0 go into
-            histories (an item that was shown was not taken). All when `None`.
-        derived: which of the derived features; when `None` all that the data
+            then not a feature. If there is no such column, "rating" is the
+            schema's label and "liked" is whether that label is at least
+            `liked_from`. A missing label is NaN, which models and metrics
+            ignore.
+        history_length: items in a history; 0 for none. When `None`, 20 for
+            data with time.
+        liked_from: the lowest label that counts as liked.
+        history_task: histories contain only the events with a label above 0
+            of this task, such as clicks among impressions. They contain all
+            events when `None`.
+        derived: names of the derived features; when `None`, all that the data
             allow.
-        leave_out: columns of the schema that are no features, such as
+        leave_out: columns of the schema that are not features, such as
             outcomes that are not among the tasks.
-        online: what held-out rows look back at. False: training events alone,
-            as a model sees that is fed at midnight. True: also the earlier
-            events of validation and test, as one that is fed as they happen.
-            Training rows look back at training events either way.
+        online: whether the features of held-out rows also use the earlier
+            events of validation and test, as in a service that is updated
+            with every event. When False they use training events only, as in
+            a service that is updated once a day. The features of training
+            rows always use training events only.
 
     Returns:
         The examples, rows in the order of the split's events.
 
     Raises:
-        UserError: when a task, a column or the time is not there, two tasks
-            are one, or no training event has a task's label.
+        UserError: when a task, a column or the time is missing, two tasks
+            are the same label, or no training event has a task's label.
 
     Example:
     ```python
@@ -197,19 +202,21 @@ def build_examples(
     ```
     """
     schema = interactions.schema
-    length = _check_history(schema, history_length, taken)
+    length = _check_history(schema, history_length, history_task)
     chosen = choose_derived(schema, derived)
     columns = _features(schema, tasks, leave_out, chosen, length)
     check_tasks(split.train.columns, schema, tasks)
     frames = {part: getattr(split, part) for part in PARTS}
-    build = _Builder(interactions, tuple(tasks), length, liked_from, taken)
-    examples, seen, record = {}, [], None
+    build = _Builder(
+        interactions, tuple(tasks), length, liked_from, history_task
+    )
+    examples, seen, event_history = {}, [], None
     for part in PARTS:
-        # What training rows look back at never depends on held-out events.
+        # The features of training rows never depend on held-out events.
         if online or not seen:
             seen.append(frames[part])
-            record = build.record(seen)
-        examples[part] = build.examples(frames[part], record, columns)
+            event_history = build.event_history(seen)
+        examples[part] = build.examples(frames[part], event_history, columns)
     for task in tasks:
         labels = {part: examples[part].labels[task] for part in PARTS}
         require_labels(labels, task)
@@ -222,7 +229,7 @@ def build_examples(
 
 
 def _check_history(
-    schema: Schema, history_length: int | None, taken: str | None
+    schema: Schema, history_length: int | None, history_task: str | None
 ) -> int:
     if history_length is None:
         history_length = 0 if schema.time is None else DEFAULT_HISTORY
@@ -232,10 +239,11 @@ def _check_history(
             f"time. Received: `history_length` = {history_length} and time = "
             f"{schema.time!r}. Name the time column or give 0."
         )
-    if taken is not None and not history_length:
+    if history_task is not None and not history_length:
         raise UserError(
-            "`taken` says what goes into histories. Received: `taken` = "
-            f"{taken!r} without histories. Leave it out."
+            "`history_task` should be given with histories only. Received: "
+            f"`history_task` = {history_task!r} without histories. Leave it "
+            "out."
         )
     return history_length
 
@@ -254,12 +262,12 @@ def _features(
         )
     names = {column.name for column in schema.columns}
     unknown = sorted(set(leave_out) - names)
-    taken_names = sorted(names & {"history"}) if length else []
-    if unknown or taken_names:
+    reserved = sorted(names & {"history"}) if length else []
+    if unknown or reserved:
         raise UserError(
-            "`leave_out` should name columns of the schema, and none of them "
-            f"be called history. Received: {(unknown + taken_names)[0]!r} and "
-            f"columns {sorted(names)}. Mend the name."
+            "`leave_out` should name columns of the schema, and no column "
+            f"should be named history. Received: {(unknown + reserved)[0]!r} "
+            f"and columns {sorted(names)}. Correct the name."
         )
     own = tuple(
         column
@@ -276,20 +284,20 @@ class _Builder:
     tasks: tuple[str, ...]
     length: int
     liked_from: float
-    taken: str | None
+    history_task: str | None
 
-    def record(self, frames: list[pd.DataFrame]) -> EventHistory | None:
+    def event_history(self, frames: list[pd.DataFrame]) -> EventHistory | None:
         if self.interactions.schema.time is None:
             return None
         events = pd.concat(frames) if len(frames) > 1 else frames[0]
         return EventHistory.of(
-            self.interactions, events, self.taken, self.liked_from
+            self.interactions, events, self.history_task, self.liked_from
         )
 
     def examples(
         self,
         events: pd.DataFrame,
-        record: EventHistory | None,
+        event_history: EventHistory | None,
         columns: tuple[Column, ...],
     ) -> Examples:
         schema = self.interactions.schema
@@ -300,9 +308,11 @@ class _Builder:
         history = None
         if self.length:
             times = events[schema.time].to_numpy()
-            history = record.history(users, times, self.length)
+            history = event_history.history(users, times, self.length)
         return Examples(
-            table=join_columns(self.interactions, events, columns, record),
+            table=join_columns(
+                self.interactions, events, columns, event_history
+            ),
             columns=columns,
             labels={
                 task: task_labels(events, schema, task, self.liked_from)

@@ -17,19 +17,19 @@ def join_columns(
     interactions: Interactions,
     events: pd.DataFrame,
     columns: Sequence[Column],
-    record: EventHistory | None,
+    event_history: EventHistory | None,
 ) -> pd.DataFrame:
-    """One row an event with the columns that are asked for.
+    """Joins each event with the given columns.
 
     Args:
         interactions: the tables of users and items, and the schema.
         events: `[n]` events.
-        columns: of the schema, and derived ones.
-        record: what came before; needed by derived columns.
+        columns: columns of the schema and derived columns.
+        event_history: earlier events; needed by derived columns.
 
     Returns:
-        `[n]` rows in the order of the events; the time stands at the end
-        where there is one, since slices are cut by it.
+        `[n]` rows in the order of the events. The last column is the time, if
+        the data have one, since slices are cut by it.
     """
     schema = interactions.schema
     own = {column.name for column in schema.columns}
@@ -37,7 +37,11 @@ def join_columns(
         Owner.USER: _Rows(interactions.users, events, schema.user_id),
         Owner.ITEM: _Rows(interactions.items, events, schema.item_id),
     }
-    derived = {} if record is None else _derive(interactions, events, record)
+    derived = (
+        {}
+        if event_history is None
+        else _derive(interactions, events, event_history)
+    )
     joined = {}
     for column in columns:
         name = column.name
@@ -55,11 +59,11 @@ def join_columns(
 def compact(
     values: pd.Series, rows: np.ndarray | None = None
 ) -> np.ndarray | pd.Categorical:
-    """Numbers as they are, text as categories, which a million rows share.
+    """Keeps numbers and converts text to pandas categories.
 
     Args:
         values: a column.
-        rows: `[n]` which of its rows; all when `None`.
+        rows: `[n]` row numbers to select; all rows when `None`.
 
     Returns:
         `[n]` values.
@@ -68,7 +72,7 @@ def compact(
         array = values.to_numpy()
         return array if rows is None else array[rows]
     codes, distinct = pd.factorize(values)
-    # With "" among them `fillna("")` works, as it does with plain text.
+    # `fillna("")` needs "" among the categories.
     categories = pd.Index(distinct).astype(object)
     categories = categories.union(pd.Index([""], dtype=object), sort=False)
     return pd.Categorical.from_codes(
@@ -90,12 +94,14 @@ class _Rows:
 
 
 def _derive(
-    interactions: Interactions, events: pd.DataFrame, record: EventHistory
+    interactions: Interactions,
+    events: pd.DataFrame,
+    event_history: EventHistory,
 ) -> dict[str, np.ndarray]:
     schema = interactions.schema
     times = events[schema.time].to_numpy()
     return {
         **time_of_day(times),
-        **record.so_far("user", events[schema.user_id], times),
-        **record.so_far("item", events[schema.item_id], times),
+        **event_history.so_far("user", events[schema.user_id], times),
+        **event_history.so_far("item", events[schema.item_id], times),
     }

@@ -1,4 +1,4 @@
-"""Sampled and weighted classes, and the way back to true probabilities."""
+"""Corrections of probabilities for sampled and weighted classes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kd_tfrs.errors import UserError
 
 
 def correct_prior(probability: np.ndarray, negative_rate: float) -> np.ndarray:
-    r"""Probabilities on all events from those of a model on sampled ones.
+    r"""Corrects the probabilities of a model trained on sampled negatives.
 
     $$q = \frac{p}{p + (1 - p) / w}$$
 
     Args:
-        probability: `p`, `[n]` in [0, 1], of a model whose training kept
-            every positive and a share of the negatives.
+        probability: `p`, `[n]` in [0, 1], predicted by a model that is
+            trained on all positives and a share of the negatives.
         negative_rate: `w`, that share, in (0, 1].
 
     Returns:
@@ -42,13 +42,13 @@ def prior_logit_offset(
     negative_rate: float = 1.0,
     class_weights: Mapping[int, float] | None = None,
 ) -> float:
-    r"""What to add to a trained logit, so that its sigmoid is calibrated.
+    r"""Offset that calibrates the logits of a model.
 
     $$\log w + \log \frac{c_0}{c_1}$$
 
     Sampling negatives at the rate $w$ raises the odds that a model learns by
     $1 / w$, class weights raise them by $c_1 / c_0$. The sigmoid of the
-    corrected logit is what `correct_prior` gives.
+    corrected logit equals the result of `correct_prior`.
 
     Args:
         negative_rate: share of the negatives that were kept, in (0, 1].
@@ -75,12 +75,12 @@ def prior_logit_offset(
 def balanced_class_weights(
     labels: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[int, float]:
-    r"""Class weights under which both classes weigh the same.
+    r"""Class weights that give both classes the same total weight.
 
     $$c_k = \frac{\sum_i w_i}{2 \sum_{i: y_i = k} w_i}$$
 
     Args:
-        labels: `[n]`, positive above 0; NaN are of no class.
+        labels: `[n]`, positive above 0; NaN has no class.
         weights: `[n]` weights of the events; ones when `None`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Batches of impressions in which a session's rows stand together."""
+"""Batches of impressions that keep the rows of a session together."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SESSION = "session"
 class SessionBatches(RankingBatches):
     """`RankingBatches` that shuffle sessions rather than rows.
 
-    An epoch has the same rows, and as many batches of the same size; every
-    batch also has `session`, `[batch]` int32. Sessions come in random order
-    and so do the rows of each. The one that stands where a batch ends is cut
-    in two. Rows of a batch are alike, so that steps are noisier than over
-    shuffled rows: take it for losses that compare the rows of a session.
+    An epoch has the same rows and the same number of batches; every batch
+    also has `session`, `[batch]` int32. Sessions are in random order, and so
+    are the rows of each session. A session at the end of a batch is cut in
+    two. The rows of a batch are similar, so gradients are noisier than over
+    shuffled rows: use it for losses that compare the rows of a session.
 
     Args:
         sessions: `[n]` of any type, equal for rows of one session; the user
@@ -117,6 +117,6 @@ def session_numbers(
 def _check(extras: Mapping[str, Any] | None) -> None:
     if SESSION in (extras or {}):
         raise UserError(
-            f"`extras` should not be named {SESSION}: it is what `sessions` "
-            "becomes. Received: both. Rename it."
+            f"`extras` should not be named {SESSION}, which is the name of "
+            "`sessions` in a batch. Received: both. Rename it."
         )

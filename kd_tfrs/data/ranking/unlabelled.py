@@ -1,4 +1,4 @@
-"""Impressions that never were, for a teacher to judge."""
+"""Unlabelled impressions, for which a teacher predicts targets."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ def unlabelled_rows(
     count: int,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Pairs the user and moment of one row with the item of another.
+    """Pairs the user and the context of one row with the item of another.
 
-    A teacher has seen the labels of its training rows, and says of these more
-    than it would of others. Of rows without a label it says what it has
-    learned, and of as many of them as one likes.
+    The predictions of a teacher on its training rows are biased by the labels
+    of these rows. On unlabelled rows they are not, and the number of rows is
+    unlimited.
 
     Args:
         features: encoded features by name, `[n, ...]`.
-        owners: whose each feature is; what belongs to an item goes with it.
-        count: rows to make, 1 or more; users and items come as often as they
-            do in `features`.
+        owners: owner of each feature by name; all features of an item are
+            drawn together.
+        count: number of rows, 1 or more; users and items are drawn with their
+            frequencies in `features`.
         seed: the same seed gives the same rows.
 
     Returns:
         The same features, `[count, ...]`.
 
     Raises:
-        UserError: there is nothing to pair: no feature of an item, or none
-            but these; or `count` is below 1.
+        UserError: when there is no feature of an item or no other feature, or
+            `count` is below 1.
 
     Example:
     >>> owners = {"user": Owner.USER, "item": Owner.ITEM}
@@ -43,9 +44,9 @@ def unlabelled_rows(
     ['item', 'user']
 
     References:
-        Bucila, Caruana and Niculescu-Mizil 2006, "Model Compression", which
-        labels invented rows by an ensemble; there they lie between
-        neighbours, here they are real users beside real items.
+        Bucila, Caruana and Niculescu-Mizil 2006, "Model Compression". An
+        ensemble labels synthetic rows there, which interpolate between
+        neighbours; here rows are pairs of existing users and items.
     """
     of_item = [owners[name] is Owner.ITEM for name in features]
     if count < 1 or all(of_item) or not any(of_item):
@@ -56,8 +57,10 @@ def unlabelled_rows(
         )
     total = len(next(iter(features.values())))
     rng = np.random.default_rng(seed)
-    asked, shown = rng.integers(0, total, (2, count))
+    user_rows, item_rows = rng.integers(0, total, (2, count))
     return {
-        name: values[shown if own else asked]
-        for (name, values), own in zip(features.items(), of_item, strict=True)
+        name: values[item_rows if is_item else user_rows]
+        for (name, values), is_item in zip(
+            features.items(), of_item, strict=True
+        )
     }

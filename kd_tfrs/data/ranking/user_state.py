@@ -1,4 +1,4 @@
-"""How users and items stand after some events, to serve a request."""
+"""State of users and items after a set of events, to serve requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kd_tfrs.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class UserState:
-    """Tables of users and items with what the events so far say of them.
+    """Tables of users and items with statistics of their events so far.
 
     Args:
         users: one row a user: its columns, `user_events` and, where there
@@ -29,24 +29,24 @@ class UserState:
     history: np.ndarray
 
 
-def standing(
+def build_user_state(
     interactions: Interactions,
     events: pd.DataFrame,
     history_length: int = DEFAULT_HISTORY,
     *,
-    taken: str | None = None,
+    history_task: str | None = None,
     liked_from: float = 4.0,
 ) -> UserState:
-    """Counts, means and histories after all of some events.
+    """Builds counts, means and histories over all of the given events.
 
-    They are what `build_examples` would give an impression that comes later
-    than every one of `events`.
+    The values are those that `build_examples` computes for an impression that
+    is later than every event.
 
     Args:
         interactions: tables of users and items, and the schema.
-        events: `[n]` what has happened, such as `split.train`.
+        events: `[n]` events so far, such as `split.train`.
         history_length: items in a history, 1 or more.
-        taken: see `build_examples`.
+        history_task: see `build_examples`.
         liked_from: see `build_examples`.
 
     Returns:
@@ -57,29 +57,32 @@ def standing(
 
     Example:
     ```python
-    now = standing(data, data.events, history_length=20)
-    now.items[["item_id", "item_events"]]
+    state = build_user_state(data, data.events, history_length=20)
+    state.items[["item_id", "item_events"]]
     ```
     """
     schema = interactions.schema
     if schema.time is None or history_length < 1:
         raise UserError(
-            "`standing` should be asked of data with time and for a history "
-            f"of at least 1. Received: time = {schema.time!r} and "
-            f"`history_length` = {history_length}. Name the time column."
+            "The state of users should be built from data with time, with "
+            "`history_length` of at least 1. Received: time = "
+            f"{schema.time!r} and `history_length` = {history_length}. Name "
+            "the time column."
         )
-    record = EventHistory.of(interactions, events, taken, liked_from)
+    event_history = EventHistory.of(
+        interactions, events, history_task, liked_from
+    )
     tables = {}
     for owner, table, key in (
         ("user", interactions.users, schema.user_id),
         ("item", interactions.items, schema.item_id),
     ):
         end = np.full(len(table), np.inf)
-        so_far = record.so_far(owner, table[key], end)
-        # Columns of these names that the data have themselves stay.
+        so_far = event_history.so_far(owner, table[key], end)
+        # Columns of the data keep their values when the names are the same.
         new = {name: so_far[name] for name in so_far if name not in table}
         tables[owner] = table.assign(**new)
     users = interactions.users[schema.user_id]
     end = np.full(len(users), np.inf)
-    history = record.history(users, end, history_length)
+    history = event_history.history(users, end, history_length)
     return UserState(tables["user"], tables["item"], history)

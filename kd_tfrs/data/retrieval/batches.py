@@ -1,4 +1,4 @@
-"""tf.data batches for retrieval: rows first, features gathered last."""
+"""tf.data batches for retrieval; row numbers are batched, then gathered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Events = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 def gather_features(tables: Tables, rows: tf.Tensor) -> Batch:
-    """Encoded features of some rows.
+    """Gathers the encoded features of rows.
 
     Args:
         tables: encoded columns, each `[num_rows, ...]`.
@@ -34,7 +34,7 @@ def gather_features(tables: Tables, rows: tf.Tensor) -> Batch:
 def sampling_probability(
     item_events: np.ndarray, batch_size: int, num_uniform_negatives: int
 ) -> np.ndarray:
-    r"""How likely an item is to be a candidate of a batch, up to a constant.
+    r"""Probability of an item to be a candidate of a batch, up to a constant.
 
     $$q_j \propto B \frac{n_j}{\sum_i n_i} + N \frac{1}{|I|}$$
 
@@ -45,7 +45,7 @@ def sampling_probability(
 
     Returns:
         `[num_items]` float32, scaled so that the largest is 1: TFRS clips
-        probabilities at 1e-6, and a softmax does not see the constant.
+        probabilities at 1e-6, and a softmax is invariant to the constant.
 
     References:
         Yang et al. 2020, "Mixed Negative Sampling for Learning Two-tower
@@ -59,10 +59,10 @@ def sampling_probability(
 class EventBatches(abc.ABC):
     """Batches of (user, item) events with in-batch and uniform candidates.
 
-    Where the events come from is up to the subclass: `RetrievalBatches` has
-    them in memory, `StreamedBatches` in shards on disk. Every epoch depends on
-    `seed` and its number alone: a run that goes on at epoch 7 sees what an
-    unbroken one sees. The last, smaller batch of an epoch is left out.
+    A subclass provides the events: `RetrievalBatches` from memory,
+    `StreamedBatches` from shards on disk. Every epoch depends on `seed` and
+    its number only, so a resumed run sees the same batches as an
+    uninterrupted one. The last, smaller batch of an epoch is dropped.
 
     A batch is a dict:
 
@@ -73,16 +73,16 @@ class EventBatches(abc.ABC):
       the events themselves;
     * `candidate_probability`: `[batch + num_uniform_negatives]`, the
       candidates that the softmax loss sees;
-    * whatever `join` adds: more queries and candidates at the end.
+    * the queries and candidates that `join` adds at the end.
 
     Args:
         num_events: events of an epoch.
         query_tables: encoded user columns by row.
         candidate_tables: encoded item columns by row.
         item_events: `[num_items]` training events of each item.
-        batch_size: events a step; at most `num_events` are taken.
+        batch_size: events per step, limited to `num_events`.
         num_uniform_negatives: extra candidates drawn uniformly each step.
-        seed: of the permutations and the draws.
+        seed: seed of the permutations and the draws.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class EventBatches(abc.ABC):
             raise UserError(
                 "`batch_size` should be positive and `num_uniform_negatives` "
                 f"not negative. Received: {batch_size} and "
-                f"{num_uniform_negatives}. Mend the two numbers."
+                f"{num_uniform_negatives}. Correct the two numbers."
             )
         self.num_events = num_events
         self.batch_size = min(batch_size, num_events)
@@ -214,8 +214,8 @@ class EventBatches(abc.ABC):
 class RetrievalBatches(EventBatches):
     """Batches of events that are in memory, see `EventBatches`.
 
-    Every epoch is a permutation of the events; the permutations leave out
-    different remainders.
+    Every epoch is a permutation of the events, with another remainder that is
+    dropped.
 
     Args:
         user_rows: `[n]` int32 user rows of the events.
@@ -223,13 +223,13 @@ class RetrievalBatches(EventBatches):
         query_tables: encoded user columns by row.
         candidate_tables: encoded item columns by row.
         item_events: `[num_items]` training events of each item.
-        batch_size: events a step; at most `n` are taken.
+        batch_size: events per step, limited to `n`.
         num_uniform_negatives: extra candidates drawn uniformly each step.
         weights: `[n]` non-negative weights of the events; 1 when `None`.
-        seed: of the permutations and the draws.
+        seed: seed of the permutations and the draws.
 
     Raises:
-        UserError: there is no event, or a number is out of range.
+        UserError: when there is no event, or a number is out of range.
 
     Example:
     ```python
@@ -294,6 +294,6 @@ class RetrievalBatches(EventBatches):
 
 
 def _constants(tables: Tables) -> dict[str, tf.Tensor]:
-    # Eager tensors are captured by reference, so that a table stands neither
-    # in the graph nor in memory twice.
+    # Eager tensors are captured by reference, so that the graph has no copy of
+    # a table.
     return {name: tf.constant(table) for name, table in tables.items()}

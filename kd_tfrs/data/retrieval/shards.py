@@ -1,4 +1,4 @@
-"""Parquet shards of events, a block at a time: reading, counting, mixing."""
+"""Parquet shards of events in blocks: reading, counting, shuffling."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Shards:
         """Reads all rows once.
 
         Args:
-            rng: draws the order of the files, and that of the row groups of
-                each; None leaves both as they are.
-            max_rows: the most rows at a time, at least 1; beyond 65,536 it
-                changes nothing.
+            rng: draws the order of the files and of the row groups of each
+                file; None keeps both orders.
+            max_rows: maximum number of rows per frame, at least 1 and limited
+                to 65,536.
             progress: whether to show a bar.
 
         Yields:
@@ -105,7 +105,7 @@ def _check_file(file: Path, columns: Sequence[str]) -> None:
 
 
 class IdCounts:
-    """Counts ids in memory that grows with the distinct ones alone.
+    """Counts ids, in memory proportional to the number of distinct ids.
 
     Example:
     >>> counts = IdCounts()
@@ -116,19 +116,19 @@ class IdCounts:
 
     def __init__(self) -> None:
         self._parts: list[pd.Series] = []
-        self._held = 0
+        self._size = 0
         self._limit = _MERGE_IDS
 
     def add(self, ids: pd.Series) -> None:
-        """Counts some more ids.
+        """Adds ids to the counts.
 
         Args:
-            ids: `[n]` ids, none of them missing.
+            ids: `[n]` ids without missing values.
         """
         self._parts.append(ids.value_counts(sort=False))
-        self._held += len(self._parts[-1])
-        if self._held > self._limit:
-            # Twice what is left, so that all merging together stays linear.
+        self._size += len(self._parts[-1])
+        if self._size > self._limit:
+            # Doubling the limit keeps the total time of merging linear.
             self._limit = max(_MERGE_IDS, 2 * len(self.total()))
 
     def total(self) -> pd.Series:
@@ -139,18 +139,18 @@ class IdCounts:
         """
         merged = pd.concat(self._parts)
         merged = merged.groupby(level=0, sort=False).sum()
-        self._parts, self._held = [merged], len(merged)
+        self._parts, self._size = [merged], len(merged)
         return merged
 
 
 def shuffled(
     blocks: Iterator[np.ndarray], window: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """Swaps every block that comes for as many random rows of a window.
+    """Shuffles rows within a window that slides over the blocks.
 
     Args:
         blocks: arrays of one dtype, `[at most window, ...]`.
-        window: how many rows are held, at least 1.
+        window: number of rows in the window, at least 1.
         rng: draws the rows.
 
     Yields:
@@ -162,17 +162,17 @@ def shuffled(
     >>> sorted(np.concatenate(list(mixed)).tolist())
     [0, 1, 2, 3, 4, 5]
     """
-    held, filled = None, 0
+    buffer, filled = None, 0
     for block in blocks:
-        if held is None:
-            held = np.empty((window, *block.shape[1:]), block.dtype)
-        taken = min(len(block), window - filled)
-        held[filled : filled + taken] = block[:taken]
-        filled += taken
-        rest = block[taken:]
-        if len(rest):
-            chosen = rng.choice(window, len(rest), replace=False)
-            yield held[chosen]
-            held[chosen] = rest
+        if buffer is None:
+            buffer = np.empty((window, *block.shape[1:]), block.dtype)
+        count = min(len(block), window - filled)
+        buffer[filled : filled + count] = block[:count]
+        filled += count
+        remaining = block[count:]
+        if len(remaining):
+            chosen = rng.choice(window, len(remaining), replace=False)
+            yield buffer[chosen]
+            buffer[chosen] = remaining
     if filled:
-        yield held[rng.permutation(filled)]
+        yield buffer[rng.permutation(filled)]

@@ -31,18 +31,18 @@ def catalogue_from_shards(
     *,
     progress: bool = False,
 ) -> Catalogue:
-    """Builds a catalogue in one pass over shards, without holding events.
+    """Builds a catalogue in one pass over shards.
 
-    Memory grows with the distinct ids, not with the events.
+    Memory grows with the number of distinct ids, not of events.
 
     Args:
-        path: a Parquet file, a folder of shards, or a list of files; training
-            events and no others.
-        schema: names the columns. Those of features need a table.
-        users: one row a user, with the schema's columns of users.
-        items: one row an item, likewise. Items without an event are part of
-            the catalogue, too; ids without a row in the table are added.
-        progress: whether to show a bar.
+        path: a Parquet file, a folder of shards, or a list of files, with the
+            training events only.
+        schema: the columns. Columns of features need a table.
+        users: one row per user, with the schema's columns of users.
+        items: one row per item, likewise. The catalogue also contains items
+            without an event; ids without a row in the table are added.
+        progress: whether to show a progress bar.
 
     Returns:
         The catalogue that `Catalogue.build` would give for the same events.
@@ -83,30 +83,30 @@ def catalogue_from_shards(
 class StreamedBatches(EventBatches):
     """Batches of events that stay on disk, see `EventBatches`.
 
-    Every epoch reads the shards in another order, and the row groups of each
-    in another order as well, and shuffles the rows within a window that
-    slides over what is read. Memory holds the window (12 bytes a row), a few
-    blocks of 65,536 rows, the tables and the index of ids. Events are taken
-    as they are: nothing is cleaned, and a repeated event counts twice.
+    Every epoch reads the shards and their row groups in another order, and
+    shuffles the rows within a window that slides over the rows read. Memory
+    holds the window (12 bytes per row), a few blocks of 65,536 rows, the
+    tables and the index of ids. Events are not cleaned: a repeated event
+    counts twice.
 
     Args:
-        path: a Parquet file, a folder of shards, or a list of files; training
-            events and no others.
-        catalogue: gives ids their rows; names the columns of the ids.
+        path: a Parquet file, a folder of shards, or a list of files, with the
+            training events only.
+        catalogue: rows of the ids, and the names of their columns.
         query_tables: encoded user columns by row.
         candidate_tables: encoded item columns by row.
         weight_column: name of the events' non-negative weights; 1 when
             `None`.
-        batch_size: events a step; at most as many as there are.
+        batch_size: events per step, limited to the number of events.
         num_uniform_negatives: extra candidates drawn uniformly each step.
-        shuffle_rows: rows of the window, at least `batch_size`. Much smaller
-            than a shard, it keeps events that are neighbours on disk close.
-        seed: of the orders and the draws.
-        check: read all shards once, now, so that an id that the catalogue
-            lacks is one clear error here. Otherwise such an event ends the
-            epoch that meets it, with TensorFlow's `InvalidArgumentError`
-            around the same message.
-        progress: whether to show a bar for the check.
+        shuffle_rows: rows of the window, at least `batch_size`. With a window
+            much smaller than a shard, neighbours on disk stay close.
+        seed: seed of the orders and the draws.
+        check: whether to read all shards once in the constructor, so that an
+            id that the catalogue lacks raises an error there. Otherwise such
+            an event raises TensorFlow's `InvalidArgumentError` with the same
+            message during the epoch.
+        progress: whether to show a progress bar for the check.
 
     Raises:
         UserError: when a shard cannot be read or lacks a column, an event has
@@ -211,7 +211,7 @@ def _side(
     name = schema.user_id if owner is Owner.USER else schema.item_id
     total = counts[name].total()
     if table is None:
-        # Without a table nothing but the ids is known.
+        # Without a table, the ids are the only columns.
         schema = Schema(
             tuple(c for c in schema.columns if c.encoding is Encoding.ID)
         )
@@ -231,17 +231,17 @@ def _side(
 def _rows(index: pd.Index, frame: pd.DataFrame, file: Path) -> np.ndarray:
     """Positions of the ids in the index, as the catalogue writes them."""
     ids = frame[index.name]
-    known = ids.notna().to_numpy(bool)
-    if known.all():
+    valid = ids.notna().to_numpy(bool)
+    if valid.all():
         whole = cells.whole_numbers(ids) if ids.dtype.kind == "f" else None
         if not pd.api.types.is_numeric_dtype(index.dtype):
             ids = cells.as_text_ids(ids)
         elif whole is not None:
             ids = whole
         rows = index.get_indexer(ids)
-        known = rows >= 0
-    if not known.all():
-        lost = frame[index.name][~known].iloc[0]
+        valid = rows >= 0
+    if not valid.all():
+        lost = frame[index.name][~valid].iloc[0]
         raise UserError(
             f"Every event of `{file}` should have a `{index.name}` of the "
             f"catalogue. Received: {lost!r}, which it lacks. Build the "

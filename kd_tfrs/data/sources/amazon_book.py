@@ -1,4 +1,4 @@
-"""amazon-book: who bought which book, as adjacency lists of LightGCN."""
+"""Reads amazon-book: purchases of books, as adjacency lists of LightGCN."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _FILES = ("train.txt", "test.txt")
 
 
 def read(folder: str | Path) -> Tables:
-    """Reads `train.txt` and `test.txt`, whichever are there, as one whole.
+    """Reads `train.txt` and `test.txt`, if present, as one table.
 
-    The release has no validation part, so its split is not taken for given:
-    split the events anew.
+    The release has no validation part, so its split is not used: split the
+    events anew.
 
     Args:
-        folder: where the files are.
+        folder: folder of the files.
 
     Returns:
         Tables with `user_id` and `item_id`.
 
     Raises:
-        UserError: when neither file is there, or a line is broken.
+        UserError: when both files are missing, or a line is broken.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Folders of given splits: train, validation and test, as of CiteULike."""
+"""Reads folders of given splits (train, validation, test), as of CiteULike."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def split_files(folder: Path) -> dict[str, Path] | None:
 
     Returns:
         Paths by "train", "validation" and "test" in this order (one of the
-        latter two may be missing), or None when the folder's files are not
-        named so.
+        latter two may be missing), or None when the folder has no files of
+        these names.
     """
-    found = {}
+    paths = {}
     for path in sorted(folder.iterdir()):
         name = _SPLITS.get(path.name.split(".")[0].lower())
         if name and readers.format_of(path):
-            found[name] = path
-    if "train" not in found or len(found) < 2:
+            paths[name] = path
+    if "train" not in paths or len(paths) < 2:
         return None
     order = ("train", "validation", "test")
-    return {name: found[name] for name in order if name in found}
+    return {name: paths[name] for name in order if name in paths}
 
 
 def read_splits(
@@ -61,10 +61,10 @@ def read(folder: str | Path) -> Tables:
     """Reads `train.tsv`, `valid.tsv` and `test.tsv` with user and item ids.
 
     Args:
-        folder: where they are; other formats that `readers` knows do as well.
+        folder: folder of the files, which may have any format of `readers`.
 
     Returns:
-        Tables whose events are given splits by name.
+        Tables with given splits by name as the events.
 
     Raises:
         UserError: when a file is missing or broken.

@@ -1,4 +1,4 @@
-"""Fetches a file over HTTP: resumed, retried, verified, then put in place."""
+"""Downloads a file over HTTP, with resuming, retries and verification."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
 
 class _BrokenOffError(Exception):
-    """The transfer failed in a way that another attempt may mend."""
+    """The transfer failed, and another attempt may succeed."""
 
 
 class _StaleError(Exception):
-    """What was resumed does not fit; begin anew."""
+    """The partial file does not fit the server's file; start again."""
 
 
 def download(
@@ -36,21 +36,21 @@ def download(
     timeout_seconds: float = 30.0,
     progress: bool = True,
 ) -> Path:
-    """Downloads a file, and goes on where an earlier attempt broke off.
+    """Downloads a file, and resumes an earlier attempt.
 
-    The bytes go to `destination` + ".part", which is renamed when complete
-    and verified: at `destination` there never is half a file. A file that is
-    there already and fits its checksum is not fetched again.
+    The bytes are written to `destination` + ".part", which is renamed when it
+    is complete and verified, so `destination` is never a partial file. An
+    existing file with the right checksum is not downloaded again.
 
     Args:
         url: http or https address.
-        destination: path of the finished file; folders are made.
+        destination: path of the complete file; missing folders are created.
         sha256: expected digest in hexadecimal, or None.
-        md5: likewise; for hosts that publish nothing better.
+        md5: likewise, for hosts that publish no SHA-256.
         retries: further attempts after the first, 0 or more.
         backoff_seconds: wait before the first retry; it doubles every time.
-        timeout_seconds: of silence, after which an attempt is given up.
-        progress: whether to show a bar.
+        timeout_seconds: time without data after which an attempt fails.
+        progress: whether to show a progress bar.
 
     Returns:
         `destination`.
@@ -84,7 +84,7 @@ def download(
         resumed = part.exists()
         fetch()
         if resumed and _mismatch(part, digests):
-            # The beginning may be of an older file: once more from the start.
+            # The partial file may be of an older version: start again.
             part.unlink()
             fetch()
         _verify(url, part, digests)
@@ -102,7 +102,7 @@ def file_digest(path: Path, algorithm: str) -> str:
 
     Args:
         path: a file of any size.
-        algorithm: a name that `hashlib.new` knows, such as "sha256".
+        algorithm: a name that `hashlib.new` supports, such as "sha256".
 
     Returns:
         Lower-case hexadecimal text.
@@ -171,7 +171,7 @@ def _fetch(
 ) -> None:
     """One attempt; returns when `part` is complete."""
     start = part.stat().st_size if part.exists() else 0
-    # Compressed on the way, lengths and ranges would count other bytes.
+    # With compression, lengths and ranges would count other bytes.
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -182,7 +182,7 @@ def _fetch(
             return
         total = _check_response(url, response, start)
         if response.status_code == requests.codes.ok:
-            start = 0  # the server sends all of it, whatever was asked for
+            start = 0  # the server ignores the range and sends the whole file
         _write(response, part, start, total, progress)
     size = part.stat().st_size
     if total is not None and size != total:
@@ -190,7 +190,7 @@ def _fetch(
 
 
 def _nothing_left(response: requests.Response, start: int) -> bool:
-    """Whether the server says that the part on disk is all there is."""
+    """Whether the partial file is complete, according to the server."""
     status = response.status_code
     whole = response.headers.get("Content-Range", "") == f"bytes */{start}"
     return whole and status == requests.codes.requested_range_not_satisfiable
@@ -199,7 +199,7 @@ def _nothing_left(response: requests.Response, start: int) -> bool:
 def _check_response(
     url: str, response: requests.Response, start: int
 ) -> int | None:
-    """Returns the size of the whole file, None if the server does not say."""
+    """Returns the size of the whole file, or None if unknown."""
     status = response.status_code
     if status == requests.codes.ok:
         length = response.headers.get("Content-Length")
@@ -218,8 +218,8 @@ def _check_response(
     if status in _TRY_AGAIN:
         raise _BrokenOffError(message)
     raise UserError(
-        f"{url} should be there for all. Received: {message}. Check the "
-        f"address in a browser, or put the file into place yourself."
+        f"{url} should be publicly available. Received: {message}. Check the "
+        f"address in a browser, or download the file yourself."
     )
 
 

@@ -1,4 +1,9 @@
-"""Columns of the user's own events that are asked for by name."""
+"""Options of the user's own files: task labels and further feature columns.
+
+Without a schema, `user_files.read` reads only the columns that it recognises:
+ids, time, label, weight and title. `FurtherColumns` names the columns to read
+in addition, checks that the files have them, and adds them to the schema.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +20,24 @@ from kd_tfrs.data.schema import Column, Encoding, Owner, Schema
 from kd_tfrs.data.targets import LIKED, RATING, label_numbers
 from kd_tfrs.errors import UserError
 
-# Roles that no option can name: a column that is asked for by its name has
-# not got one of these just because it is called so.
+# Roles that are guessed from names only. A column that is listed in
+# `FurtherColumns` does not get such a role because of its name.
 _ONLY_GUESSED = ("weight", "title")
 
 
 @dataclass(frozen=True)
 class FurtherColumns:
-    """What is read of events beside ids, time, label, weight and title.
+    """Columns to read in addition to ids, time, label, weight and title.
 
     Args:
-        tasks: names of tasks, see `build_examples`; those that are columns of
+        tasks: names of tasks, see `build_examples`. Tasks that are columns of
             the events are labels and never features.
-        event_columns: columns of the events that models look at.
+        event_columns: columns of the events that are features.
         training_only_columns: columns of the events, or of the tables of
-            users and items, that only teachers look at.
+            users and items, that are features of teachers only.
 
     Raises:
-        UserError: when one of them is a text rather than a list of texts.
+        UserError: when an argument is a string instead of a list.
 
     Example:
     ```python
@@ -55,12 +60,13 @@ class FurtherColumns:
             object.__setattr__(self, field.name, tuple(dict.fromkeys(value)))
 
     def given(self) -> list[str]:
-        """Names of the arguments that are not empty."""
+        """Returns the names of the arguments that are not empty."""
         names = [field.name for field in dataclasses.fields(self)]
         return [name for name in names if getattr(self, name)]
 
     @property
-    def _asked(self) -> set[str]:
+    def _names(self) -> set[str]:
+        """All listed columns and tasks."""
         return {
             *self.tasks,
             *self.event_columns,
@@ -68,105 +74,109 @@ class FurtherColumns:
         }
 
     def columns_of(self, path: Path) -> list[str]:
-        """What columns a file has.
+        """Returns the columns of a file.
 
         Args:
-            path: of a known format.
+            path: a file of a supported format.
 
         Returns:
-            Their names. A field that only later lines of JSON have, such as
-            a label that few events have, is found when it is asked for.
+            Names of columns. The first line of JSON lines may lack a listed
+            field, such as a rare label; all lines are then read.
 
         Raises:
             UserError: when the file cannot be read.
         """
-        found = readers.column_names(path)
-        lacks = self._asked - {*found}
-        if readers.format_of(path) == "JSON lines" and lacks:
+        columns = readers.column_names(path)
+        missing = self._names - {*columns}
+        if readers.format_of(path) == "JSON lines" and missing:
             return json_lines.read(path, None).column_names
-        return found
+        return columns
 
     def roles(self, guessed: Mapping[str, str]) -> dict[str, str]:
-        """What columns are, but for guesses that are asked for by name.
+        """Removes guessed roles of listed columns.
 
         Args:
             guessed: column names by role.
 
         Returns:
-            The roles that remain: "weight" may go, an id may not.
+            Column names by role, without "weight" and "title" if their column
+            is listed; other roles are kept.
         """
         return {
             role: name
             for role, name in guessed.items()
-            if role not in _ONLY_GUESSED or name not in self._asked
+            if role not in _ONLY_GUESSED or name not in self._names
         }
 
     def to_read(
         self,
         path: Path,
-        found: Sequence[str],
+        columns: Sequence[str],
         roles: Mapping[str, str],
         side: Collection[str] = (),
     ) -> list[str]:
-        """Columns that have to be read beside those with a role.
+        """Returns the columns to read in addition to those with a role.
 
         Args:
             path: a file of events, for messages.
-            found: its columns.
-            roles: names of columns that are read anyhow, by what they are.
+            columns: columns of the file.
+            roles: names of the columns with a role, by role.
             side: columns of the tables of users and items.
 
         Returns:
-            Their names.
+            Names of columns of the events.
 
         Raises:
-            UserError: when a column is not there, or is something else.
+            UserError: when a listed column is missing, or has a role, is the
+                label of a task, or is in a table of users or items.
         """
         for task in self.tasks:
-            if task not in found and task not in (RATING, LIKED):
-                raise _wrong("tasks", path, task, _absent(found))
-        for option, known, others in (
-            ("event_columns", found, side),
-            ("training_only_columns", (*found, *side), ()),
+            if task not in columns and task not in (RATING, LIKED):
+                raise _wrong("tasks", path, task, _absent(columns))
+        for option, available, excluded in (
+            ("event_columns", columns, side),
+            ("training_only_columns", (*columns, *side), ()),
         ):
             for name in getattr(self, option):
-                why = self._problem(name, known, roles, others)
+                why = self._problem(name, available, roles, excluded)
                 if why:
                     raise _wrong(option, path, name, why)
         hidden = [n for n in self.training_only_columns if n not in side]
         names = [*self.event_columns, *hidden, *self.tasks]
-        taken = {*roles.values()}
+        with_role = {*roles.values()}
         return [
-            n for n in dict.fromkeys(names) if n in found and n not in taken
+            n
+            for n in dict.fromkeys(names)
+            if n in columns and n not in with_role
         ]
 
     def _problem(
         self,
         name: str,
-        known: Collection[str],
+        available: Collection[str],
         roles: Mapping[str, str],
-        others: Collection[str],
+        excluded: Collection[str],
     ) -> str | None:
-        if name not in known:
-            return _absent(known)
+        if name not in available:
+            return _absent(available)
         if name in roles.values():
             role = next(role for role, own in roles.items() if own == name)
             return f"which is read as the {role}"
         if name in self.tasks:
             return "which is the label of a task"
-        if name in others:
-            return "which stands in the table of users or items"
+        if name in excluded:
+            return "which is in the table of users or items"
         return None
 
     def labels(self, schema: Schema) -> list[str]:
-        """Labels of tasks beside the schema's.
+        """Returns the columns that are task labels besides the schema's label.
 
         Args:
             schema: see `described`.
 
         Returns:
-            Names of columns of the events. Where there are some, an event
-            without the schema's label is still one to learn from.
+            Names of columns of the events. If there are any, events without
+            the schema's label are kept, since they may have another label.
         """
         return [
             column.name
@@ -177,16 +187,16 @@ class FurtherColumns:
     def check_labels(
         self, frames: Iterable[pd.DataFrame], schema: Schema
     ) -> None:
-        """Refuses labels of tasks that are text or infinite.
+        """Refuses task labels that are text or infinite.
 
-        Cleaning would take them for missing ones.
+        Cleaning would treat them as missing.
 
         Args:
-            frames: events as they were read.
+            frames: raw events.
             schema: see `described`.
 
         Raises:
-            UserError: naming the column and the event.
+            UserError: when a label is invalid; the error names the event.
         """
         names = self.labels(schema)
         if names and schema.label is not None:
@@ -198,19 +208,19 @@ class FurtherColumns:
     def described(
         self, schema: Schema, events: pd.DataFrame, more: Sequence[str]
     ) -> Schema:
-        """The schema with what was read beside it.
+        """Adds the further columns to a schema.
 
         Args:
-            schema: of all other columns.
-            events: some events, to guess encodings from.
-            more: see `to_read`.
+            schema: schema of all other columns.
+            events: events to guess the encodings from.
+            more: names of the further columns, see `to_read`.
 
         Returns:
             A schema in which labels of tasks are numbers, other columns are
             features of the event, and `training_only` is marked.
 
         Raises:
-            UserError: when a column that only teachers see is no feature.
+            UserError: when a training-only column is not a feature.
         """
         columns = [*schema.columns]
         for name in more:
@@ -223,7 +233,7 @@ class FurtherColumns:
         hidden = {*self.training_only_columns}
         names = [column.name for column in columns]
         for name in sorted(hidden - {*names}):
-            # Such as an item's title, which has another name from here on.
+            # For example the title of items, which has been renamed.
             raise UserError(
                 "`training_only_columns` should be features. Received: "
                 f"{name!r}, and the columns are {names}. Name one of them."
@@ -238,8 +248,8 @@ class FurtherColumns:
         )
 
 
-def _absent(known: Collection[str]) -> str:
-    return f"which is none of {list(known)}"
+def _absent(available: Collection[str]) -> str:
+    return f"which is not one of {list(available)}"
 
 
 def _wrong(option: str, path: Path, name: str, why: str) -> UserError:

@@ -1,4 +1,4 @@
-"""goodbooks-10k: six million ratings of ten thousand books."""
+"""Reads goodbooks-10k: six million ratings of ten thousand books."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def fetch(folder: Path, progress: bool = True) -> Path:
     The publisher gives no checksums.
 
     Args:
-        folder: where a folder "goodbooks-10k" is made.
-        progress: whether to show a bar.
+        folder: folder in which a folder "goodbooks-10k" is created.
+        progress: whether to show a progress bar.
 
     Returns:
         The folder of the files.
@@ -64,7 +64,7 @@ def read(folder: str | Path) -> Tables:
     """Reads `ratings.csv` and `books.csv`.
 
     Args:
-        folder: where they are.
+        folder: folder of the files.
 
     Returns:
         Tables with `user_id`, `item_id` (the publisher's `book_id`),
@@ -72,8 +72,8 @@ def read(folder: str | Path) -> Tables:
         `release_year`, `language`. There is no time.
 
     Raises:
-        UserError: when a file is broken, or its ratings or books are not
-            those of goodbooks-10k.
+        UserError: when a file is broken, or has other ratings or books than
+            goodbooks-10k.
 
     Example:
     ```python

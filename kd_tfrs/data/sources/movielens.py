@@ -17,7 +17,7 @@ from kd_tfrs.errors import UserError
 
 _URL = "https://files.grouplens.org/datasets/movielens/{}.zip"
 _EVENTS = ["user_id", "item_id", "rating", "timestamp"]
-# Where GroupLens says that it does not know; the second is RecBole's spelling.
+# GroupLens's values for unknown; "unkonwn" is RecBole's spelling.
 _UNKNOWN = ("", "unknown", "unkonwn", "(no genres listed)")
 _YEAR_BUCKETS = 10
 _AGE_BUCKETS = 8
@@ -31,7 +31,7 @@ class Release:
         archive: name of GroupLens's zip file without ".zip", which is also
             the name of the folder within.
         md5: of that file, as GroupLens publishes it.
-        members: the files in it that are needed.
+        members: names of the files to unpack.
     """
 
     archive: str
@@ -59,7 +59,7 @@ RELEASES = {
 
 
 def fetch(name: str, folder: Path, progress: bool = True) -> Path:
-    """Downloads a release and unpacks what is needed of it.
+    """Downloads a release and unpacks its members.
 
     Args:
         name: a key of `RELEASES`.
@@ -70,8 +70,7 @@ def fetch(name: str, folder: Path, progress: bool = True) -> Path:
         The folder of the unpacked files.
 
     Raises:
-        UserError: when the download fails, or is not what GroupLens
-            published.
+        UserError: when the download fails or has another checksum.
     """
     release = RELEASES[name]
     archive = download(
@@ -88,7 +87,7 @@ def unpack(archive: Path, release: Release, target: Path) -> Path:
 
     Args:
         archive: the zip file.
-        release: what has to be in it.
+        release: the release that the file should contain.
         target: folder to make.
 
     Returns:
@@ -120,7 +119,7 @@ def unpack(archive: Path, release: Release, target: Path) -> Path:
 
 
 def read(folder: str | Path) -> Tables:
-    """Reads a folder in whichever of the four layouts it has.
+    """Reads a folder in one of four layouts.
 
     Args:
         folder: holds `*.inter`, `*.user`, `*.item` (RecBole), or `u.data`,
@@ -174,7 +173,7 @@ def _read_recbole(inter: Path) -> Tables:
                 "genre": "genres",
             }
         )
-        # Blanks separate the genres there, and are part of none.
+        # Genres are separated by blanks, which no genre contains.
         items["genres"] = items["genres"].str.replace(" ", "|", regex=False)
     return _tables(events, side.get("user"), items)
 
@@ -240,7 +239,7 @@ def _join_flags(flags: pd.DataFrame) -> pd.Series:
 
 
 def _split_year(items: pd.DataFrame) -> pd.DataFrame:
-    """Takes the year out of titles like "Toy Story (1995)"."""
+    """Separates the year from titles like "Toy Story (1995)"."""
     title = items["title"].str.strip()
     parts = title.str.extract(r"^(.*?)\s*\((\d{4})\)$")
     return items.assign(
@@ -263,8 +262,8 @@ def _tables(
         names = ["item_id", "title", "release_year", "genres"]
         items = items[names].copy()
         for name in names[1:]:
-            known = ~items[name].isin(_UNKNOWN) & items[name].notna()
-            items[name] = items[name].where(known, None)
+            valid = ~items[name].isin(_UNKNOWN) & items[name].notna()
+            items[name] = items[name].where(valid, None)
         items["title"] = items["title"].fillna("")
         columns += _item_columns()
     columns += [

@@ -1,4 +1,4 @@
-"""The hidden model behind the invented impressions: who clicks on what."""
+"""The hidden click model of the synthetic impressions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TRIPLE = 0.4
 _QUALITY = 0.4
 _ACTIVITY = 0.4
 _PRICE = 0.4
-_POSITION = 0.35  # what each doubling of the position takes away
+_POSITION = 0.35  # decrease of the logit by each doubling of the position
 
 
 class ClickWorld:
@@ -47,11 +47,11 @@ class ClickWorld:
         num_users: users.
         num_items: items.
         dim: width of the tastes.
-        rng: where all randomness comes from.
+        rng: source of randomness.
     """
 
-    # Of clicks, and of likes were everything clicked: what is clicked suits
-    # the user, so that more of it is liked.
+    # Rates of clicks, and of likes if all items were clicked. Clicked items fit
+    # the user's taste, so their rate of likes is higher.
     rates = (0.2, 0.2)
 
     def __init__(
@@ -93,7 +93,7 @@ class ClickWorld:
         )
         rank = rng.permutation(num_items) + 1.0
         self._popularity = (rank + 0.02 * num_items) ** -0.9
-        # Some are released while the others are already shown.
+        # Some items are released later than others.
         late = rng.random(num_items) < 0.3
         late[0] = False
         self._release = np.where(late, rng.uniform(0.2, 1.0, num_items), 0.0)
@@ -106,7 +106,7 @@ class ClickWorld:
         lean = _normal(rng, len(AGES), dim)[self.age]
         lean = lean + _normal(rng, len(COUNTRIES), dim)[self.country]
         own = _normal(rng, num_users, dim)
-        # Lengths are such that a product with an item has the deviation asked.
+        # The product with an item has the standard deviation `_TASTE`.
         self._user_taste = _rows_of_length_one(0.6 * lean + own)
         self._user_taste *= np.float32(_TASTE * np.sqrt(dim))
         self._activity = np.float32(_ACTIVITY) * _normal(rng, num_users)
@@ -122,12 +122,12 @@ class ClickWorld:
     def show(
         self, num_events: int, slate_size: int, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """Who is shown what, when, where on the page and on which device.
+        """Draws impressions: users, items, times, positions and devices.
 
         Args:
-            num_events: impressions.
-            slate_size: items shown at one moment.
-            rng: where the draws come from.
+            num_events: number of impressions.
+            slate_size: number of items shown at one moment.
+            rng: source of randomness.
 
         Returns:
             `user`, `item` (int32), `time` (seconds since 1970), `position`
@@ -136,7 +136,7 @@ class ClickWorld:
         """
         visits = -(-num_events // slate_size)
         num_users = len(self.age)
-        # Everybody comes once if there are visits enough.
+        # Every user visits at least once if there are enough visits.
         user = np.concatenate(
             [
                 rng.permutation(num_users)[:visits],
@@ -147,9 +147,9 @@ class ClickWorld:
         share = joined + rng.random(visits) * (1.0 - joined)
         order = np.argsort(share, kind="stable")
         user, share = user[order], share[order]
-        other = rng.integers(0, len(DEVICES), visits)
+        drawn = rng.integers(0, len(DEVICES), visits)
         usual = rng.random(visits) < 0.8
-        device = np.where(usual, self._device[user], other).astype(np.int8)
+        device = np.where(usual, self._device[user], drawn).astype(np.int8)
         time = _START + (share * _SPAN_SECONDS).astype(np.int64)
         slate = {"user": user.astype(np.int32), "time": time, "device": device}
         shown = {
@@ -164,7 +164,7 @@ class ClickWorld:
     def _items(self, share: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         item = _draw(self._popularity, len(share), rng)
         early = np.flatnonzero(self._release[item] > share)
-        # What is not out yet gives way to what was there from the first day.
+        # Items before their release are replaced by items of the first day.
         old = self._popularity * (self._release == 0.0)
         item[early] = _draw(old, len(early), rng)
         return item.astype(np.int32)
@@ -172,7 +172,7 @@ class ClickWorld:
     def logits(
         self, shown: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Hidden logits of a click, and of a like once clicked, but for biases.
+        """Hidden logits of clicks, and of likes given a click, without biases.
 
         Args:
             shown: `[n]` impressions, see `show`.

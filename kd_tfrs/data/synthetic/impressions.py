@@ -1,4 +1,4 @@
-"""Invented impressions with clicks and likes whose true odds are known."""
+"""Synthetic impressions with known probabilities of clicks and likes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SCHEMA = Schema(
         Column("brand", "item", "category"),
         Column("price", "item", "number"),
         Column("device", "event", "category"),
-        # Where on the page it was shown is not known before it is shown.
+        # The position on the page is not available before serving.
         Column("position", "event", "category", training_only=True),
         Column("timestamp", "event", "time"),
         Column("click", "event", "label"),
     )
 )
-# Impressions whose odds are computed at a time: 8 MB a float32 of width 8.
+# Impressions per block of logits: 8 MB for float32 vectors of width 8.
 _BLOCK_ROWS = 250_000
 _BIAS_SAMPLE = 100_000
 _MIN_EVENTS = 100
@@ -37,29 +37,30 @@ _MIN_EVENTS = 100
 
 @dataclass(frozen=True, eq=False)
 class Impressions:
-    """Invented impressions, and how likely each click and like was.
+    """Synthetic impressions with the probability of each click and like.
 
     Args:
         interactions: events in order of time, users and items; the columns
             `click` and `like` of the events are 0 or 1.
         probabilities: by task, `[n]` float32: the true probability of each
-            event, of which its label is one draw.
+            event, from which its label is drawn.
     """
 
     interactions: Interactions
     probabilities: dict[str, np.ndarray]
 
     def bayes_auc(self, task: str, rows: slice | None = None) -> float:
-        """The AUC of the true probabilities, which no model can beat.
+        """The AUC of the true probabilities, an upper bound for every model.
 
-        A model may come out ahead by chance, and less so the more events.
+        On a finite number of events, a model may exceed it by chance.
 
         Args:
             task: "click" or "like".
-            rows: of which events; all when `None`.
+            rows: the events; all when `None`.
 
         Returns:
-            In [0.5, 1] but for chance; NaN when all labels are the same.
+            The AUC, in [0.5, 1] up to chance; NaN when all labels are the
+            same.
         """
         rows = slice(None) if rows is None else rows
         labels = self.interactions.events[task].to_numpy()[rows]
@@ -67,14 +68,14 @@ class Impressions:
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    r"""Area under the ROC curve: how often a positive stands above a negative.
+    r"""Area under the ROC curve: share of correctly ordered pairs.
 
     $$\frac{1}{P N} \sum_{i: y_i = 1} \sum_{j: y_j = 0}
     [s_i > s_j] + \frac{1}{2} [s_i = s_j]$$
 
     Args:
         labels: `[n]`, positive above 0.
-        scores: `[n]` higher for what is more likely positive.
+        scores: `[n]`, higher for more likely positives.
 
     Returns:
         In [0, 1]; NaN when all labels are the same.
@@ -105,34 +106,34 @@ def generate_impressions(
     slate_size: int = 10,
     seed: int = 0,
 ) -> Impressions:
-    r"""Invents impressions whose clicks follow a hidden model.
+    r"""Generates impressions with clicks and likes of a hidden model.
 
-    A user sees a slate of items at one moment. He clicks the item at
-    position $k$ with probability $\sigma(z)$, where
+    A user sees a slate of items at one moment. The probability of a click on
+    the item at position $k$ is $\sigma(z)$, where
 
     $$z = b + x_u^\top y_i + q_i + a_u + A_{age,category} +
     B_{device,category} + C_{country,daypart,group} - s_{age} \cdot price_i -
     c \log_2 k$$
 
-    and likes what he clicked with probability $\sigma(z')$ of another sum
-    with the same tastes. Tastes $x, y$ lean on the columns, so that they can
-    be guessed of a new user or item; the terms in $A$, $B$, $C$ and $s$ are
-    interactions of two and three columns, which no sum over columns gives.
-    The labels are draws: even who knows $z$ errs, see
-    `Impressions.bayes_auc`. Some users and items come late.
+    and the probability of a like after a click is $\sigma(z')$ of another sum
+    with the same tastes. Tastes $x, y$ depend on the columns, so that they can
+    be predicted for a new user or item; the terms in $A$, $B$, $C$ and $s$ are
+    interactions of two and three columns, which no sum over columns equals.
+    The labels are random draws, so even the true $z$ does not predict them
+    exactly, see `Impressions.bayes_auc`. Some users and items appear late.
 
     Args:
-        num_events: impressions, 100 or more; exact.
-        num_users: users at most; one for 100 events by default.
-        num_items: items at most; growing with the 0.6th power of the events
-            by default (1,200 for 200,000).
+        num_events: exact number of impressions, 100 or more.
+        num_users: maximum number of users; by default one per 100 events.
+        num_items: maximum number of items; by default it grows with the 0.6th
+            power of the events (1,200 for 200,000).
         dim: width of the tastes, 1 or more.
-        slate_size: items shown at one moment, 1 or more.
+        slate_size: number of items shown at one moment, 1 or more.
         seed: the same seed gives the same impressions.
 
     Returns:
-        `Impressions` as told by `SCHEMA`; users and items without an event
-        are left out.
+        `Impressions` with the columns of `SCHEMA`; users and items without an
+        event are dropped.
 
     Raises:
         UserError: when a size is out of range.
@@ -150,7 +151,7 @@ def generate_impressions(
     rng = np.random.default_rng(seed)
     world = ClickWorld(num_users, num_items, dim, rng)
     shown = world.show(num_events, slate_size, rng)
-    probabilities, labels = _answers(world, shown, rng)
+    probabilities, labels = _draw_labels(world, shown, rng)
     return Impressions(_interactions(world, shown, labels), probabilities)
 
 
@@ -171,7 +172,7 @@ def _check(
             )
 
 
-def _answers(
+def _draw_labels(
     world: ClickWorld, shown: dict[str, np.ndarray], rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """True probabilities and labels, each by task, `[n]`."""
@@ -199,7 +200,7 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 
 
 def _bias(sample: np.ndarray, rate: float) -> np.float32:
-    """What to add to logits, so that their mean probability is `rate`."""
+    """Bias of logits for which their mean probability is `rate`."""
     low, high = -20.0, 20.0
     for _ in range(40):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""Invented interactions with planted tastes, for tests and first steps."""
+"""Synthetic interactions with planted tastes, for tests and first steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCHEMA = Schema(
 _EVENTS, _USERS, _ITEMS = 150_000, 6_000, 6_000
 _HISTORY_SPREAD = 1.1
 _MIN_USER_EVENTS = 5
-# Few enough that a block of float32 stays in the processor's cache.
+# A block of float32 of this size fits into the processor's cache.
 _BLOCK_CELLS = 400_000
 
 
@@ -43,32 +43,32 @@ def generate(
     dim: int = 128,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    r"""Invents events, users and items with tastes that can be learnt.
+    r"""Generates events, users and items with tastes that can be learnt.
 
-    User $u$ takes items without repetition with probability in proportion to
+    User $u$ chooses items without repetition with probability proportional to
 
     $$\exp(a \, x_u^\top y_i + \log p_i + r \, t_i)$$
 
     where $x, y \in R^{dim}$ are planted tastes, $p_i$ is a Zipf popularity and
-    $t_i$ the time of release (new items are in favour, and none is taken
-    before its release). Items of a niche, and less so of a genre, lie close to
-    each other; a user prefers three niches, some niches are preferred by many.
-    Age, country and device shift a user's taste. Each user drifts from one
-    taste to another: what lies along the drift comes late. There are more
-    niches than a narrow model has dimensions, so it falls behind a wide one.
+    $t_i$ the time of release (new items are preferred, and no item is chosen
+    before its release). Items of a niche, and less so of a genre, have similar
+    tastes; a user prefers three niches, and some niches are more popular than
+    others. Age, country and device shift a user's taste. The taste of each user
+    drifts: items in the direction of the drift are chosen late. There are more
+    niches than dimensions of a narrow model, so a wide model is better.
 
     Args:
-        num_events: events, 100 to 10 million and more; exact.
-        num_users: users; by default 6,000 for 150,000 events, growing with the
-            0.8th power of the events.
-        num_items: items; by default 6,000 for 150,000 events, growing with the
-            0.4th power.
+        num_events: exact number of events, 100 to 10 million and more.
+        num_users: number of users; by default 6,000 for 150,000 events,
+            growing with the 0.8th power of the events.
+        num_items: number of items; by default 6,000 for 150,000 events,
+            growing with the 0.4th power.
         dim: width of the planted tastes, 1 or more.
         seed: the same seed gives the same tables.
 
     Returns:
-        The events (user_id, item_id, timestamp, rating 1 to 5), in order of
-        time, the users and the items, as told by `SCHEMA`.
+        The events (user_id, item_id, timestamp, rating 1 to 5) in order of
+        time, the users and the items, with the columns of `SCHEMA`.
 
     Raises:
         UserError: when the events do not fit the users and items.
@@ -135,14 +135,14 @@ def _events_per_user(
     weight = rng.lognormal(0.0, _HISTORY_SPREAD, num_users)
     room = np.full(num_users, most - _MIN_USER_EVENTS)
     counts = np.full(num_users, _MIN_USER_EVENTS)
-    left = num_events - int(counts.sum())
-    while left > 0:
+    missing = num_events - int(counts.sum())
+    while missing > 0:
         open_weight = weight * (room > 0)
-        share = rng.multinomial(left, open_weight / open_weight.sum())
+        share = rng.multinomial(missing, open_weight / open_weight.sum())
         share = np.minimum(share, room)
         counts += share
         room -= share
-        left -= int(share.sum())
+        missing -= int(share.sum())
     return counts
 
 
@@ -152,7 +152,7 @@ def _draw(
     """Draws items without repetition by the Gumbel top-k trick.
 
     Returns:
-        Users, items and how far along the user's drift, each `[events]`.
+        Users, items and positions along the user's drift, each `[events]`.
     """
     num_items = len(world.bias)
     by_count = np.argsort(counts, kind="stable")
@@ -190,9 +190,9 @@ def _draw_block(
     rows = np.arange(len(block))[:, None]
     ranks = np.argsort(cost[rows, top], axis=1)
     top = np.take_along_axis(top, ranks, axis=1)
-    taken = np.arange(most) < counts[:, None]
-    user = np.broadcast_to(block[:, None], top.shape)[taken]
-    item = top[taken]
+    chosen = np.arange(most) < counts[:, None]
+    user = np.broadcast_to(block[:, None], top.shape)[chosen]
+    item = top[chosen]
     late = np.einsum("ed,ed->e", world.drift[user], world.item_taste[item])
     return user, item, late
 
@@ -207,8 +207,9 @@ def _times(
     """Gives times between the user's first and last, drift in order."""
     num_events = len(user)
     first, last = world.first[user], world.last[user]
-    # Within a user, the k-th smallest of as many uniform draws goes to his
-    # k-th event along the drift. A user's number plus a fraction sorts both.
+    # For each user, one uniform draw per event is sorted; the k-th smallest is
+    # the time of the k-th event along the drift. The sum of the user's number
+    # and a fraction sorts by user first.
     noisy = late + rng.normal(0.0, late.std(), num_events)
     along_drift = np.argsort(user + 0.5 * (1.0 + np.tanh(noisy)) * 0.999)
     sorted_draws = np.sort(user + 0.999 * rng.random(num_events))

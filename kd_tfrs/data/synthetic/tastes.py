@@ -1,4 +1,4 @@
-"""The invented world behind the synthetic data: who likes what, and when."""
+"""The planted tastes of users and items of the synthetic data."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SPAN = 3 * _YEAR_SECONDS
 # spreads by less than 1, so taste outweighs it.
 _AFFINITY = 2.8
 _ZIPF_EXPONENT = 1.3
-# Items of a niche lie close to each other, and a user takes most items from a
-# few niches. There are more niches than a narrow embedding has dimensions.
+# Items of a niche have similar tastes, and a user chooses most items from a few
+# niches. There are more niches than dimensions of a narrow embedding.
 _ITEMS_PER_NICHE = 36
 _NICHES_OF_A_USER = 3
 # Popularity of niches: the chance of the r-th is in proportion to
 # (r + shift) ** -exponent.
 _NICHE_EXPONENT, _NICHE_SHIFT = 0.9, 5
-# Lengths of the parts of a taste, beside that of its niches.
+# Lengths of the parts of a taste, relative to its niches.
 _GENRE_SHARE, _OWN_SHARE = 0.5, 0.6
 
 
@@ -35,7 +35,7 @@ class World:
         num_users: users.
         num_items: items.
         dim: width of the tastes.
-        rng: where all randomness comes from.
+        rng: source of randomness.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class World:
     def _niches_of_users(
         self, num_users: int, rng: np.random.Generator
     ) -> np.ndarray:
-        """Sums of the niches that each user prefers, `[users, dim]`."""
+        """Sums of each user's preferred niches, `[users, dim]`."""
         count = len(self.niches)
         chance = (np.arange(count) + 1.0 + _NICHE_SHIFT) ** -_NICHE_EXPONENT
         chosen = rng.choice(

@@ -1,4 +1,4 @@
-"""Readable invented titles and genres for the synthetic items."""
+"""Readable titles and genres of the synthetic items."""
 
 from __future__ import annotations
 
@@ -46,11 +46,12 @@ _PATTERNS = (
 
 
 def invent(genre: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Invents one title an item, all different, with a noun of its genre.
+    """Generates a unique title per item, with a noun of its genre.
 
     Args:
         genre: `[items]` index into `GENRES`.
-        order: `[items]` a permutation, so that titles of neighbours differ.
+        order: `[items]` a permutation, so that neighbours have different
+            titles.
 
     Returns:
         An object array of strings, `[items]`.
@@ -60,7 +61,7 @@ def invent(genre: np.ndarray, order: np.ndarray) -> np.ndarray:
     ['The Silent Empire']
     """
     nouns = np.array([words.split() for words in _NOUNS.values()], object)
-    # The n-th item of a genre takes the n-th of its combinations.
+    # The n-th item of a genre has the n-th combination of its words.
     shuffled = pd.Series(genre[order])
     number = np.empty(len(genre), np.int64)
     number[order] = shuffled.groupby(shuffled).cumcount().to_numpy()
@@ -82,11 +83,11 @@ def invent(genre: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def genre_cells(main: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Gives the genres of each item as one cell, parted by "|".
+    """Joins the genres of each item by "|".
 
     Args:
         main: `[items]` index into `GENRES`.
-        second: `[items]` another, or the same again where there is one only.
+        second: `[items]` another index, or the same for one genre only.
 
     Returns:
         An object array of strings, `[items]`.
@@ -96,5 +97,5 @@ def genre_cells(main: np.ndarray, second: np.ndarray) -> np.ndarray:
     ['Comedy|Drama', 'Comedy']
     """
     names = np.array(GENRES, object)
-    both = names[main] + "|" + names[second]
-    return np.where(main == second, names[main], both)
+    joined = names[main] + "|" + names[second]
+    return np.where(main == second, names[main], joined)

@@ -66,7 +66,7 @@ class ServingTables:
         events: pd.DataFrame,
         examples: Examples,
         *,
-        taken: str | None = None,
+        history_task: str | None = None,
         liked_from: float = 4.0,
     ) -> ServingTables:
         """Tables of all items and users, derived columns after the last event.
@@ -76,7 +76,7 @@ class ServingTables:
             events: what derived columns and histories look back at, usually
                 the training events.
             examples: their columns and their history's length.
-            taken: see `build_examples`.
+            history_task: see `build_examples`.
             liked_from: likewise.
 
         Returns:
@@ -84,7 +84,9 @@ class ServingTables:
         """
         record = None
         if interactions.schema.time is not None:
-            record = EventHistory.of(interactions, events, taken, liked_from)
+            record = EventHistory.of(
+                interactions, events, history_task, liked_from
+            )
         schema, users = interactions.schema, interactions.users
         histories = None
         if examples.history is not None:

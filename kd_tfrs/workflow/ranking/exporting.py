@@ -30,12 +30,12 @@ _VERIFIED_ITEMS = 100
 def serving_tables(
     prepared: RankingPrepared, data: RankingDataConfig
 ) -> ServingTables | None:
-    """What is looked up inside the graph, as it stands after training.
+    """Tables that the exported graph looks up, after the training events.
 
     Args:
-        prepared: the data. Events that are held out are not looked back at,
-            so that what is served can be measured on them.
-        data: what counts as taken and as liked.
+        prepared: the data. The tables are built without the held-out events,
+            so that the export can be evaluated on them.
+        data: options of the data, such as the lowest label that is liked.
 
     Returns:
         The tables; `None` for logs without users and items.
@@ -43,13 +43,15 @@ def serving_tables(
     split = prepared.split
     if split.interactions is None or split.parts is None:
         return None
-    # As `load_examples` has it: an item that was shown was not taken.
-    taken = "click" if data.dataset == "synthetic" else None
+    # As in `load_examples`: a history contains the clicked items.
+    history_task = "click" if data.dataset == "synthetic" else None
     return ServingTables.of(
         split.interactions,
         split.parts.train,
         split.train,
-        taken=taken if split.train.history is not None else None,
+        history_task=(
+            history_task if split.train.history is not None else None
+        ),
         liked_from=data.liked_from,
     )
 

@@ -1,4 +1,4 @@
-"""Batches of impressions: once an epoch, together, the same when resumed."""
+"""Batches of impressions: each row once an epoch, reproducible epochs."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_every_epoch_is_a_permutation_of_its_own():
     assert not np.array_equal(epochs[1], epochs[2])
 
 
-def test_all_that_belongs_to_a_row_comes_with_it():
+def test_a_batch_has_all_values_of_its_rows():
     extras = {"teacher": {"click": TEACHER}, "embedding": TEACHER * 2}
     data = batches(extras=extras)
     for batch in read(data.dataset(1)):
@@ -88,7 +88,7 @@ def test_every_batch_has_the_same_structure():
     assert len(shapes) == 1
 
 
-def test_the_rest_of_an_epoch_is_left_out_by_chance():
+def test_dropped_remainders_differ_between_epochs():
     data = batches(batch_size=25)
     assert data.steps_per_epoch == 2
     read_all = read(data.dataset(8))
@@ -103,7 +103,7 @@ def join(batch, seed):
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.4])
-def test_a_resumed_run_sees_what_an_unbroken_one_sees(rate):
+def test_a_resumed_run_sees_the_same_batches(rate):
     data = batches(negative_rate=rate)
     whole = read(data.dataset(4, join=join))
     check_equal(whole, read(data.dataset(4, join=join)))
@@ -142,7 +142,7 @@ def test_negatives_are_sampled_anew_each_epoch_and_positives_stay():
     assert negatives.sum() == 40 * 18
 
 
-def test_the_offset_follows_the_rate_that_is_reached():
+def test_the_offset_is_of_the_actual_rate():
     data = batches(negative_rate=0.41)
     assert data.negative_rate == 18 / 45
     assert data.logit_offset == prior_logit_offset(18 / 45)
@@ -187,7 +187,7 @@ def test_a_model_of_the_sample_is_calibrated_by_the_offset():
     np.testing.assert_allclose(probability, labels["click"].mean(), rtol=0.05)
 
 
-def test_in_order_every_row_comes_once_as_it_stands():
+def test_in_order_has_every_row_once():
     data = batches(negative_rate=0.1, batch_size=7, extras={"t": TEACHER})
     read_all = read(data.in_order())
     np.testing.assert_array_equal(rows(read_all), np.arange(ROWS))
@@ -209,7 +209,7 @@ def test_a_batch_is_never_larger_than_an_epoch():
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"batch_size": 0}, "positive `batch_size`"),
         ({"task": "buy"}, "'buy'"),
@@ -220,8 +220,8 @@ def test_a_batch_is_never_larger_than_an_epoch():
         ({"weights": np.ones(ROWS - 1)}, "same length"),
     ],
 )
-def test_mistakes_are_told(options, says):
-    with pytest.raises(UserError, match=says):
+def test_invalid_arguments_raise(options, message):
+    with pytest.raises(UserError, match=message):
         batches(**options)
 
 
@@ -234,6 +234,6 @@ def test_nothing_to_train_on():
 
 @pytest.mark.parametrize("name", ["dataset", "in_order"])
 def test_no_tuner_keeps_an_iterator_alive(name):
-    # See kd_tfrs/data/ahead.py: its thread makes every `fit` longer.
+    # See kd_tfrs/data/prefetch.py: the thread of the tuner slows `fit` down.
     made = batches().dataset(1) if name == "dataset" else batches().in_order()
     assert made.options().autotune.enabled is False

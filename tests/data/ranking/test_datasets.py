@@ -62,14 +62,12 @@ def test_synthetic_comes_with_its_truth():
         truth = parts.truth[part]["click"]
         assert truth.shape == (len(examples),)
         assert auc(examples.labels["click"], truth) > 0.7
-        shown = zip(
-            examples.groups, examples.items, strict=True
-        )  # who is shown what
+        shown = zip(examples.groups, examples.items, strict=True)
         happened = examples.labels["click"] > 0
         clicked |= {p for p, c in zip(shown, happened, strict=True) if c}
-    taken = parts.test.history
-    users = np.repeat(parts.test.groups, taken.shape[1])
-    for pair in zip(users, taken.reshape(-1), strict=True):
+    history = parts.test.history
+    users = np.repeat(parts.test.groups, history.shape[1])
+    for pair in zip(users, history.reshape(-1), strict=True):
         assert pair[1] == -1 or pair in clicked
     assert "__row__" not in parts.train.table
     again = load_examples("synthetic", num_events=5_000, seed=2)
@@ -96,7 +94,7 @@ def test_the_truth_follows_its_rows_through_a_random_split():
     assert len(by_chance.test) == 600
 
 
-def test_ids_are_hashed_where_asked():
+def test_hash_buckets_hash_the_ids():
     parts = load_examples("synthetic", num_events=1_000, hash_buckets=64)
     buckets = {c.name: c.hash_buckets for c in parts.train.columns}
     assert buckets["user_id"] == buckets["item_id"] == 64
@@ -152,19 +150,19 @@ def test_pseudonyms_change_ids_alone(tmp_path):
     plain = load_examples(click_log(tmp_path))
     hidden = load_examples(click_log(tmp_path), pseudonym_key=KEY)
     for part in PARTS:
-        one, other = getattr(plain, part), getattr(hidden, part)
+        original, renamed = getattr(plain, part), getattr(hidden, part)
         np.testing.assert_array_equal(
-            one.labels["rating"], other.labels["rating"]
+            original.labels["rating"], renamed.labels["rating"]
         )
         for column in ("user_id", "item_id"):
-            ids, names = one.table[column], other.table[column]
+            ids, names = original.table[column], renamed.table[column]
             assert names.str.fullmatch("[0-9a-f]{32}").all()
             pairs = set(zip(ids, names, strict=True))
             assert len(pairs) == ids.nunique() == names.nunique()
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "says"),
+    ("name", "options", "message"),
     [
         ("synthetic", {"pseudonym_key": KEY}, "hides the ids of real data"),
         ("frappe", {"pseudonym_key": KEY}, "not for logs"),
@@ -189,12 +187,12 @@ def test_pseudonyms_change_ids_alone(tmp_path):
         ("synthetic", {"num_events": 10}, "`num_events`"),
     ],
 )
-def test_mistakes_are_told(tmp_path, name, options, says):
-    with pytest.raises(UserError, match=says):
+def test_invalid_arguments_raise(tmp_path, name, options, message):
+    with pytest.raises(UserError, match=message):
         load_examples(name, tmp_path, **options)
 
 
-def test_a_log_that_is_nowhere(monkeypatch, tmp_path):
+def test_missing_log(monkeypatch, tmp_path):
     monkeypatch.setenv("KD_TFRS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError, match="Give `data_dir`"):

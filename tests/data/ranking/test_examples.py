@@ -1,4 +1,4 @@
-"""Joined, labelled, and blind to what comes later: by brute force."""
+"""Features, labels and histories, against brute force."""
 
 import dataclasses
 import time
@@ -10,7 +10,7 @@ import pytest
 from kd_tfrs.data import Column, Schema, clean
 from kd_tfrs.data.ranking.examples import PARTS, Examples, build_examples
 from kd_tfrs.data.ranking.splits import random_split
-from kd_tfrs.data.ranking.user_state import standing
+from kd_tfrs.data.ranking.user_state import build_user_state
 from kd_tfrs.data.splits import Split, by_time
 from kd_tfrs.errors import UserError
 
@@ -62,13 +62,13 @@ def world(seed=0, events=240, text_ids=False, repeats=True):
 
 
 def seen_by(part, split, online):
-    """The events that rows of a part may look back at."""
+    """The events that features of a part may be computed from."""
     names = PARTS[: PARTS.index(part) + 1] if online else PARTS[:1]
     return pd.concat([getattr(split, name) for name in names])
 
 
-def check_derived(row, event, events, length, history, taken=None):
-    """One row against everything of the events with a smaller time."""
+def check_derived(row, event, events, length, history, in_history=None):
+    """Checks one row against all events with a smaller time."""
     before = events[events["at"] < event["at"]]
     before = before.sort_values("at", kind="stable")
     of_user = before[before["u"] == event["u"]]
@@ -77,8 +77,8 @@ def check_derived(row, event, events, length, history, taken=None):
     assert row["item_events"] == len(of_item)
     np.testing.assert_allclose(row["user_mean_label"], of_user["stars"].mean())
     np.testing.assert_allclose(row["item_mean_label"], of_item["stars"].mean())
-    if taken is not None:
-        of_user = of_user[taken(of_user)]
+    if in_history is not None:
+        of_user = of_user[in_history(of_user)]
     expected = of_user["i"].tolist()[::-1][:length]
     padding = [-1 if history.dtype == np.int64 else ""]
     assert history.tolist() == expected + padding * (length - len(expected))
@@ -89,7 +89,7 @@ def check_derived(row, event, events, length, history, taken=None):
 @pytest.mark.parametrize("text_ids", [False, True])
 @pytest.mark.parametrize("online", [False, True])
 @pytest.mark.parametrize("cut", [by_time, random_split])
-def test_rows_know_nothing_but_strictly_earlier_events(cut, online, text_ids):
+def test_features_depend_on_strictly_earlier_events_only(cut, online, text_ids):
     data = world(text_ids=text_ids)
     split = cut(data)
     parts = build_examples(data, split, ["liked", "rating"], 5, online=online)
@@ -202,7 +202,7 @@ def test_columns_are_joined_and_labelled():
     assert "world" in str(parts)
 
 
-def test_features_are_those_that_are_asked_for():
+def test_features_are_the_selected_ones():
     data = world()
     parts = build_examples(
         data,
@@ -220,11 +220,11 @@ def test_features_are_those_that_are_asked_for():
     assert parts.test.groups is not None
 
 
-def test_only_what_was_taken_is_in_a_history():
+def test_history_has_the_positive_events_of_its_task():
     data = world()
     split = by_time(data)
     parts = build_examples(
-        data, split, ["rating"], 4, taken="liked", liked_from=3
+        data, split, ["rating"], 4, history_task="liked", liked_from=3
     )
     for row in range(len(split.train)):
         check_derived(
@@ -233,11 +233,11 @@ def test_only_what_was_taken_is_in_a_history():
             split.train,
             4,
             parts.train.history[row],
-            taken=lambda events: events["stars"] >= 3,
+            in_history=lambda events: events["stars"] >= 3,
         )
 
 
-def test_data_without_time_or_weights_have_no_past():
+def test_data_without_time_or_weights_have_no_history():
     frame = world().events[["u", "i", "stars"]]
     schema = Schema(
         (
@@ -251,12 +251,12 @@ def test_data_without_time_or_weights_have_no_past():
     assert parts.train.history is None
     assert [c.name for c in parts.train.columns] == ["u", "i"]
     np.testing.assert_array_equal(parts.test.weights, 1)
-    for options, says in (
+    for options, message in (
         ({"history_length": 3}, "`history_length`"),
         ({"derived": ["hour"]}, "`derived`"),
-        ({"taken": "liked"}, "without histories"),
+        ({"history_task": "liked"}, "without histories"),
     ):
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=message):
             build_examples(data, random_split(data), ["liked"], **options)
 
 
@@ -286,7 +286,7 @@ def test_text_is_stored_once_and_can_be_filled():
     assert isinstance(joined["genres"].dtype, pd.CategoricalDtype)
 
 
-def test_some_rows():
+def test_take_selects_rows():
     parts = build_examples(world(), by_time(world()), ["liked"], 4)
     rows = np.array([7, 2, 2])
     some = parts.train.take(rows)
@@ -308,32 +308,34 @@ def test_some_rows():
     assert len(parts.train.take(slice(3, 5))) == 2
 
 
-def test_standing_is_what_a_later_impression_would_see():
+def test_user_state_has_the_features_of_a_later_impression():
     data = world(text_ids=True)
     split = by_time(data)
-    now = standing(data, split.train, 5, taken="liked")
-    asked = data.events.drop_duplicates(["u", "i"]).assign(at=10**9)
-    later = dataclasses.replace(split, test=asked)
-    examples = build_examples(data, later, ["liked"], 5, taken="liked").test
-    users = pd.Index(data.users["u"]).get_indexer(asked["u"])
-    items = pd.Index(data.items["i"]).get_indexer(asked["i"])
+    state = build_user_state(data, split.train, 5, history_task="liked")
+    events = data.events.drop_duplicates(["u", "i"]).assign(at=10**9)
+    later = dataclasses.replace(split, test=events)
+    examples = build_examples(
+        data, later, ["liked"], 5, history_task="liked"
+    ).test
+    users = pd.Index(data.users["u"]).get_indexer(events["u"])
+    items = pd.Index(data.items["i"]).get_indexer(events["i"])
     for name, table, rows in (
-        ("user_events", now.users, users),
-        ("user_mean_label", now.users, users),
-        ("item_events", now.items, items),
-        ("item_mean_label", now.items, items),
+        ("user_events", state.users, users),
+        ("user_mean_label", state.users, users),
+        ("item_events", state.items, items),
+        ("item_mean_label", state.items, items),
     ):
         np.testing.assert_allclose(
             table[name].to_numpy()[rows], examples.table[name]
         )
-    np.testing.assert_array_equal(now.history[users], examples.history)
-    assert now.users["country"].tolist() == data.users["country"].tolist()
+    np.testing.assert_array_equal(state.history[users], examples.history)
+    assert state.users["country"].tolist() == data.users["country"].tolist()
     with pytest.raises(UserError, match="`history_length` = 0"):
-        standing(data, split.train, 0)
+        build_user_state(data, split.train, 0)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"tasks": []}, "one task at least"),
         ({"tasks": "liked"}, "list of different names"),
@@ -344,13 +346,13 @@ def test_standing_is_what_a_later_impression_would_see():
         ({"history_length": -1}, "at least 0"),
         ({"leave_out": ["nothing"]}, "'nothing'"),
         ({"derived": ["moon"]}, "'moon'"),
-        ({"taken": "bought"}, "'bought'"),
+        ({"history_task": "bought"}, "'bought'"),
     ],
 )
-def test_mistakes_are_told(options, says):
+def test_invalid_arguments_raise(options, message):
     data = world(events=60)
     options = {"tasks": ["liked"], **options}
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         build_examples(data, by_time(data), **options)
 
 

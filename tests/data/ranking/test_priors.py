@@ -13,7 +13,7 @@ from kd_tfrs.errors import UserError
 
 def test_a_sampled_rate_is_corrected_to_the_true_one():
     # 100 positives and 9,900 negatives, of which a tenth is kept: a model of
-    # the sample says 100 / 1,090, and the truth is 0.01.
+    # the rate in the sample is 100 / 1,090, the true rate is 0.01.
     corrected = correct_prior(np.array([100 / 1090]), negative_rate=0.1)
     np.testing.assert_allclose(corrected, [0.01])
 

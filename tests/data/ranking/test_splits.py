@@ -62,21 +62,17 @@ def test_a_fifth_at_random_to_test_and_a_tenth_of_the_rest_to_validate():
     assert not split.test.equals(other.test)
 
 
-def test_few_events_leave_one_to_validate():
-    # 5 events: 0.2 * 5 to test, and of 4 others round(0.1 * 4) = 0, thus 1.
-    split = random_split(ratings(5))
-    assert [len(part) for part in parts_of(split)] == [3, 1, 1]
-
-
-def test_a_file_says_what_is_tested(tmp_path):
+def test_fold_split_tests_the_pairs_of_the_file(tmp_path):
     data = ratings()
     rows = np.arange(3, 100, 5)
     path = tmp_path / "u3.test"
-    asked = data.events.iloc[rows]
-    asked.to_csv(path, sep="\t", header=False, index=False)
+    test_events = data.events.iloc[rows]
+    test_events.to_csv(path, sep="\t", header=False, index=False)
     split = fold_split(data, path, seed=2)
     assert [len(part) for part in parts_of(split)] == [72, 8, 20]
-    pd.testing.assert_frame_equal(split.test, asked.reset_index(drop=True))
+    pd.testing.assert_frame_equal(
+        split.test, test_events.reset_index(drop=True)
+    )
     check_each_once(split, data)
     named = split_for_ranking(data, "u3", folder=tmp_path, seed=2)
     pd.testing.assert_frame_equal(named.validation, split.validation)
@@ -91,7 +87,7 @@ def test_a_file_of_other_data_is_refused(tmp_path):
         split_for_ranking(ratings(), "u2", folder=tmp_path)
 
 
-def test_auto_takes_what_fits():
+def test_auto_chooses_the_method_by_the_data():
     data = ratings()
     split = split_for_ranking(data)
     assert split.train["timestamp"].max() < split.validation["timestamp"].min()
@@ -112,7 +108,7 @@ def test_every_method_takes_each_event_once(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "options", "says"),
+    ("method", "options", "message"),
     [
         ("fortnight", {}, "`split` should be one of"),
         ("random", {"test": 1.0}, "`test`"),
@@ -124,6 +120,6 @@ def test_every_method_takes_each_event_once(method):
         ("given", {}, "no given splits"),
     ],
 )
-def test_mistakes_are_told(method, options, says):
-    with pytest.raises(UserError, match=says):
+def test_invalid_arguments_raise(method, options, message):
+    with pytest.raises(UserError, match=message):
         split_for_ranking(ratings(), method, **options)

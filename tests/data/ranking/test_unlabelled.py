@@ -1,4 +1,4 @@
-"""Rows that never were: users as they are, items as they are, pairs anew."""
+"""Unlabelled rows: existing users and items in new pairs."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ OWNERS = {
 
 
 def rows(n=50):
-    """The age says the user, the genres say the item."""
+    """The age identifies the user, the genres identify the item."""
     user, item = np.arange(n), np.arange(n)[::-1]
     return {
         "user": user,
@@ -28,7 +28,7 @@ def rows(n=50):
     }
 
 
-def test_what_belongs_together_stays_together():
+def test_features_of_an_owner_stay_together():
     made = unlabelled_rows(rows(), OWNERS, 200, seed=1)
     np.testing.assert_array_equal(made["age"], made["user"] * 2)
     np.testing.assert_array_equal(made["hour"], made["user"] % 24)

@@ -53,7 +53,7 @@ def check_equal(ones, others):
 
 
 def events(batches_read):
-    """The events' numbers, told by their weights."""
+    """The events' numbers, identified by their weights."""
     return np.concatenate([b["event_weight"] for b in batches_read]).astype(int)
 
 
@@ -170,7 +170,7 @@ def test_what_is_joined_gets_features_and_a_seed_of_its_own():
 
 
 def test_no_tuner_keeps_an_iterator_alive():
-    # See kd_tfrs/data/ahead.py: its thread makes every `fit` longer.
+    # See kd_tfrs/data/prefetch.py: the thread of the tuner slows `fit` down.
     assert batches().dataset(1).options().autotune.enabled is False
 
 
@@ -207,7 +207,7 @@ def test_gather_features():
     np.testing.assert_array_equal(gathered["b"], np.eye(4)[[2, 0]])
 
 
-def test_mistakes_are_told():
+def test_invalid_arguments_raise():
     nothing = np.array([], int)
     with pytest.raises(UserError, match="at least one event"):
         RetrievalBatches(nothing, nothing, {}, {}, np.ones(2))

@@ -279,7 +279,7 @@ def error_of(call):
 
 
 @pytest.mark.parametrize("column", ["user_id", "item_id"])
-@pytest.mark.parametrize("wrong", ["nobody", None])
+@pytest.mark.parametrize("wrong", ["unknown", None])
 def test_an_id_that_the_catalogue_lacks(world, folder, column, wrong):
     events = world.interactions.events.head(3).copy()
     events[column] = events[column].astype(object)
@@ -325,7 +325,7 @@ def test_files_that_cannot_be_streamed(world, tmp_path):
     frame.head(0).to_parquet(empty)
     frame.to_parquet(holes)
     cut.write_bytes(holes.read_bytes()[:-20])
-    for path, told in (
+    for path, expected in (
         (csv, "Parquet"),
         (empty, "without a row"),
         (cut, "complete Parquet"),
@@ -333,7 +333,7 @@ def test_files_that_cannot_be_streamed(world, tmp_path):
         (tmp_path / "none", "does not exist"),
     ):
         message = error_of(lambda p=path: catalogue_from_shards(p, schema))
-        assert told in message
+        assert expected in message
 
 
 def test_a_page_that_cannot_be_read(tmp_path):

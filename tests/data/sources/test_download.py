@@ -13,7 +13,7 @@ MD5 = hashlib.md5(BODY).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Misbehaves as `server.plan` says: one word for each request in turn."""
+    """Fails as listed in `server.plan`, one word for each request."""
 
     def do_GET(self):
         server = self.server
@@ -158,7 +158,7 @@ def test_refusal_is_not_retried(server, tmp_path, status):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nobody_listens(server, tmp_path):
+def test_unreachable_server(server, tmp_path):
     server.url = "http://127.0.0.1:9/data.zip"
     with pytest.raises(UserError, match="Check the network"):
         fetch(server, tmp_path / "data.zip", retries=1)

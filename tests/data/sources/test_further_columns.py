@@ -1,4 +1,4 @@
-"""Labels and features of own files that are asked for by name."""
+"""Task labels and further features of the user's own files."""
 
 import json
 
@@ -59,7 +59,7 @@ def test_tasks_are_read_and_are_no_features(path):
     frame = clicks()
     for task in tasks[:3]:
         np.testing.assert_array_equal(all_of(parts, task), frame[task])
-    # Without stars nobody knows whether it is liked; no event was dropped.
+    # Without stars, "liked" is missing; no event was dropped.
     np.testing.assert_array_equal(
         all_of(parts, "liked"),
         np.where(frame["rating"].isna(), np.nan, frame["rating"] >= 4),
@@ -93,7 +93,7 @@ def test_events_without_a_label_are_dropped_where_it_is_the_only_one(path):
     assert len(all_of(parts, "liked")) == frame["rating"].notna().sum()
 
 
-def test_columns_of_the_events_are_features_where_asked(path):
+def test_event_columns_are_features(path):
     read = {
         **QUIET,
         "event_columns": ["device", "weight"],
@@ -111,7 +111,7 @@ def test_columns_of_the_events_are_features_where_asked(path):
         parts.train.table["device"].tolist()
         == (clicks()["device"].tolist()[: len(parts.train)])
     )
-    # A parcel's weight that is asked for is no weight of an event.
+    # The listed column "weight" of a parcel is not the weight of an event.
     assert parts.interactions.schema.weight is None
     np.testing.assert_array_equal(parts.train.weights, 1)
     plain = load_examples(path, tasks=["click"], read=QUIET)
@@ -170,7 +170,7 @@ def test_a_schema_names_all_but_the_labels(path):
 
 
 @pytest.mark.parametrize(
-    ("tasks", "read", "says"),
+    ("tasks", "read", "message"),
     [
         (["bought"], {}, r"`tasks`.*clicks\.csv.*'bought'.*'device'"),
         (["click"], {"event_columns": ["moon"]}, "`event_columns`.*'moon'"),
@@ -192,8 +192,8 @@ def test_a_schema_names_all_but_the_labels(path):
         ("click", {}, r"list of different names.*'click'"),
     ],
 )
-def test_mistakes_are_told(path, tasks, read, says):
-    with pytest.raises(UserError, match=says) as caught:
+def test_invalid_arguments_raise(path, tasks, read, message):
+    with pytest.raises(UserError, match=message) as caught:
         load_examples(path, tasks=tasks, read={**QUIET, **read})
     assert "\n" not in str(caught.value)
 

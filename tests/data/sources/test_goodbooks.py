@@ -47,15 +47,15 @@ def test_missing_column(tmp_path):
 
 
 def test_fetch_asks_for_both_files(tmp_path, monkeypatch):
-    asked = []
+    requested = []
 
     def download(url, destination, *, progress):
-        asked.append(url.rsplit("/", 1)[1])
+        requested.append(url.rsplit("/", 1)[1])
         destination.parent.mkdir(exist_ok=True)
         content = BOOKS if "books.csv" in url else RATINGS
         destination.write_text(content, "utf-8")
 
     monkeypatch.setattr(goodbooks, "download", download)
     data = datasets.load("goodbooks-10k", data_dir=tmp_path, progress=False)
-    assert asked == ["ratings.csv", "books.csv"]
+    assert requested == ["ratings.csv", "books.csv"]
     assert len(data.events) == 3

@@ -1,4 +1,4 @@
-"""The invented clicks: drawn from the odds they say, and worth learning."""
+"""The synthetic clicks: drawn from their probabilities, and learnable."""
 
 import time
 
@@ -40,10 +40,12 @@ def test_labels_are_draws_of_the_true_probabilities(made):
         tenths = np.quantile(probability, np.linspace(0, 1, 11)[1:-1])
         group = np.searchsorted(tenths, probability)
         for tenth in range(10):
-            said = probability[group == tenth]
-            deviation = np.sqrt((said * (1 - said)).sum()) / len(said)
+            expected = probability[group == tenth]
+            deviation = np.sqrt((expected * (1 - expected)).sum()) / len(
+                expected
+            )
             observed = labels[group == tenth].mean()
-            assert abs(observed - said.mean()) < 5 * deviation
+            assert abs(observed - expected.mean()) < 5 * deviation
     assert 0.18 < made.interactions.events["click"].mean() < 0.22
 
 
@@ -86,7 +88,7 @@ def test_the_position_matters_and_comes_from_the_slate(made):
         assert (slates == slates[:, :1]).all()
 
 
-def test_some_users_and_items_come_late(made):
+def test_some_users_and_items_appear_late(made):
     events = made.interactions.events
     early = events[:140_000]
     for name in ("user_id", "item_id"):
@@ -124,7 +126,7 @@ def test_sizes_are_exact(sizes):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "says"),
+    ("sizes", "message"),
     [
         ({"num_events": 99}, "`num_events`"),
         ({"num_users": 0}, "`num_users`"),
@@ -133,8 +135,8 @@ def test_sizes_are_exact(sizes):
         ({"slate_size": 0}, "`slate_size`"),
     ],
 )
-def test_impossible_sizes_are_refused(sizes, says):
-    with pytest.raises(UserError, match=says):
+def test_impossible_sizes_are_refused(sizes, message):
+    with pytest.raises(UserError, match=message):
         generate_impressions(**sizes)
 
 

@@ -1,4 +1,4 @@
-"""The invented data has what a recommender should find, and is clean."""
+"""The synthetic interactions: learnable, clean and of realistic sizes."""
 
 import numpy as np
 import pandas as pd
@@ -71,7 +71,7 @@ def test_every_user_has_events_enough_to_hold_out(default):
     assert counts.max() > 3 * counts.median()
 
 
-def test_attributes_tell_about_tastes(default):
+def test_attributes_predict_tastes(default):
     events, users, items = default
     joined = events.merge(users, on="user_id").merge(items, on="item_id")
     joined["genre"] = joined["genres"].str.split("|").str[0]
@@ -135,7 +135,7 @@ def test_sizes_are_exact(sizes):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "says"),
+    ("sizes", "message"),
     [
         ({"num_events": 99}, "at least 100"),
         ({"dim": 0}, "`dim`"),
@@ -143,6 +143,6 @@ def test_sizes_are_exact(sizes):
         ({"num_users": 10, "num_items": 100}, "half of all"),
     ],
 )
-def test_impossible_sizes_are_refused(sizes, says):
-    with pytest.raises(UserError, match=says):
+def test_impossible_sizes_are_refused(sizes, message):
+    with pytest.raises(UserError, match=message):
         generate(**sizes)

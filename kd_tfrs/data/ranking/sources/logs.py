@@ -1,4 +1,4 @@
-"""Logs without tables of users and items: files by part, examples by order."""
+"""Files and splits of logs without tables of users and items."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def log_files(path: Path, extensions: Collection[str]) -> list[Path]:
 
     Args:
         path: a file or a folder.
-        extensions: such as ".txt", with which a folder's files end, but for
-            ".gz" at the end; "" for files without one.
+        extensions: extensions of a folder's files, such as ".txt", before an
+            optional ".gz"; "" for files without one.
 
     Returns:
         At least one path; `day_2` comes before `day_10`.
 
     Raises:
-        UserError: when there is none.
+        UserError: when there is no such file.
     """
     if path.is_file():
         return [path]
     files = sorted(path.iterdir(), key=_natural) if path.is_dir() else []
-    found = [file for file in files if _fits(file, extensions)]
-    if not found:
+    matching = [file for file in files if _fits(file, extensions)]
+    if not matching:
         kinds = ", ".join(e or "no extension" for e in extensions)
         raise UserError(
             f"`{path}` should be a file, or a folder of files with {kinds} "
             "(and .gz). Received: none. Check the path."
         )
-    return found
+    return matching
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -63,15 +63,16 @@ def _fits(path: Path, extensions: Collection[str]) -> bool:
 
 
 def by_part(files: Collection[Path]) -> dict[str, list[Path]]:
-    """Which files are for training, validation and test, by their names.
+    """Assigns files to training, validation and test by their names.
 
     Args:
         files: paths such as `frappe.train.libfm`, `train_2.libfm` or
             `test.txt.gz`.
 
     Returns:
-        Paths by "train", "validation" and "test", as far as they are there;
-        those of one part in natural order, `train_2` before `train_10`.
+        Paths by "train", "validation" and "test"; parts without a file are
+        absent. The files of a part are in natural order, `train_2` before
+        `train_10`.
 
     Raises:
         UserError: a file's name has the names of two parts.
@@ -84,22 +85,22 @@ def by_part(files: Collection[Path]) -> dict[str, list[Path]]:
     parts = {}
     for path in sorted(files, key=_natural):
         words = re.split(r"[._-]", path.name.lower())
-        found = sorted({_NAMES[word] for word in words if word in _NAMES})
-        if len(found) > 1 and len(files) > 1:
-            # Read as both, its rows would be trained on and tested.
+        names = sorted({_NAMES[word] for word in words if word in _NAMES})
+        if len(names) > 1 and len(files) > 1:
+            # Otherwise training rows would also be test rows.
             raise UserError(
                 f"`{path}` should be of one part by its name. Received: "
-                f"{' and '.join(found)}. Rename it."
+                f"{' and '.join(names)}. Rename it."
             )
-        if len(found) == 1:
-            parts.setdefault(found[0], []).append(path)
+        if len(names) == 1:
+            parts.setdefault(names[0], []).append(path)
     return parts
 
 
 def split_by_order(
     examples: Examples, validation: float, test: float | None
 ) -> dict[str, Examples]:
-    """The last rows for test, those before for validation.
+    """Holds out the last rows for test, and the rows before for validation.
 
     Args:
         examples: `[n]` rows, as a log in order of time has them.
@@ -114,14 +115,14 @@ def split_by_order(
     """
     total = len(examples)
     shares = [share for share in (validation, test) if share is not None]
-    held = [max(1, round(total * share)) for share in shares]
-    if not all(0.0 < share < 1.0 for share in shares) or sum(held) >= total:
+    sizes = [max(1, round(total * share)) for share in shares]
+    if not all(0.0 < share < 1.0 for share in shares) or sum(sizes) >= total:
         raise UserError(
             "`validation` and `test` should be shares above 0 that leave "
             f"something to train. Received: {validation} and {test} of {total} "
             "rows. Give smaller shares or more rows."
         )
-    edges = np.cumsum([0, total - sum(held), *held]).tolist()
+    edges = np.cumsum([0, total - sum(sizes), *sizes]).tolist()
     return {
         part: examples.take(slice(first, stop))
         for part, first, stop in zip(PARTS, edges, edges[1:], strict=False)
@@ -136,14 +137,14 @@ def read_parts(
     validation: float,
     test: float,
 ) -> ExampleSplit:
-    """Reads a log as its files are given, or cuts it by order.
+    """Reads the given parts of a log, or splits it by order.
 
     Args:
-        name: what it is called.
-        parts: files by part, all of which are read. When none is for test,
-            all of `whole` is cut by order; when only one for validation is
-            missing, the last of the training rows validate.
-        whole: files to cut by order.
+        name: name of the data set.
+        parts: files by part. Without a test file, all of `whole` is split by
+            order; without a validation file, the last of the training rows
+            are for validation.
+        whole: files to split by order.
         read: reads files, one after the other, into examples.
         validation: share of rows to validate, in (0, 1).
         test: share of rows to test, in (0, 1).

@@ -1,4 +1,4 @@
-"""Criteo's lines: read, transformed, and told by line where broken."""
+"""Reading Criteo's logs, and errors that name the line."""
 
 import gzip
 
@@ -55,7 +55,7 @@ def error_of(path):
 
 
 @pytest.mark.parametrize("name", ["train.txt", "day_0", "day_0.gz", "a.tsv.gz"])
-def test_cells_are_what_the_lines_say(tmp_path, name):
+def test_cells_have_the_values_of_the_lines(tmp_path, name):
     lines = [
         line(1, [0, -1, "", 9], ["68fd1e64", "", "80e26c9b"]),
         line(0, ["", 3, "", ""], ["", "0a519c5c"]),
@@ -100,7 +100,7 @@ def test_signed_log_keeps_the_order():
 
 
 @pytest.mark.parametrize(
-    ("broken", "says"),
+    ("broken", "expected_message"),
     [
         (line(2, [1]), "line 3: the label should be 0 or 1. Received: 2"),
         (line("", [1]), "line 3: the label"),
@@ -113,12 +113,12 @@ def test_signed_log_keeps_the_order():
         ("1,2,3\n", "row 3"),
     ],
 )
-def test_broken_lines_are_told(tmp_path, broken, says):
+def test_broken_lines_raise(tmp_path, broken, expected_message):
     lines = [*log(2), broken, *log(3)]
-    assert says in error_of(save(tmp_path / "train.txt", lines))
+    assert expected_message in error_of(save(tmp_path / "train.txt", lines))
 
 
-def test_broken_files_are_told(tmp_path):
+def test_broken_files_raise(tmp_path):
     error_of(save(tmp_path / "empty.txt", []))
     error_of(save(tmp_path / "train.txt", ["1,2\n", "3,4\n"]))
     path = save(tmp_path / "train.txt.gz", log(50))
@@ -188,7 +188,7 @@ def test_a_part_may_be_several_files(tmp_path):
     assert learned["C1"].tolist() == train
 
 
-def test_a_test_file_without_labels_is_passed_over(tmp_path):
+def test_a_test_file_without_labels_is_ignored(tmp_path):
     save(tmp_path / "train.txt", log(40))
     unlabelled = [text.split("\t", 1)[1] for text in log(8)]
     save(tmp_path / "test.txt", unlabelled)
@@ -196,7 +196,7 @@ def test_a_test_file_without_labels_is_passed_over(tmp_path):
     assert (len(parts.train), len(parts.test)) == (32, 4)
 
 
-def test_categories_never_seen_are_encoded(tmp_path):
+def test_unknown_categories_are_encoded(tmp_path):
     parts = load_criteo(save(tmp_path / "train.txt", log(80)), hash_buckets=100)
     features = FeatureSet.adapt(parts.train.columns, parts.train.table)
     table = parts.test.table.copy()

@@ -67,7 +67,7 @@ def test_fields_by_range(tmp_path, name):
     assert table["city"].tolist() == [5183, 5150, 5381, 5149]
 
 
-def test_fields_may_lack_and_stand_in_any_order(tmp_path):
+def test_fields_may_be_absent_and_in_any_order(tmp_path):
     text = "1 4:1 0:1\n\n0.5\t2:1  \r\n-1e-1 3:1.0 1:1"
     labels, table = read_libfm(
         save(tmp_path / "a.libfm", text), {"u": 2, "i": 1, "c": 2}
@@ -91,7 +91,7 @@ def test_fields_by_place(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("broken", "fields", "says"),
+    ("broken", "fields", "expected_message"),
     [
         ("1 5:1 7", None, "line 3: a line should be `label index:value ...`"),
         ("1", None, "line 3: a line should be"),
@@ -105,12 +105,14 @@ def test_fields_by_place(tmp_path):
         ("1 5:1 6:1", {"a": 10, "b": 10}, "line 3: indices should be one for"),
     ],
 )
-def test_broken_lines_are_told(tmp_path, broken, fields, says):
+def test_broken_lines_raise(tmp_path, broken, fields, expected_message):
     text = f"1 0:1 11:1\n\n{broken}\n-1 1:1 12:1\n"
-    assert says in error_of(save(tmp_path / "a.libfm", text), fields)
+    assert expected_message in error_of(
+        save(tmp_path / "a.libfm", text), fields
+    )
 
 
-def test_broken_files_are_told(tmp_path):
+def test_broken_files_raise(tmp_path):
     assert "empty file" in error_of(save(tmp_path / "a.libfm", "\n\n"))
     path = tmp_path / "b.libfm"
     path.write_bytes(b"1 \xff:1\n")
@@ -205,7 +207,7 @@ def test_files_of_one_log_have_the_same_fields(tmp_path):
 
 
 @pytest.mark.parametrize("lacking", ["user", "item"])
-def test_a_line_without_an_id_is_told(tmp_path, lacking):
+def test_a_line_without_an_id_raises(tmp_path, lacking):
     broken = {"user": "-1 11:1", "item": "-1 1:1 20:1"}[lacking]
     text = f"1 0:1 10:1\n\n{broken}\n1 2:1 12:1\n{broken}\n"
     path = save(tmp_path / "a.libfm", text)
@@ -221,13 +223,13 @@ def test_a_line_without_an_id_is_told(tmp_path, lacking):
 
 
 @pytest.mark.parametrize(
-    ("ids", "says"),
+    ("ids", "expected_message"),
     [
         ({"user": "uid"}, "'uid' with the fields field_0, field_1"),
         ({"user": "field_0", "item": "field_0"}, "different fields"),
     ],
 )
-def test_ids_are_fields(tmp_path, ids, says):
+def test_ids_are_fields(tmp_path, ids, expected_message):
     path = save(tmp_path / "a.libfm", numbered(0, 20))
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=expected_message):
         load_libfm(path, **ids)
