@@ -1,4 +1,4 @@
-"""What all models share: features and optimizers."""
+"""Features, layers and optimizers that all models share."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Dropout that goes on after a kill where it was."""
+"""Dropout that resumes from a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import tensorflow as tf
 class CheckpointedDropout(tf.keras.layers.Dropout):
     """Keras's Dropout, with the state of its generator in checkpoints.
 
-    Keras keeps that state out of them, so that a restored model would drop
-    the first step's places again. Not a weight: `get_weights` leaves it out.
+    Keras does not save that state, so a restored model repeats the masks of
+    the first steps. The state is not a weight: `get_weights` does not return
+    it.
 
     Args:
         rate: share of the inputs that is dropped, in [0, 1).
         noise_shape: see Keras.
-        seed: of the generator; `None` draws one, as Keras does.
+        seed: seed of the generator; `None` draws one, as Keras does.
         **kwargs: see `tf.keras.layers.Layer`.
 
     Example:
@@ -37,5 +38,5 @@ class CheckpointedDropout(tf.keras.layers.Dropout):
     def build(self, input_shape: tf.TensorShape) -> None:
         """See Keras."""
         super().build(input_shape)
-        # An attribute is what a checkpoint follows.
+        # Checkpoints track attributes.
         self.generator = self._random_generator._generator

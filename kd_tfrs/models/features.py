@@ -1,8 +1,8 @@
-"""From a schema's columns to the integers and floats that towers eat.
+"""Encodes columns of a schema as the integers and floats of model inputs.
 
-Keras preprocessing layers learn vocabularies and moments from training rows;
-a table is encoded once, so that a training step gathers rows of numbers and
-never touches a string.
+Keras preprocessing layers learn vocabularies and moments from training rows. A
+table is encoded once, so that a training step gathers rows of numbers and does
+not process strings.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _RESERVED = 2  # integers of a list: padding and unknown
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """A column as a tower sees it.
+    """A column, with its encoding as a model input.
 
     Args:
-        name: name of the column and of the tower's input.
-        encoding: how it is encoded.
+        name: name of the column and of the model input.
+        encoding: encoding of the column.
         vocabulary_size: integers lie in `[0, vocabulary_size)`; 0 for numbers.
-            In ids, categories and buckets 0 means unknown (of hashed ones:
-            missing); in lists 0 is padding and 1 is unknown.
-        length: values of a list; 0 where there is one value.
+            In ids, categories and buckets, 0 is unknown (missing if hashed);
+            in lists, 0 is padding and 1 is unknown.
+        length: length of a list; 0 for single values.
         layer: the adapted Keras preprocessing layer.
     """
 
@@ -47,7 +47,7 @@ class Feature:
         """A symbolic Keras input, `[batch]` or `[batch, length]`.
 
         Args:
-            name: of the input layer; the column's own when `None`.
+            name: name of the input layer; that of the column when `None`.
 
         Returns:
             A Keras tensor, int32, or float32 for numbers.
@@ -67,7 +67,7 @@ class Feature:
         """
         if self.encoding in (Encoding.NUMBER, Encoding.BUCKETS):
             return self._encode_numbers(values)
-        # Millions of impressions have few values: each is looked up once.
+        # Many rows share few distinct values: look each value up once.
         codes, distinct = pd.factorize(values, use_na_sentinel=False)
         strings = _strings(pd.Series(distinct))
         encoded = self.layer(tf.constant(strings, tf.string))
@@ -79,12 +79,11 @@ class Feature:
         """Encodes an array of ids, such as histories.
 
         Args:
-            ids: raw ids of any shape; "" among strings and -1 among numbers
-                stand where there is nothing.
+            ids: raw ids of any shape, padded with "" (strings) or -1
+                (numbers).
 
         Returns:
-            int32 of the same shape, 0 where there is nothing and where the id
-            is unknown.
+            int32 of the same shape, 0 for padding and unknown ids.
 
         Example:
         ```python
@@ -92,8 +91,8 @@ class Feature:
         ```
         """
         flat = ids.reshape(-1)
-        nothing = flat == (-1 if flat.dtype.kind in "iuf" else "")
-        encoded = np.where(nothing, 0, self.encode(pd.Series(flat)))
+        padding = flat == (-1 if flat.dtype.kind in "iuf" else "")
+        encoded = np.where(padding, 0, self.encode(pd.Series(flat)))
         return encoded.reshape(ids.shape).astype(np.int32)
 
     def _encode_numbers(self, values: pd.Series) -> np.ndarray:
@@ -101,13 +100,13 @@ class Feature:
         missing = np.isnan(raw)
         encoded = self.layer(np.where(missing, 0.0, raw)[:, None])[:, 0]
         if self.encoding is Encoding.NUMBER:
-            # A missing number counts as the mean.
+            # A missing number is replaced by the mean.
             return np.where(missing, 0.0, encoded).astype(np.float32)
         return np.where(missing, 0, np.asarray(encoded) + 1).astype(np.int32)
 
 
 class FeatureSet:
-    """The features of one owner, with what they learned from training rows.
+    """The features of one owner, adapted to the training rows.
 
     Args:
         features: adapted features, see `FeatureSet.adapt`.
@@ -134,16 +133,16 @@ class FeatureSet:
         """Learns vocabularies, moments and buckets.
 
         Args:
-            columns: columns of one owner; those that `table` lacks, or where
-                it has not one value, are left out (a schema may name a table
-                that was not given).
-            table: the rows that training events name, and no others.
+            columns: columns of one owner. Columns that are missing in
+                `table`, or have no value, are dropped (a schema may describe
+                a table that is not given).
+            table: the rows of users or items with training events.
 
         Returns:
             The adapted features.
 
         Raises:
-            UserError: no column has a value in `table`.
+            UserError: when no column has a value in `table`.
         """
         present = [c for c in columns if c.name in table.columns]
         adapted = [_adapt(column, table[column.name]) for column in present]
@@ -152,7 +151,7 @@ class FeatureSet:
             raise UserError(
                 "A tower needs at least one feature. Received: columns "
                 f"{[c.name for c in columns]}, none of them with a value in "
-                f"the table {list(table.columns)}. Mend the schema."
+                f"the table {list(table.columns)}. Correct the schema."
             )
         return cls(features)
 
@@ -163,7 +162,7 @@ class FeatureSet:
 
         Args:
             table: rows with the columns of the features.
-            unknown_first: put a row 0 in front with nothing known in it.
+            unknown_first: whether to insert a row 0 with unknown values.
 
         Returns:
             Encoded columns by name, each `[num_rows, ...]`.
@@ -178,7 +177,7 @@ class FeatureSet:
 
 
 def _strings(values: pd.Series) -> np.ndarray:
-    """`[n]` text of the values, "" where missing; equal ones share memory."""
+    """`[n]` strings, "" where missing; equal values share memory."""
     codes, distinct = pd.factorize(values, use_na_sentinel=False)
     distinct = pd.Series(distinct)
     strings = distinct.astype(object).where(distinct.notna(), "").astype(str)
@@ -186,7 +185,7 @@ def _strings(values: pd.Series) -> np.ndarray:
 
 
 def _numbers(values: pd.Series) -> np.ndarray:
-    """Float64, since seconds since 1970 do not fit float32; NaN: missing."""
+    """Float64, since float32 is too small for epoch times; NaN if missing."""
     raw = pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
     return np.where(np.isfinite(raw), raw, np.nan)
 
@@ -200,19 +199,21 @@ def _adapt(column: Column, values: pd.Series) -> Feature | None:
 
 
 def _adapt_number(column: Column, values: pd.Series) -> Feature | None:
-    known = _numbers(values)
-    known = known[~np.isnan(known)]
-    if not len(known):
+    present = _numbers(values)
+    present = present[~np.isnan(present)]
+    if not len(present):
         return None
     if column.encoding is Encoding.NUMBER:
-        # A constant has no scale of its own: leave its distances as they are.
-        variance = known.var() if np.ptp(known) > 0 else 1.0
+        # The variance of a constant is 0: do not scale its differences.
+        variance = present.var() if np.ptp(present) > 0 else 1.0
         layer = tf.keras.layers.Normalization(
-            mean=float(known.mean()), variance=float(variance), dtype="float64"
+            mean=float(present.mean()),
+            variance=float(variance),
+            dtype="float64",
         )
         return Feature(column.name, column.encoding, 0, 0, layer)
     quantiles = np.linspace(0, 1, column.num_buckets + 1)[1:-1]
-    edges = np.unique(np.quantile(known, quantiles))
+    edges = np.unique(np.quantile(present, quantiles))
     layer = tf.keras.layers.Discretization(
         bin_boundaries=[float(edge) for edge in edges]
     )
@@ -223,11 +224,11 @@ def _adapt_category(column: Column, values: pd.Series) -> Feature | None:
     strings = pd.Series(_strings(values))
     if column.hash_buckets is not None:
         return _hashed(column) if (strings != "").any() else None
-    # Keras keeps "[UNK]" for itself; in the data it says unknown as well.
+    # Keras reserves "[UNK]", so in the data it is unknown as well.
     counts = strings[~strings.isin(["", "[UNK]"])].value_counts()
     if counts.empty:
         return None
-    # Ids are never cut: an id without an embedding is nobody.
+    # Ids are never cut: every training id has its own embedding.
     limit = None if column.encoding is Encoding.ID else column.max_tokens
     layer = tf.keras.layers.StringLookup(
         vocabulary=sorted(counts.index[:limit])
@@ -239,7 +240,7 @@ def _adapt_category(column: Column, values: pd.Series) -> Feature | None:
 
 def _hashed(column: Column) -> Feature:
     # FarmHash64 of the text: the same on every machine and in every process.
-    # Bucket 0 is kept for what is missing.
+    # Bucket 0 is reserved for missing values.
     layer = tf.keras.layers.Hashing(column.hash_buckets + 1, mask_value="")
     return Feature(column.name, column.encoding, layer.num_bins, 0, layer)
 
@@ -266,7 +267,7 @@ def _adapt_list(column: Column, values: pd.Series) -> Feature | None:
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class _SplitLookup(tf.keras.layers.Layer):
-    """Splits strings at a separator and looks the parts up; 0 is padding."""
+    """Splits strings and looks the parts up; 0 is padding."""
 
     def __init__(self, separator: str, max_tokens: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Layers, and names of layers, of all models."""
+"""Layers and layer names that all models share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class MaskedMean(tf.keras.layers.Layer):
-    r"""Mean of the embeddings of a list, padding left out.
+    r"""Mean of the embeddings of a list, without padding.
 
     $$y = \sum_l [x_l \ne 0] e_l / \max(1, \sum_l [x_l \ne 0])$$
 
@@ -31,16 +31,16 @@ class MaskedMean(tf.keras.layers.Layer):
 
 
 def layer_name(position: int, column: str) -> str:
-    """A name that TensorFlow accepts and that no other layer has.
+    """Makes a unique layer name that TensorFlow accepts.
 
-    Columns may be called "Book Title", or "features" like a layer.
+    Columns may have names such as "Book Title", or "features" like a layer.
 
     Args:
-        position: of the feature among the others.
+        position: position of the feature among the others.
         column: name of the feature.
 
     Returns:
-        What the names of the feature's layers start with.
+        Prefix of the names of the feature's layers.
 
     Example:
     >>> layer_name(2, "Book Title")

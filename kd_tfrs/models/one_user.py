@@ -1,4 +1,4 @@
-"""A network that scores many candidates of one user: the user once."""
+"""Scores many candidates of one user, computing the user's part once."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _BLOCK = 4096
 class OneUserNetwork:
     r"""A ranking network for one user and many candidates.
 
-    What depends on the user alone is computed for one row, where the network
-    itself would do it for every candidate. The first layer that sees both is
-    split,
+    Tensors that depend on the user only are computed for one row, while the
+    network itself computes them for every candidate. The first layer with
+    inputs of both is split,
 
     $$W [u, v_i] + b = (W_u u + b) + W_v v_i$$
 
-    so that its user's half is computed once as well. A layer that no rule
-    splits sees the user's rows repeated, so that every architecture works:
-    the outputs are those of the network, up to the order of its sums.
+    so that the user's part is computed once as well. For a layer without a
+    rule to split it, the user's row is repeated, so that all architectures are
+    supported. The outputs equal those of the network up to the order of sums.
 
     Args:
         network: Functional, see `build_ranker`; pruning is stripped.
-        user_inputs: names of the inputs that all candidates share: the
-            user's, those of the event, the history.
+        user_inputs: names of the inputs that all candidates share: features
+            of the user and of the event, and the history.
         outputs: names of the outputs; all logits when `None`.
 
     Raises:
-        UserError: a name is none of the network's, or nothing is left that
-            tells candidates apart.
+        UserError: when a name is not an input or output of the network, or
+            all inputs are shared by the candidates.
 
     Example:
     ```python
@@ -84,14 +84,14 @@ class OneUserNetwork:
         return self._run(user, items, count, lambda x: x)
 
     def of_catalogue(self, items: Mapping[str, np.ndarray]) -> OneUserCatalogue:
-        """The same for candidates out of a catalogue.
+        """Precomputes the items' part for a catalogue of candidates.
 
         Args:
             items: `[num_items, ...]` encoded features by `item_inputs`.
 
         Returns:
-            A network of the user and rows of the catalogue, for which
-            everything that depends on an item alone is computed here.
+            A network of the user and rows of the catalogue. Tensors that
+            depend on an item only are precomputed.
         """
         return OneUserCatalogue(self, items)
 
@@ -102,9 +102,9 @@ class OneUserNetwork:
         count: tf.Tensor | int,
         met: Callable[[tf.Tensor], tf.Tensor],
     ) -> Tensors:
-        """`met` may replace what items bring where they meet the user."""
+        """`met` may replace item tensors that are combined with the user."""
         inputs = self.network.input
-        found = {
+        values = {
             id(inputs[n]): Value.of_user(tf.convert_to_tensor(user[n]))
             for n in self.user_inputs
         } | {
@@ -113,7 +113,7 @@ class OneUserNetwork:
         }
         results = {}
         for name in self.outputs:
-            value = _evaluate(self.network.output[name], found)
+            value = _evaluate(self.network.output[name], values)
             results[name] = value.rows(count)
         return results
 
@@ -126,7 +126,7 @@ class OneUserCatalogue(tf.Module):
         items: `[num_items, ...]` encoded features by name.
 
     Attributes:
-        tables: what is known of every item, `[num_items, ...]` variables.
+        tables: precomputed tensors of the items, `[num_items, ...]` variables.
 
     Example:
     ```python
@@ -158,14 +158,14 @@ class OneUserCatalogue(tf.Module):
             `[n, ...]` by name of the outputs.
         """
         tables, inputs = iter(self.tables), self._network.network.input
-        # What comes before the tables is left out of the graph.
-        nothing = {
+        # The graph does not contain the layers before the tables.
+        empty = {
             n: tf.zeros([0, *inputs[n].shape[1:]], inputs[n].dtype)
             for n in self._network.item_inputs
         }
         return self._network._run(
             user,
-            nothing,
+            empty,
             tf.shape(rows)[0],
             lambda _: tf.gather(next(tables), rows),
         )
@@ -174,7 +174,7 @@ class OneUserCatalogue(tf.Module):
 def _met_by_items(
     network: OneUserNetwork, items: Mapping[str, np.ndarray]
 ) -> list[np.ndarray]:
-    """What of the items meets the user, in the order of the network."""
+    """Item tensors that are combined with the user, in order of the network."""
     user = {
         name: tf.zeros([1, *x.shape[1:]], x.dtype)
         for name, x in network.network.input.items()
@@ -196,13 +196,13 @@ def _met_by_items(
     return [np.concatenate(x) for x in zip(*blocks, strict=True)]
 
 
-def _evaluate(tensor: tf.Tensor, found: dict[int, Value]) -> Value:
-    """The value of a symbolic tensor, and on the way what it needs."""
-    if id(tensor) not in found:
+def _evaluate(tensor: tf.Tensor, values: dict[int, Value]) -> Value:
+    """Evaluates a symbolic tensor, and stores the values it depends on."""
+    if id(tensor) not in values:
         node = tensor.node
         args = tf.nest.map_structure(
-            lambda x: _evaluate(x, found), list(node.call_args)
+            lambda x: _evaluate(x, values), list(node.call_args)
         )
         # Every layer of a ranker has one output.
-        found[id(tensor)] = apply(node.layer, *args)
-    return found[id(tensor)]
+        values[id(tensor)] = apply(node.layer, *args)
+    return values[id(tensor)]

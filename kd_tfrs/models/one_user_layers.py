@@ -1,4 +1,4 @@
-"""Layers on tensors of which some have one row that all others share."""
+"""Evaluates layers on tensors of one user and many candidates."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ class Part:
     """A tensor of the user, of the items, or of both.
 
     Args:
-        tensor: `[1, ...]` of the user alone, otherwise `[n, ...]`.
-        is_user: whether it depends on the user alone.
-        met: of what depends on the items alone, what stands in its place
-            where it meets the user; `None` where both have met.
+        tensor: `[1, ...]` if it depends on the user only, otherwise
+            `[n, ...]`.
+        is_user: whether it depends on the user only.
+        met: for a tensor of the items only, maps it to the tensor that is
+            combined with the user, such as gathered rows; `None` for tensors
+            that already depend on both.
     """
 
     tensor: tf.Tensor
@@ -27,27 +29,27 @@ class Part:
 
     @property
     def is_items(self) -> bool:
-        """Whether it depends on the items alone."""
+        """Whether it depends on the items only."""
         return self.met is not None
 
     def meet(self) -> tf.Tensor:
-        """The tensor to go on with where it meets the user."""
+        """The tensor to combine with the user."""
         if self._rows is None:
             self._rows = self.met(self.tensor) if self.met else self.tensor
         return self._rows
 
     def like(self, tensor: tf.Tensor) -> Part:
-        """Another tensor that depends on the same."""
+        """A part with another tensor and the same dependencies."""
         return Part(tensor, self.is_user, self.met)
 
 
 @dataclasses.dataclass(eq=False)
 class Value:
-    """What a layer gives: parts that stand side by side along an axis.
+    """The output of a layer: parts that are concatenated along an axis.
 
     Args:
         parts: one or more.
-        axis: positive; of no meaning for one part.
+        axis: positive; ignored for one part.
     """
 
     parts: list[Part]
@@ -55,14 +57,14 @@ class Value:
 
     @classmethod
     def of_user(cls, tensor: tf.Tensor) -> Value:
-        """`[1, ...]`, the same for all candidates."""
+        """A `[1, ...]` tensor that all candidates share."""
         return cls([Part(tensor, True)])
 
     @classmethod
     def of_items(
         cls, tensor: tf.Tensor, met: Callable[[tf.Tensor], tf.Tensor]
     ) -> Value:
-        """`[n, ...]`, of the candidates alone."""
+        """A `[n, ...]` tensor that depends on the candidates only."""
         return cls([Part(tensor, False, met)])
 
     def only(self, kind: str) -> bool:
@@ -70,14 +72,14 @@ class Value:
         return all(getattr(part, kind) for part in self.parts)
 
     def plain(self) -> tf.Tensor:
-        """One tensor, of parts of one kind."""
+        """Concatenates parts of one kind."""
         tensors = [part.tensor for part in self.parts]
         return (
             tensors[0] if len(tensors) == 1 else tf.concat(tensors, self.axis)
         )
 
     def rows(self, count: tf.Tensor) -> tf.Tensor:
-        """One tensor `[n, ...]`, the user's rows repeated."""
+        """Concatenates all parts to `[n, ...]`, repeating the user's row."""
         self.meet_at_once()
         tensors = [
             tf.repeat(p.tensor, count, axis=0) if p.is_user else p.meet()
@@ -88,7 +90,7 @@ class Value:
         )
 
     def meet_at_once(self) -> None:
-        """Meets the user, all parts in one table of a catalogue."""
+        """Maps all item parts by one call of `met`, as one table."""
         items = [p for p in self.parts if p.is_items and p._rows is None]
         if len(items) < 2:
             return
@@ -101,14 +103,14 @@ class Value:
 
 
 def apply(layer: tf.keras.layers.Layer, *args: Value | list[Value]) -> Value:
-    """A layer's output.
+    """Evaluates a layer in inference mode.
 
     Args:
-        layer: of a built network, as it is when serving.
-        *args: what the layer was called with.
+        layer: a layer of a built network.
+        *args: inputs of the layer.
 
     Returns:
-        The same with one row wherever the user alone has a say.
+        The output, with one row for parts that depend on the user only.
     """
     return _rule(layer, *args)
 
@@ -121,7 +123,7 @@ def _rule(layer: tf.keras.layers.Layer, *args: Value | list[Value]) -> Value:
 def _any_layer(
     layer: tf.keras.layers.Layer, *args: Value | list[Value]
 ) -> Value:
-    """On one kind as it is, else on the user's rows repeated."""
+    """Evaluates without a rule: repeats the user's row for mixed inputs."""
     values: list[Value] = tf.nest.flatten(list(args))
     for kind in ("is_user", "is_items"):
         if all(value.only(kind) for value in values):
@@ -167,7 +169,7 @@ def _(layer: tf.keras.layers.Embedding, ids: Value) -> Value:
 def _(layer: tf.keras.layers.Cropping1D, value: Value) -> Value:
     first, last = layer.cropping
     parts = list(value.parts)
-    # Whole parts are left out, as the history beside its item.
+    # Whole parts are dropped, such as the history next to its item.
     if value.axis == 1 and len(parts) > 1:
         while first and parts and parts[0].tensor.shape[1] <= first:
             first -= parts.pop(0).tensor.shape[1]
@@ -180,15 +182,15 @@ def _(layer: tf.keras.layers.Cropping1D, value: Value) -> Value:
 
 @_rule.register
 def _(layer: tf.keras.layers.Add, values: list[Value]) -> Value:
-    """Rows of the user are added to all, not repeated first."""
+    """Adds the user's row by broadcasting instead of repeating it."""
     users = [v for v in values if v.only("is_user")]
     items = [v for v in values if v.only("is_items")]
-    both = [v for v in values if v not in users and v not in items]
+    mixed = [v for v in values if v not in users and v not in items]
     sums = [_sum(layer, same) for same in (users, items) if same]
-    if not both and len(sums) == 1:
+    if not mixed and len(sums) == 1:
         return Value(sums)
-    count = _count(items + both)
-    terms = [p.meet() for p in sums] + [v.rows(count) for v in both]
+    count = _count(items + mixed)
+    terms = [p.meet() for p in sums] + [v.rows(count) for v in mixed]
     return Value([Part(functools.reduce(tf.add, terms), False)])
 
 
@@ -200,7 +202,7 @@ def _sum(layer: tf.keras.layers.Layer, values: list[Value]) -> Part:
 
 @_rule.register
 def _(layer: tf.keras.layers.Dense, value: Value) -> Value:
-    """Split between the user and the items, where both are side by side."""
+    """Splits the kernel between concatenated user and item parts."""
     mixed = not value.only("is_user") and not value.only("is_items")
     rank = len(value.parts[0].tensor.shape)
     if not mixed or len(value.parts) == 1 or (value.axis, rank) != (1, 2):
@@ -215,7 +217,7 @@ def split_product(value: Value, kernel: tf.Tensor) -> tf.Tensor:
     r"""$W [u, v, r] = W_u u + W_v v + W_r r$.
 
     Args:
-        value: `[., width]` parts side by side.
+        value: concatenated parts of `[., width]`.
         kernel: `[width, units]`.
 
     Returns:

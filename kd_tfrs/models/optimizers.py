@@ -1,4 +1,4 @@
-"""Optimizers whose step costs what the batch touches, not the whole table."""
+"""Optimizers that update only the embedding rows of a batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kd_tfrs.errors import UserError
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class LazyAdam(tf.keras.optimizers.legacy.Adam):
-    r"""Adam that updates only the embedding rows a step has looked up.
+    r"""Adam that updates only the embedding rows that a step looks up.
 
     For the rows $i$ of a sparse gradient $g$
 
@@ -17,8 +17,9 @@ class LazyAdam(tf.keras.optimizers.legacy.Adam):
     v_i = \beta_2 v_i + (1 - \beta_2) g_i^2, \quad
     w_i = w_i - \alpha_t \, m_i / (\sqrt{v_i} + \epsilon)$$
 
-    and nothing changes in the others, where Adam decays every moment of the
-    table and moves every row at every step. Dense gradients are Adam's own.
+    and all other rows are unchanged, while Adam decays every moment of the
+    table and updates every row at every step. Dense variables are updated as
+    by Adam.
 
     Args:
         learning_rate: step size, or a schedule of it.
@@ -29,7 +30,7 @@ class LazyAdam(tf.keras.optimizers.legacy.Adam):
         **kwargs: `clipnorm`, `clipvalue`, `decay`, as in Keras.
 
     Raises:
-        UserError: `amsgrad` was asked for.
+        UserError: when `amsgrad` is True.
 
     Example:
     ```python
@@ -85,7 +86,7 @@ class LazyAdam(tf.keras.optimizers.legacy.Adam):
             self._resource_scatter_add(var, indices, -step),
         )
 
-    # Keras's own two return the variable's value, which copies the table.
+    # The methods of Keras return the variable's value, which copies the table.
 
     def _resource_scatter_update(
         self, resource: tf.Variable, indices: tf.Tensor, update: tf.Tensor

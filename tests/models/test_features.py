@@ -1,4 +1,4 @@
-"""Columns as integers and floats: by hand, and with what is missing."""
+"""Encoded columns against values by hand, including missing values."""
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ def test_categories_are_cut_at_the_rarest_and_ids_never():
     np.testing.assert_array_equal(encoded, np.arange(1, 10_051))
 
 
-def test_keras_word_for_unknown_is_unknown():
+def test_unk_token_of_keras_is_unknown():
     _, encoded = one("category", ["a", "[UNK]", "b"])
     np.testing.assert_array_equal(encoded, [1, 0, 2])
 
@@ -162,7 +162,7 @@ def test_columns_of_a_table_that_was_not_given_are_left_out():
     assert [f.name for f in FeatureSet.adapt(columns, table)] == ["i"]
 
 
-def test_nothing_is_learned_but_from_training_rows():
+def test_vocabularies_are_of_the_training_rows():
     columns = [Column("i", "item", "id"), Column("c", "item", "number")]
     train = pd.DataFrame({"i": ["a", "b"], "c": [0.0, 2.0]})
     table = pd.concat([train, pd.DataFrame({"i": ["z"], "c": [1e6]})])
@@ -196,7 +196,7 @@ def test_inputs_have_the_shape_of_what_is_encoded():
 
 
 @pytest.mark.parametrize("encoding", ["id", "category"])
-def test_hashed_values_never_seen_have_a_bucket_and_missing_has_its_own(
+def test_unknown_hashed_values_have_a_bucket_and_missing_has_its_own(
     encoding,
 ):
     values = [f"v{i}" for i in range(400)]
@@ -235,7 +235,7 @@ def test_a_hashed_column_without_a_value_is_left_out():
     ("ids", "nothing"), [([[5, 7, -1], [9, -1, -1]], -1), (None, "")]
 )
 @pytest.mark.parametrize("buckets", [None, 40])
-def test_arrays_of_ids_are_encoded_with_nothing_as_zero(ids, nothing, buckets):
+def test_arrays_of_ids_are_encoded_with_padding_as_zero(ids, nothing, buckets):
     if ids is None:
         ids = [["a", "b", ""], ["c", "", ""]]
     ids = np.array(ids, dtype=np.int64 if nothing == -1 else object)

@@ -47,7 +47,7 @@ def batches(num=6, rows=10, dim=3):
 
 
 @pytest.mark.parametrize("graph", [False, True])
-def test_touched_rows_are_adams_and_the_rest_is_left_alone(graph):
+def test_updated_rows_are_adams_and_other_rows_do_not_change(graph):
     start = np.random.default_rng(1).normal(size=(10, 3)).astype(np.float32)
     table, optimizer = tf.Variable(start), LazyAdam(**OPTIONS)
     reference = Adam(start, **OPTIONS)

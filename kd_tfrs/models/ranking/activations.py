@@ -11,18 +11,18 @@ from kd_tfrs.models.dropout import CheckpointedDropout
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class Dice(tf.keras.layers.Layer):
-    r"""PReLU whose bend is soft and follows the data.
+    r"""PReLU with a smooth transition at the mean of the data.
 
     $$f(s) = p(s) s + (1 - p(s)) \alpha s, \qquad
     p(s) = \sigma\left(\frac{s - E[s]}{\sqrt{Var[s] + \epsilon}}\right)$$
 
     with a learned $\alpha$ for every unit, and mean and variance of the batch
-    in training, moving averages of them afterwards. Call it with
-    `[batch, ..., units]`, or with that and `[batch, ...]` ids: places of id 0
-    are padding and do not count in the moments.
+    in training, and moving averages in inference. Call it with
+    `[batch, ..., units]`, or with that and `[batch, ...]` ids: positions with
+    id 0 are padding and are excluded from the moments.
 
     Args:
-        momentum: how much of a moving average a batch leaves, in [0, 1).
+        momentum: decay of the moving averages, in [0, 1).
         epsilon: $\epsilon$, positive; the paper's $10^{-8}$.
         **kwargs: see `tf.keras.layers.Layer`.
 
@@ -60,7 +60,7 @@ class Dice(tf.keras.layers.Layer):
         """See the class."""
         x, ids = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
         mean, variance = self._moments(x, ids, training)
-        # Moments of float16 would overflow: float32 until the gate is there.
+        # The gate is computed in float32, since moments of float16 overflow.
         s = tf.cast(x, tf.float32)
         gate = tf.sigmoid((s - mean) * tf.math.rsqrt(variance + self.epsilon))
         gate = tf.cast(gate, x.dtype)
@@ -97,21 +97,21 @@ class Dice(tf.keras.layers.Layer):
         if not training:
             return self.moving_mean, self.moving_variance
         x = tf.cast(x, tf.float32)
-        seen = tf.ones_like(x[..., :1])
+        mask = tf.ones_like(x[..., :1])
         if ids is not None:
-            seen = tf.cast(ids != 0, tf.float32)[..., None]
+            mask = tf.cast(ids != 0, tf.float32)[..., None]
         axes = list(range(len(x.shape) - 1))
-        count = tf.reduce_sum(seen)
-        mean = tf.reduce_sum(seen * x, axes) / tf.maximum(count, 1.0)
-        square = seen * tf.math.squared_difference(x, mean)
+        count = tf.reduce_sum(mask)
+        mean = tf.reduce_sum(mask * x, axes) / tf.maximum(count, 1.0)
+        square = mask * tf.math.squared_difference(x, mean)
         variance = tf.reduce_sum(square, axes) / tf.maximum(count, 1.0)
-        # A batch of nothing but padding has no moments to remember.
+        # A batch of padding only does not change the averages.
         rate = (1.0 - self.momentum) * tf.cast(count > 0, tf.float32)
-        for moving, now in (
+        for moving, current in (
             (self.moving_mean, mean),
             (self.moving_variance, variance),
         ):
-            moving.assign(moving + rate * (tf.stop_gradient(now) - moving))
+            moving.assign(moving + rate * (tf.stop_gradient(current) - moving))
         return mean, variance
 
 
@@ -128,7 +128,7 @@ def hidden_layer(
         x: `[batch, ..., width]`.
         units: width of the layer.
         activation: "relu", "prelu" or "dice".
-        name: of the layer that has the result.
+        name: name of the layer of the result.
         ids: `[batch, ...]`, 0 for padding that Dice leaves out, or `None`.
 
     Returns:
@@ -140,7 +140,7 @@ def hidden_layer(
     x = layers.Dense(units, name=f"{name}_linear")(x)
     if activation == "dice":
         return Dice(name=name)(x if ids is None else [x, ids])
-    # One slope for each unit, not for each place of a list.
+    # One slope per unit, shared by the positions of a list.
     places = list(range(1, len(x.shape) - 1)) or None
     return layers.PReLU(shared_axes=places, name=name)(x)
 
@@ -156,14 +156,14 @@ def hidden_layers(
 
     Args:
         x: `[batch, width]`.
-        units: widths, perhaps none.
+        units: widths; may be empty.
         activation: see `hidden_layer`.
         dropout: share dropped in training, in [0, 1).
-        prefix: of the layers' names.
+        prefix: prefix of the layers' names.
 
     Returns:
-        What comes next may read, `[batch, units[-1]]`, and every layer's
-        output before dropout.
+        The input of the next layer, `[batch, units[-1]]`, and the output of
+        every layer before dropout.
     """
     outputs = []
     for i, width in enumerate(units):
@@ -174,7 +174,7 @@ def hidden_layers(
 
 
 def dropped(x: tf.Tensor, rate: float) -> tf.Tensor:
-    """Dropout, if there is any.
+    """Applies dropout if the rate is positive.
 
     Args:
         x: any tensor.

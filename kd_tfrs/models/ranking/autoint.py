@@ -16,18 +16,18 @@ _LAYERS = 2
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class FieldAttention(tf.keras.layers.Layer):
-    r"""Every field becomes a mixture of all fields, once for each head.
+    r"""Multi-head attention of every field over all fields.
 
     $$\alpha^{(h)}_{mk} = \frac{\exp \langle q^{(h)}_m, k^{(h)}_k \rangle}
     {\sum_l \exp \langle q^{(h)}_m, k^{(h)}_l \rangle}, \qquad
     y_m = \big[\textstyle\sum_k \alpha^{(h)}_{mk} v^{(h)}_k\big]_h$$
 
-    without a division by the root of the width, as in the paper. Call it
+    without scaling by the root of the width, as in the paper. Call it
     with `[queries, keys, values]`, `[batch, fields, heads * width]` each; it
     returns the same shape, heads side by side.
 
     Args:
-        heads: how many, a divisor of the last axis.
+        heads: number of heads, a divisor of the last axis.
         **kwargs: see `tf.keras.layers.Layer`.
 
     Example:
@@ -70,14 +70,15 @@ def autoint(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     $$e'_m = \text{ReLU}(\text{attention}(W_Q e, W_K e, W_V e)_m
     + W_\text{Res} e_m)$$
 
-    With hidden layers this is the paper's AutoInt+, whose logits see the last
-    $e'$ and the perceptron's last layer; without any, AutoInt. Kernels are
-    Dense layers of the network, which can be pruned.
+    With hidden layers this is AutoInt+ of the paper: the head has the last
+    $e'$ and the last layer of the perceptron as inputs. Without hidden layers
+    it is AutoInt. Kernels are Dense layers of the network, so they can be
+    pruned.
 
     Args:
-        fields: see `embed_fields`; a history counts by its mean.
+        fields: see `embed_fields`; a history is represented by its mean.
         config: sizes; each of the heads is as wide as an embedding.
-        num_tasks: how many heads there will be.
+        num_tasks: number of heads.
 
     Returns:
         The network without its heads.

@@ -1,4 +1,4 @@
-"""What a network hands to its heads, and the joints that networks share."""
+"""The part of a network before its heads, and functions to join fields."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Body:
 
     Args:
         embeddings: `[batch, fields, dim]`.
-        deep: `[batch, width]`, what the deep part sees.
-        beside: `[batch, width]`, what the logits see beside the deep part's
-            last layer, or `None`.
-        interaction: `[batch, width]`, the output of the layer in which
-            fields meet, or `None`.
+        deep: `[batch, width]`, the input of the deep part.
+        beside: `[batch, width]`, an input of the heads in addition to the last
+            layer of the deep part, or `None`.
+        interaction: `[batch, width]`, the output of the layer of feature
+            interactions, or `None`.
         additive: `[batch, tasks]` tensors that are added to the logits.
     """
 
@@ -32,7 +32,7 @@ class Body:
 
 
 def field_vectors(fields: Fields) -> list[tf.Tensor]:
-    """All fields, the mean of the history last.
+    """Lists all fields, with the mean of the history last.
 
     Args:
         fields: see `embed_fields`.
@@ -48,12 +48,12 @@ def field_vectors(fields: Fields) -> list[tf.Tensor]:
 def stack(
     vectors: Sequence[tf.Tensor], l2: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    r"""Fields side by side and one above the other, with their penalty.
+    r"""Concatenates and stacks fields, with their penalty.
 
     $$R = \frac{\lambda}{b} \sum_i \sum_f \lVert e_{if} \rVert^2$$
 
-    over the $b$ rows of a batch: what is not in it is not decayed, and the
-    gradients of the tables stay sparse.
+    over the $b$ rows of a batch: embeddings outside the batch are not decayed,
+    and the gradients of the tables stay sparse.
 
     Args:
         vectors: `[batch, dim]` each.
@@ -68,7 +68,7 @@ def stack(
     """
     flat = joined(vectors, "fields")
     if l2:
-        # Float32: a sum of squares overflows float16.
+        # A sum of squares overflows float16.
         flat = tf.keras.layers.ActivityRegularization(
             l2=l2, dtype="float32", name="penalty"
         )(flat)
@@ -77,11 +77,11 @@ def stack(
 
 
 def joined(tensors: Sequence[tf.Tensor], name: str) -> tf.Tensor:
-    """Concatenates along the last axis, where there is more than one.
+    """Concatenates along the last axis; a single tensor is returned.
 
     Args:
         tensors: `[batch, width]` each.
-        name: of the layer.
+        name: name of the layer.
 
     Returns:
         `[batch, sum of widths]`.

@@ -18,13 +18,14 @@ def dcn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     $$x_{l+1} = x_0 \odot (W_l x_l + b_l) + x_l, \qquad
     W_l = U_l V_l^\top \;\text{(low rank)}$$
 
-    Stacked, the perceptron sees the last $x_l$; in parallel it sees $x_0$,
-    and the logits see its last layer and $x_l$ side by side.
+    If stacked, the input of the perceptron is the last $x_l$. In parallel, it
+    is $x_0$, and the heads have the last layer of the perceptron and $x_l$ as
+    inputs.
 
     Args:
-        fields: see `embed_fields`; a history counts by its mean.
+        fields: see `embed_fields`; a history is represented by its mean.
         config: sizes; `projection_dim` is the rank of $U_l$ and $V_l$.
-        num_tasks: how many heads there will be.
+        num_tasks: number of heads.
 
     Returns:
         The network without its heads.

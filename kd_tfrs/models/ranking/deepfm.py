@@ -12,15 +12,15 @@ from kd_tfrs.models.ranking.linear import linear_terms
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class PairwiseProducts(tf.keras.layers.Layer):
-    r"""The sum of the products of all pairs of fields, place by place.
+    r"""The sum of the elementwise products of all pairs of fields.
 
     $$y = \sum_{i < j} e_i \odot e_j
     = \sum_j e_j \odot \sum_{i < j} e_i$$
 
-    whose sum over the places is the second-order term of a factorisation
-    machine, $\sum_{i < j} \langle e_i, e_j \rangle$. Running sums take as
-    many steps as the usual half of (square of the sum - sum of squares), and
-    subtract no large numbers from each other.
+    The sum over the dimensions of $y$ is the second-order term of a
+    factorisation machine, $\sum_{i < j} \langle e_i, e_j \rangle$. Running sums
+    need the same number of operations as (square of the sum - sum of squares)
+    / 2, without a difference of large numbers.
 
     Call it with `[batch, fields, dim]`; it returns `[batch, dim]`.
 
@@ -59,14 +59,14 @@ def deepfm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     $$z = b + \langle w, x \rangle + \sum_{i < j} \langle e_i, e_j \rangle
     + w_\text{deep}^\top a_L$$
 
-    with $e_i = V_{x_i}$ shared by both. Several tasks each weigh the places
-    of $\sum_{i < j} e_i \odot e_j$ for themselves, with ones to begin with;
-    the plain sum would tie their logits together.
+    with $e_i = V_{x_i}$ shared by both. With several tasks, each task has its
+    own weights of the dimensions of $\sum_{i < j} e_i \odot e_j$, initially
+    ones; the plain sum would be the same for all tasks.
 
     Args:
-        fields: see `embed_fields`; a history counts by its mean.
+        fields: see `embed_fields`; a history is represented by its mean.
         config: sizes.
-        num_tasks: how many heads there will be.
+        num_tasks: number of heads.
 
     Returns:
         The network without its heads.

@@ -22,14 +22,13 @@ class FieldDots(tfrs.layers.feature_interaction.DotInteraction):
     $$y = (\langle e_2, e_1 \rangle, \langle e_3, e_1 \rangle,
     \langle e_3, e_2 \rangle, \ldots)$$
 
-    the lower triangle row by row, as TFRS has it, but gathered by constant
-    indices: neither shape nor places then depend on the data, which the
-    boolean mask of TFRS's layer leaves to the run. And it can be saved.
+    the lower triangle row by row, as in TFRS, but gathered by constant indices
+    instead of a boolean mask. Its shape is static, and the layer can be saved.
 
     Call it with `[batch, dim]` tensors; it returns `[batch, pairs]`.
 
     Args:
-        self_interaction: keep the squares of fields' norms as well.
+        self_interaction: whether to include the squared norms of fields.
         **kwargs: see `tf.keras.layers.Layer`.
 
     Example:
@@ -63,25 +62,25 @@ class FieldDots(tfrs.layers.feature_interaction.DotInteraction):
 
 
 def dlrm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""Dots of fields, beside what the numbers say, under a perceptron.
+    r"""A perceptron over dot products of fields and the numbers.
 
     $$e_0 = \text{MLP}_\text{bottom}(x_\text{numbers}), \qquad
     z = \text{MLP}_\text{top}([e_0, (\langle e_i, e_j \rangle)_{j < i}])$$
 
-    All numbers together are one field. The paper always has some; without
-    any, the categories' embeddings stand in the place of $e_0$, as dots say
-    nothing of a field by itself.
+    All numbers together are one field. Without numbers, which the paper always
+    has, the embeddings of the categories replace $e_0$, since dot products
+    have no information on a single field.
 
     Args:
-        fields: see `embed_fields`; a history counts by its mean.
+        fields: see `embed_fields`; a history is represented by its mean.
         config: sizes; `bottom_units` are those of the bottom's hidden layers.
-        num_tasks: how many heads there will be.
+        num_tasks: number of heads.
 
     Returns:
         The network without its heads.
 
     Raises:
-        UserError: there is one field only.
+        UserError: when there is only one field.
 
     References:
         Naumov et al. 2019, "Deep Learning Recommendation Model for
@@ -96,8 +95,8 @@ def dlrm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
         vectors = [dense, *vectors]
     if len(vectors) < 2:
         raise UserError(
-            "`dlrm` multiplies fields and should have two of them, all "
-            f"numbers being one. Received: {list(fields.vectors)}."
+            "`dlrm` should have two fields or more, where all numbers are one "
+            f"field. Received: {list(fields.vectors)}."
         )
     flat, embeddings = stack(vectors, config.l2)
     dots = FieldDots(name="interaction")(vectors)

@@ -14,9 +14,9 @@ def dnn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     z = w^\top a_L + b$$
 
     Args:
-        fields: see `embed_fields`; a history counts by its mean.
+        fields: see `embed_fields`; a history is represented by its mean.
         config: sizes.
-        num_tasks: how many heads there will be.
+        num_tasks: number of heads.
 
     Returns:
         The network without its heads.

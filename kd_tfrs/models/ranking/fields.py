@@ -1,4 +1,4 @@
-"""From encoded inputs to fields: one embedding for every feature."""
+"""Embeds encoded inputs as fields: one embedding for every feature."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from kd_tfrs.models.features import Feature, FeatureSet
 from kd_tfrs.models.layers import MaskedMean, layer_name
 
 HISTORY = "history"
-# Standard deviations from the mean. One absurd value of a client should not
-# drown every other field, nor overflow in products of fields.
+# In standard deviations from the mean. An outlier should neither dominate the
+# other fields nor overflow in products of fields.
 _LIMIT = 10.0
-# Small, so that an id that training hardly saw says next to nothing.
+# Small, so that an id with few training events has little influence.
 _STDDEV = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Fields:
-    """The inputs of a network and what becomes of each.
+    """The inputs of a network and their embeddings.
 
     Args:
-        features: in the order of the fields.
-        inputs: Keras inputs by name, `history` among them where there is one.
-        layer_names: for each feature, what its layers' names start with.
+        features: features in the order of the fields.
+        inputs: Keras inputs by name, including `history` if there is one.
+        layer_names: prefix of the names of each feature's layers.
         columns: by feature: `[batch]` or `[batch, length]` integers, or
             `[batch, 1]` numbers.
         vectors: by feature: `[batch, dim]` embeddings.
         item: `[batch, dim]`, the embedding of the item's id; `None` without
             a history.
         history: `[batch, length, dim]` from the same table, or `None`.
-        history_ids: `[batch, length]`, 0 for nothing, or `None`.
+        history_ids: `[batch, length]`, 0 for padding, or `None`.
     """
 
     features: tuple[Feature, ...]
@@ -54,7 +54,7 @@ class Fields:
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class NumberColumn(tf.keras.layers.Layer):
-    r"""A normalised number as a column of one, outliers held back.
+    r"""A normalised number as a column, with clipped outliers.
 
     $$y = \min(\max(x, -c), c)$$
 
@@ -94,18 +94,18 @@ def embed_fields(
     for categories, numbers and lists of $n$ values.
 
     Args:
-        features: adapted features; each is an input by its name.
+        features: adapted features; the input of each has its name.
         dim: width of the embeddings.
         history_length: length of the input `history`, item ids encoded by the
             item id's feature and padded with 0; `None` for no such input.
-        item_id: name of the item id's feature, whose table the history
-            shares; needed where more than one feature is an id.
+        item_id: name of the item id's feature; the history shares its table.
+            Required if more than one feature is an id.
 
     Returns:
-        The fields; the history is left to the network.
+        The fields; the network pools the history.
 
     Raises:
-        UserError: the history does not fit the features.
+        UserError: when the history does not fit the features.
 
     References:
         Song et al. 2019, "AutoInt: Automatic Feature Interaction Learning via
@@ -118,18 +118,18 @@ def embed_fields(
     columns = {f.name: _column(f, inputs[f.name], names) for f in features}
     others = [f for f in features if f is not item]
     vectors = {f.name: _embed(f, columns, dim, names[f.name]) for f in others}
-    past = {}
+    history = {}
     if item is not None:
         inputs[HISTORY] = tf.keras.Input(
             (history_length,), dtype=tf.int32, name=HISTORY
         )
-        vector, past = _embed_item(
+        vector, history = _embed_item(
             columns[item.name], inputs[HISTORY], _table(item, dim, names)
         )
         vectors[item.name] = vector
-    # In the features' order again.
+    # Restore the order of the features.
     vectors = {f.name: vectors[f.name] for f in features}
-    return Fields(tuple(features), inputs, names, columns, vectors, **past)
+    return Fields(tuple(features), inputs, names, columns, vectors, **history)
 
 
 def _item(
@@ -144,22 +144,22 @@ def _item(
         return None
     if history_length < 1 or HISTORY in {f.name for f in features}:
         raise UserError(
-            "`history_length` should be positive, and no feature be called "
-            f"{HISTORY!r}. Received: `history_length` = {history_length} and "
-            f"{[f.name for f in features]}."
+            "`history_length` should be positive, and no feature should be "
+            f"named {HISTORY!r}. Received: `history_length` = "
+            f"{history_length} and {[f.name for f in features]}."
         )
-    found = [
+    matches = [
         f
         for f in features
         if (f.name == item_id if item_id else f.encoding is Encoding.ID)
     ]
-    if len(found) != 1 or not found[0].vocabulary_size or found[0].length:
+    if len(matches) != 1 or not matches[0].vocabulary_size or matches[0].length:
         raise UserError(
             "`item_id` should name the feature that encodes the history's "
             f"ids. Received: `item_id` = {item_id!r} with the features "
             f"{[f.name for f in features]}."
         )
-    return found[0]
+    return matches[0]
 
 
 def _column(feature: Feature, x: tf.Tensor, names: dict[str, str]) -> tf.Tensor:
@@ -203,10 +203,10 @@ def _embed(
 def _embed_item(
     ids: tf.Tensor, history: tf.Tensor, table: tf.keras.layers.Embedding
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """The item and its history out of one look-up.
+    """Embeds the item and its history by one look-up.
 
-    TFMOT counts a step for each call of a layer: with two calls the table
-    would be pruned twice as fast as the rest.
+    TFMOT counts a step for each call of a layer: with two calls, the table
+    would be pruned twice as fast as other layers.
     """
     layers = tf.keras.layers
     first = layers.Reshape((1,), name="item_column")(ids)
@@ -214,5 +214,5 @@ def _embed_item(
     length, dim = history.shape[1], embedded.shape[2]
     item = layers.Cropping1D((0, length), name="item_row")(embedded)
     item = layers.Reshape((dim,), name="item")(item)
-    past = layers.Cropping1D((1, 0), name="history_rows")(embedded)
-    return item, {"item": item, "history": past, "history_ids": history}
+    vectors = layers.Cropping1D((1, 0), name="history_rows")(embedded)
+    return item, {"item": item, "history": vectors, "history_ids": history}

@@ -1,4 +1,4 @@
-"""Heads: one task, several on a shared bottom, several on shared experts."""
+"""Heads of one or several tasks, with a shared bottom or shared experts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kd_tfrs.models.ranking.task import RankingTask
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class ExpertMixture(tf.keras.layers.Layer):
-    r"""Experts' outputs, mixed by a gate.
+    r"""The outputs of experts, weighted by a gate.
 
     $$f(x) = \sum_i g(x)_i f_i(x)$$
 
@@ -38,7 +38,7 @@ class TakeColumn(tf.keras.layers.Layer):
     """One column of a matrix: `[batch, width]` to `[batch]`.
 
     Args:
-        index: of the column.
+        index: index of the column.
         **kwargs: see `tf.keras.layers.Layer`.
 
     Example:
@@ -62,15 +62,15 @@ class TakeColumn(tf.keras.layers.Layer):
 def add_heads(
     body: Body, config: RankerConfig, tasks: Sequence[RankingTask]
 ) -> dict[str, tf.Tensor]:
-    r"""The deep part and a head for every task.
+    r"""Adds the deep part and a head for every task.
 
     $$z_k = h_k([f_k(x), s]) + \text{additive}_k, \qquad
     f_k(x) = f(x) \;\text{or}\; \sum_i g_k(x)_i f_i(x), \qquad
     g_k(x) = \text{softmax}(W_k x)$$
 
     with one perceptron $f$ that all tasks share, or with experts $f_i$ and a
-    gate $g_k$ of each task; $s$ is what stands beside the deep part and
-    $h_k$ the tower of a task, linear without `tower_units`.
+    gate $g_k$ of each task; $s$ is the additional input of the heads and $h_k$
+    the tower of a task, which is linear without `tower_units`.
 
     Args:
         body: the network.
@@ -78,9 +78,9 @@ def add_heads(
         tasks: the tasks, in the order of the additive terms' columns.
 
     Returns:
-        `logits_<task>` `[batch]` float32; `hidden_<i>` `[batch, units]`, with
-        experts those of all side by side; with experts also `gate_<task>`
-        `[batch, experts]`.
+        `logits_<task>` `[batch]` float32; `hidden_<i>` `[batch, units]`, the
+        concatenated layers of all experts if there are any; with experts also
+        `gate_<task>` `[batch, experts]`.
 
     References:
         Caruana 1997, "Multitask Learning" (shared bottom); Ma et al. 2018,
@@ -96,7 +96,7 @@ def add_heads(
     if body.additive:
         logits = tf.keras.layers.Add(name="terms")([logits, *body.additive])
     for i, task in enumerate(tasks):
-        # Logits are float32 whatever the policy of the layers.
+        # Logits are float32 under every policy of the layers.
         outputs[task.output] = TakeColumn(i, dtype="float32", name=task.output)(
             logits
         )

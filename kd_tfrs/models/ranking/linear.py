@@ -19,18 +19,18 @@ _FACTOR = 48271  # Lehmer's generator of that modulus
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class CrossedIds(tf.keras.layers.Layer):
-    r"""One id for a pair of ids.
+    r"""Maps a pair of ids to one id.
 
     $$k = a n + b, \qquad y = k \;\text{if}\; m n \le r, \;\text{else}\;
     (c k \bmod p) \bmod r$$
 
     for ids in $[0, m)$ and $[0, n)$. Call it with two `[batch]` tensors; it
-    returns `[batch]` int32 in `[0, rows)`. Plain arithmetic, so that LiteRT
-    has every operation of it.
+    returns `[batch]` int32 in `[0, rows)`. LiteRT supports all of its
+    operations.
 
     Args:
         sizes: $m$ and $n$.
-        max_rows: $r$, where there are more pairs than that.
+        max_rows: $r$, the maximum number of ids.
         **kwargs: see `tf.keras.layers.Layer`.
 
     Example:
@@ -54,7 +54,7 @@ class CrossedIds(tf.keras.layers.Layer):
         first, second = (tf.cast(x, tf.int64) for x in inputs)
         key = first * self.sizes[1] + second
         if self.rows < self.sizes[0] * self.sizes[1]:
-            # Below 2 ** 31 first, so that the product fits int64.
+            # The first remainder is below 2 ** 31: the product fits int64.
             key = key % _PRIME * _FACTOR % _PRIME % self.rows
         return tf.cast(key, tf.int32)
 
@@ -68,11 +68,11 @@ class CrossedIds(tf.keras.layers.Layer):
 
 
 def linear_terms(fields: Fields, num_tasks: int) -> list[tf.Tensor]:
-    """The weight of every feature's value, for every task.
+    """Weights of the values of every feature, for every task.
 
     Args:
         fields: see `embed_fields`; a history has no weight.
-        num_tasks: how many heads there will be.
+        num_tasks: number of heads.
 
     Returns:
         `[batch, tasks]` tensors, zeros before training.
@@ -83,30 +83,30 @@ def linear_terms(fields: Fields, num_tasks: int) -> list[tf.Tensor]:
 def crossed_terms(
     fields: Fields, crosses: Sequence[tuple[str, str]], num_tasks: int
 ) -> list[tf.Tensor]:
-    """The weight of every combination of two categories.
+    """Weights of the combinations of two categories, for every task.
 
     Args:
         fields: see `embed_fields`.
         crosses: pairs of names.
-        num_tasks: how many heads there will be.
+        num_tasks: number of heads.
 
     Returns:
         `[batch, tasks]` tensors, zeros before training.
 
     Raises:
-        UserError: a name is not that of a single-valued category.
+        UserError: when a name is not a single-valued category.
     """
-    found = {
+    categories = {
         f.name: f for f in fields.features if f.vocabulary_size and not f.length
     }
     terms = []
     for pair in crosses:
-        if not set(pair) <= set(found):
+        if not set(pair) <= set(categories):
             raise UserError(
                 "`crosses` should name features with one integer each. "
-                f"Received: {pair}. There are {sorted(found)}."
+                f"Received: {pair}. Choose from {sorted(categories)}."
             )
-        sizes = [found[name].vocabulary_size for name in pair]
+        sizes = [categories[name].vocabulary_size for name in pair]
         name = "_x_".join(fields.layer_names[name] for name in pair)
         cross = CrossedIds(sizes, name=name)
         ids = cross([fields.columns[name] for name in pair])

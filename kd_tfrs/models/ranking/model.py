@@ -1,4 +1,4 @@
-"""The ranking model, on TFRS's own ranking task."""
+"""The ranking model, with the ranking task of TFRS."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Outputs = dict[str, tf.Tensor]
 
 
 class RankingModel(tfrs.Model):
-    r"""A network with one head for each task, trained by their labels.
+    r"""A network with one head for each task, trained on the labels.
 
     $$L = \sum_t \lambda_t \frac{\sum_{i \in K_t} w_i
     l_t(z_{ti}, y_{ti})}{\sum_{i \in K_t} w_i}$$
 
     with the weight $\lambda_t$ of a task, the weight $w_i$ of a row and the
-    rows $K_t$ whose label of the task is known.
+    rows $K_t$ that have a label of the task.
 
     Args:
         network: Functional Keras model from a dict of features to a dict of
@@ -30,7 +30,8 @@ class RankingModel(tfrs.Model):
         name: name of the model.
 
     Raises:
-        UserError: the network has no head for a task, or a task stands twice.
+        UserError: when the network has no head for a task, or a task is
+            repeated.
 
     Example:
     ```python
@@ -63,17 +64,17 @@ class RankingModel(tfrs.Model):
 
     @property
     def networks(self) -> tuple[tf.keras.Model, ...]:
-        """The networks whose weights are what was learned."""
+        """The networks with the trained weights."""
         return (self.network,)
 
     def with_network(self, network: tf.keras.Model) -> RankingModel:
-        """The same model around another network (pruned, stripped, ...).
+        """Returns the same model with another network (pruned, stripped, ...).
 
         Args:
             network: as in the constructor.
 
         Returns:
-            A new model; this one stays as it is.
+            A new model; this one does not change.
         """
         return RankingModel(network, self.tasks, name=self.name)
 
@@ -81,16 +82,16 @@ class RankingModel(tfrs.Model):
         """Runs the network once.
 
         Args:
-            batch: `features` by name, `[batch]` or `[batch, length]`; those
-                that the network does not have are left alone, such as what
-                only a teacher sees.
-            training: whether dropout drops.
+            batch: `features` by name, `[batch]` or `[batch, length]`. Features
+                that are not inputs of the network are ignored, such as those
+                of a teacher only.
+            training: whether dropout is active.
 
         Returns:
             The network's outputs, `[batch]` logits among them.
 
         Raises:
-            UserError: the batch lacks a feature of the network.
+            UserError: when the batch lacks a feature of the network.
         """
         features = batch["features"]
         missing = [n for n in self.feature_names if n not in features]
@@ -105,10 +106,10 @@ class RankingModel(tfrs.Model):
         )
 
     def predictions(self, outputs: Outputs) -> dict[str, tf.Tensor]:
-        """Probabilities and ratings, derived from the logits.
+        """Computes probabilities and ratings from the logits.
 
         Args:
-            outputs: what `call` returned.
+            outputs: outputs of `call`.
 
         Returns:
             `[batch]` predictions by task.
@@ -118,12 +119,12 @@ class RankingModel(tfrs.Model):
         }
 
     def task_losses(self, batch: dict, outputs: Outputs) -> Outputs:
-        """The loss of every task, before the tasks' weights.
+        """Computes the loss of every task, without the tasks' weights.
 
         Args:
-            batch: `labels` by task and `weight`, all `[batch]` float32; NaN
-                says that a row has no label of the task.
-            outputs: what `call` returned for it.
+            batch: `labels` by task and `weight`, all `[batch]` float32; a
+                missing label is NaN.
+            outputs: outputs of `call` for the batch.
 
         Returns:
             Scalars by task: means over rows, weighted by `weight`.
@@ -139,11 +140,11 @@ class RankingModel(tfrs.Model):
         }
 
     def task_loss(self, batch: dict, outputs: Outputs) -> tf.Tensor:
-        """The hard-label loss of a batch, see the class.
+        """Computes the hard-label loss of a batch, see the class.
 
         Args:
             batch: see `task_losses`.
-            outputs: what `call` returned for it.
+            outputs: outputs of `call` for the batch.
 
         Returns:
             A scalar.
@@ -152,11 +153,11 @@ class RankingModel(tfrs.Model):
         return tf.add_n([t.weight * losses[t.name] for t in self.tasks])
 
     def compute_loss(self, inputs: dict, training: bool = False) -> tf.Tensor:
-        """The loss of a batch, as `tfrs.Model` asks for it.
+        """Computes the loss of a batch; called by `tfrs.Model`.
 
         Args:
             inputs: a batch, see `call` and `task_losses`.
-            training: whether dropout drops.
+            training: whether dropout is active.
 
         Returns:
             A scalar.
@@ -170,11 +171,10 @@ class RankingModel(tfrs.Model):
         logits: tf.Tensor,
         weight: tf.Tensor,
     ) -> tf.Tensor:
-        known = tf.logical_not(tf.math.is_nan(labels))
-        labels = tf.where(known, labels, 0.0)
-        weight = tf.where(known, weight, 0.0)
-        # One column: Keras takes the mean over the last axis, which would
-        # be the batch.
+        mask = tf.logical_not(tf.math.is_nan(labels))
+        labels = tf.where(mask, labels, 0.0)
+        weight = tf.where(mask, weight, 0.0)
+        # Keras averages over the last axis, which should not be the batch.
         total = task(
             labels[:, None],
             logits[:, None],
@@ -185,16 +185,17 @@ class RankingModel(tfrs.Model):
 
 
 def check_tasks(tasks: Sequence[RankingTask]) -> tuple[RankingTask, ...]:
-    """Tasks as a tuple.
+    """Checks tasks and converts them to a tuple.
 
     Args:
         tasks: one or more.
 
     Returns:
-        The same.
+        The tasks as a tuple.
 
     Raises:
-        UserError: there is none, one stands twice or is something else.
+        UserError: when there is no task, a task is repeated, or an element is
+            not a `RankingTask`.
     """
     tasks = tuple(tasks)
     names = [getattr(task, "name", None) for task in tasks]

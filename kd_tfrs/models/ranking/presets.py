@@ -1,6 +1,6 @@
-"""Named sizes: a teacher, a student of a few per cent, one for the edge.
+"""Named sizes: a teacher, a student of a few per cent, and an edge model.
 
-They set what every architecture has; choose another by
+They set the options that all architectures have; for another architecture use
 `dataclasses.replace(TEACHER, architecture="deepfm")`.
 """
 

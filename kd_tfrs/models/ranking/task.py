@@ -1,4 +1,4 @@
-"""What a ranker predicts: one task for each of its heads."""
+"""The tasks of a ranker, one for each of its heads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = ("binary", "rating")
 
 @dataclasses.dataclass(frozen=True)
 class RankingTask:
-    r"""A label and how its head learns it.
+    r"""A label and the loss of its head.
 
     With a logit $z$ and a label $y$, the loss of a row is
 
@@ -25,15 +25,15 @@ class RankingTask:
     l = (z - y)^2 \;\text{(rating)}$$
 
     Args:
-        name: of the label; letters, digits and underscores, as it becomes
-            part of layers' names.
+        name: name of the label: letters, digits and underscores, since it is
+            part of the names of layers.
         kind: "binary" for labels in [0, 1], "rating" for any real number.
-        weight: of this task's loss beside the others', positive.
-        initial_logit: what the head predicts before training, see
+        weight: weight of this task's loss, positive.
+        initial_logit: prediction of the head before training, see
             `starting_at`.
 
     Raises:
-        UserError: an argument is out of range.
+        UserError: when an argument is out of range.
 
     Example:
     ```python
@@ -71,28 +71,28 @@ class RankingTask:
 
     @property
     def output(self) -> str:
-        """Name of the network's output that holds the logits."""
+        """Name of the network's output of logits."""
         return f"logits_{self.name}"
 
     def starting_at(
         self, labels: np.ndarray, weights: np.ndarray | None = None
     ) -> RankingTask:
-        r"""The same task, whose head starts at the labels' mean.
+        r"""Returns the same task with the labels' mean as initial prediction.
 
         $$z_0 = \log \frac{\bar y}{1 - \bar y} \;\text{(binary)}, \qquad
         z_0 = \bar y \;\text{(rating)}$$
 
-        Training then need not spend its first steps on the bias.
+        The first training steps then need not learn the bias.
 
         Args:
-            labels: `[n]` labels of training; NaN where there is none.
+            labels: `[n]` labels of training; NaN where missing.
             weights: `[n]` weights; ones when `None`.
 
         Returns:
             A new task.
 
         Raises:
-            UserError: no label has a weight.
+            UserError: when no label has a weight.
 
         Example:
         >>> RankingTask("rating", "rating").starting_at(
@@ -111,17 +111,17 @@ class RankingTask:
             )
         mean = float((weights * np.nan_to_num(labels)).sum() / total)
         if self.kind == "binary":
-            # One class alone has infinite odds: stay within the rows' doubt.
-            doubt = 1.0 / (len(labels) + 1.0)
-            mean = min(max(mean, doubt), 1.0 - doubt)
+            # A single class has infinite logits, so the mean is clipped.
+            margin = 1.0 / (len(labels) + 1.0)
+            mean = min(max(mean, margin), 1.0 - margin)
             mean = math.log(mean / (1.0 - mean))
         return dataclasses.replace(self, initial_logit=mean)
 
     def ranking(self) -> tfrs.tasks.Ranking:
-        """TFRS's task with the loss above, summed over rows.
+        """Returns TFRS's task with the loss above, summed over rows.
 
         Returns:
-            A layer for labels, logits and weights, `[batch, 1]` twice and
+            A layer of labels `[batch, 1]`, logits `[batch, 1]` and weights
             `[batch]`.
         """
         reduction = tf.keras.losses.Reduction.SUM
@@ -133,15 +133,15 @@ class RankingTask:
             else tf.keras.losses.MeanSquaredError(reduction=reduction),
             name=f"task_{self.name}",
         )
-        # A float16 policy of the network may not cast the labels.
+        # A float16 policy of the network should not cast the labels.
         task._autocast = False
         return task
 
     def predict(self, logits: tf.Tensor) -> tf.Tensor:
-        """Probabilities of a binary task, ratings of the other kind.
+        """Converts logits to probabilities, or ratings for a rating task.
 
         Args:
-            logits: of any shape.
+            logits: logits of any shape.
 
         Returns:
             Predictions of the same shape.

@@ -15,19 +15,19 @@ def wide_deep(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     \qquad \phi_k(x) = \prod_i x_i^{c_{ki}}$$
 
     with one-hot $x$, the cross products $\phi$ of `config.crosses` and the
-    last layer $a_L$ of a perceptron over the embeddings. Both parts are
-    trained by one optimizer, where the paper takes FTRL for the wide one.
+    last layer $a_L$ of a perceptron over the embeddings. One optimizer trains
+    both parts; the paper uses FTRL for the wide part.
 
     Args:
-        fields: see `embed_fields`; a history counts by its mean.
+        fields: see `embed_fields`; a history is represented by its mean.
         config: sizes; `crosses` are pairs of names.
-        num_tasks: how many heads there will be.
+        num_tasks: number of heads.
 
     Returns:
         The network without its heads.
 
     Raises:
-        UserError: a cross names something else than two categories.
+        UserError: when a cross is not a pair of two categories.
 
     References:
         Cheng et al. 2016, "Wide & Deep Learning for Recommender Systems",

@@ -1,4 +1,4 @@
-"""EASE: a linear item-item model in closed form, a strong cheap teacher."""
+"""EASE: a linear item-item model in closed form, useful as a teacher."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ _MIRROR_ROWS = 1024
 
 
 class Ease:
-    r"""Scores of a ridge regression of every item on all others.
+    r"""Scores by a ridge regression of every item on all other items.
 
     $$B_{ij} = -P_{ij} / P_{jj}, \quad B_{jj} = 0, \quad
     P = (X^\top X + \lambda I)^{-1}, \quad S = X B$$
 
-    with $X$ one where a user has an event with an item. There is nothing to
-    train: one matrix of the smaller side is inverted. Where users are fewer
-    than items, the scores come from the users' own matrix, which is exact:
+    where $X$ is one where a user has an event with an item. The model is not
+    trained: one matrix of the smaller side is inverted. With fewer users than
+    items, the scores are computed from the users' matrix, which is exact:
 
     $$X P = (X X^\top + \lambda I)^{-1} X, \quad
     P_{jj} = (1 - x_j^\top (X X^\top + \lambda I)^{-1} x_j) / \lambda$$
 
-    Memory and time are those of inverting a `[side, side]` float64 matrix in
-    place: 220 MB and seconds for 5,000 rows, 3 GB and minutes for 20,000.
+    A `[side, side]` float64 matrix is inverted in place, which needs 220 MB and
+    seconds for 5,000 rows, and 3 GB and minutes for 20,000.
 
     Args:
-        events: `[num_queries, num_candidates]` sparse; an entry that is not 0
-            is an event, whatever its value. Take the users' rows of the
-            `Catalogue`, the unknown one (0, without events) counted.
-        regularization: $\lambda$, positive; some hundreds are usual for
-            millions of events, tens for sparse data.
-        dual: work on the users' side; `None` takes the smaller side.
+        events: `[num_queries, num_candidates]` sparse matrix; every entry
+            other than 0 is an event. Rows are the user rows of the
+            `Catalogue`, including row 0, the unknown user, without events.
+        regularization: $\lambda$, positive; hundreds are usual for millions of
+            events, tens for sparse data.
+        dual: whether to invert the users' matrix; `None` chooses the smaller
+            side.
 
     Raises:
-        UserError: `regularization` is not positive.
+        UserError: when `regularization` is not positive.
 
     Example:
     ```python
@@ -72,24 +73,24 @@ class Ease:
         self.dual = (
             self.num_queries < self.num_candidates if dual is None else dual
         )
-        left = self._events if self.dual else self._events.T
-        self._inverse = _ridge_inverse(left, regularization)
+        matrix = self._events if self.dual else self._events.T
+        self._inverse = _ridge_inverse(matrix, regularization)
         self._diagonal = self._find_diagonal(regularization)
 
     def scores(self, query_rows: np.ndarray) -> np.ndarray:
-        """Scores of every candidate for some queries.
+        """Computes scores of every candidate for given queries.
 
         Args:
             query_rows: `[n]` rows of `events`.
 
         Returns:
-            `[n, num_candidates]` float32; for a candidate that the query has
-            seen, what the others say of it.
+            `[n, num_candidates]` float32. The score of a candidate in the
+            query's events is computed from the other events of the query.
         """
         rows = np.asarray(query_rows)
         seen = self._events[rows]
         scores = -self._half_scores(rows) / self._diagonal
-        # P's own diagonal is no part of the weights: they are 0 there.
+        # The diagonal of the weights B is 0.
         own = np.repeat(np.arange(len(rows)), np.diff(seen.indptr))
         scores[own, seen.indices] += 1.0
         return scores.astype(np.float32)
@@ -97,12 +98,12 @@ class Ease:
     def all_scores(
         self, dtype: str = "float32", out: np.ndarray | None = None
     ) -> np.ndarray:
-        """Scores of every candidate for every query, computed in blocks.
+        """Computes scores of every candidate for every query, in blocks.
 
         Args:
-            dtype: "float32" or "float16"; left aside where `out` is given.
-            out: `[num_queries, num_candidates]` to write to, such as a
-                memory-mapped array.
+            dtype: "float32" or "float16"; ignored if `out` is given.
+            out: `[num_queries, num_candidates]` array for the result, such as
+                a memory-mapped array.
 
         Returns:
             `[num_queries, num_candidates]`.
@@ -123,13 +124,13 @@ class Ease:
         """`[num_candidates]`: the diagonal of P."""
         if not self.dual:
             return np.diag(self._inverse).copy()
-        known = np.zeros(self.num_candidates)
+        explained = np.zeros(self.num_candidates)
         for rows in self._blocks():
-            mine = self._events[rows]
-            known += np.asarray(
-                mine.multiply(self._half_scores(rows)).sum(axis=0)
+            block = self._events[rows]
+            explained += np.asarray(
+                block.multiply(self._half_scores(rows)).sum(axis=0)
             ).ravel()
-        return (1.0 - known) / regularization
+        return (1.0 - explained) / regularization
 
     def _blocks(self) -> Iterator[np.ndarray]:
         size = max(1, _BLOCK_SCORES // self.num_candidates)
@@ -140,15 +141,16 @@ class Ease:
 def interaction_matrix(
     query_rows: np.ndarray, candidate_rows: np.ndarray, shape: tuple[int, int]
 ) -> sp.csr_matrix:
-    """Events as a matrix of ones.
+    """Builds a sparse matrix of ones from events.
 
     Args:
         query_rows: `[events]` rows of users.
         candidate_rows: `[events]` rows of items.
-        shape: number of user rows, the unknown one counted, and of item rows.
+        shape: number of user rows, including the unknown user, and of item
+            rows.
 
     Returns:
-        Float32 ones; an event that is there twice is one event.
+        Sparse float32 matrix; repeated events are one entry.
 
     Example:
     >>> interaction_matrix([1, 1], [0, 2], (2, 3)).toarray().tolist()
@@ -160,11 +162,11 @@ def interaction_matrix(
     return events
 
 
-def _ridge_inverse(left: sp.spmatrix, regularization: float) -> np.ndarray:
-    """The inverse of `left left^T + regularization I`, dense float64."""
-    # Column by column, as LAPACK wants it: the transpose of a symmetric matrix
-    # is itself. All is done in place, so that it is held once.
-    gram = (left @ left.T).toarray().T
+def _ridge_inverse(matrix: sp.spmatrix, regularization: float) -> np.ndarray:
+    """The inverse of `matrix matrix^T + regularization I`, dense float64."""
+    # LAPACK needs columns in order: the transpose of a symmetric matrix is the
+    # matrix itself. All steps are in place, so memory holds one copy.
+    gram = (matrix @ matrix.T).toarray().T
     gram[np.diag_indices_from(gram)] += regularization
     factor, info = scipy.linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1)
     inverse, failed = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
@@ -174,8 +176,8 @@ def _ridge_inverse(left: sp.spmatrix, regularization: float) -> np.ndarray:
             f"matrix. Received: `regularization` = {regularization}."
         )
     for start in range(0, len(inverse), _MIRROR_ROWS):
-        here = slice(start, start + _MIRROR_ROWS)
-        inverse[:start, here] = inverse[here, :start].T
-        corner = np.tril(inverse[here, here])
-        inverse[here, here] = corner + np.tril(corner, -1).T
+        rows = slice(start, start + _MIRROR_ROWS)
+        inverse[:start, rows] = inverse[rows, :start].T
+        corner = np.tril(inverse[rows, rows])
+        inverse[rows, rows] = corner + np.tril(corner, -1).T
     return inverse

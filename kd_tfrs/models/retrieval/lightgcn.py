@@ -16,33 +16,34 @@ _STDDEV = 0.1
 
 
 class LightGcn(RetrievalModel):
-    r"""A retrieval model of ids that averages over a graph's neighbours.
+    r"""A retrieval model of ids with embeddings averaged over neighbours.
 
     $$E^{(l+1)} = D^{-1/2} A D^{-1/2} E^{(l)}, \quad
     E = \frac{1}{L + 1} \sum_{l=0}^{L} E^{(l)}$$
 
-    over the graph $A$ of users and items with the degrees $D$. It trains as
-    every `RetrievalModel` does, on the same batches: with the softmax over a
-    batch's candidates and on cosines, where the paper has BPR with a weight
-    penalty. Every step runs over the whole graph, so take large batches.
+    over the graph $A$ of users and items with the degrees $D$. It is trained as
+    every `RetrievalModel`, on the same batches: with the softmax over the
+    candidates of a batch and on cosines, while the paper uses BPR with a
+    penalty on the weights. Every step propagates over the whole graph, so use
+    large batches.
 
-    As a teacher it is its embeddings: `EmbeddingTeacher(*model.embeddings())`
-    with its temperature.
+    For a teacher, use `EmbeddingTeacher(*model.embeddings())` with the
+    temperature of the model.
 
     Args:
-        events: `[num_queries, num_candidates]` sparse training events by rows
-            of the `Catalogue`, the unknown user's counted; values but 0 do
-            not matter.
+        events: `[num_queries, num_candidates]` sparse matrix of training
+            events by rows of the `Catalogue`, including the unknown user;
+            every entry other than 0 is an event.
         embedding_dim: width of the embeddings.
         num_layers: $L$, at least 1; the paper finds 2 to 4 best.
         temperature: see `RetrievalModel`.
         popularity_correction: see `RetrievalModel`.
-        normalize: divide embeddings by their L2 norm.
-        seed: of the first embeddings.
+        normalize: whether to divide embeddings by their L2 norm.
+        seed: seed of the initial embeddings.
         name: name of the model.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: when a number is out of range.
 
     Example:
     ```python
@@ -54,8 +55,8 @@ class LightGcn(RetrievalModel):
 
     References:
         He et al. 2020, "LightGCN: Simplifying and Powering Graph Convolution
-        Network for Recommendation", eq. 7 and 8; the embeddings start normal
-        with a deviation of 0.1, as in section 4.1.2.
+        Network for Recommendation", eq. 7 and 8; embeddings are initialised
+        with a standard deviation of 0.1, as in section 4.1.2.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class LightGcn(RetrievalModel):
         self.num_layers = num_layers
         self.normalize = normalize
         self._gather_candidates, self._gather_queries = _products(events)
-        self._known = tf.constant(
+        self._has_events = tf.constant(
             np.diff(sp.csr_matrix(events).indptr)[:, None] > 0, tf.float32
         )
         rng = np.random.default_rng(seed)
@@ -96,11 +97,11 @@ class LightGcn(RetrievalModel):
         ]
 
     def call(self, batch: dict, training: bool = False) -> Outputs:
-        """Embeddings of a batch's rows.
+        """Computes the embeddings of a batch's rows.
 
         Args:
             batch: `query_row` and `candidate_row`, see `RetrievalBatches`.
-            training: makes no difference.
+            training: ignored.
 
         Returns:
             See `RetrievalModel.call`.
@@ -115,7 +116,7 @@ class LightGcn(RetrievalModel):
         }
 
     def propagate(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Embeddings of all rows, with gradient.
+        """Computes the embeddings of all rows, with gradients.
 
         Returns:
             `[num_queries, dim]`, zero where a query has no event, and
@@ -133,10 +134,10 @@ class LightGcn(RetrievalModel):
             sums = [tf.math.l2_normalize(x, axis=1) for x in sums]
         else:
             sums = [x / (self.num_layers + 1) for x in sums]
-        return sums[0] * self._known, sums[1]
+        return sums[0] * self._has_events, sums[1]
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
-        """What `propagate` gives, as arrays."""
+        """Returns the result of `propagate` as arrays."""
         queries, candidates = self.propagate()
         return queries.numpy(), candidates.numpy()
 
@@ -147,7 +148,7 @@ def _products(events: sp.spmatrix) -> tuple[Product, Product]:
     sides = [_as_tensor(scaled), _as_tensor(scaled.T)]
 
     def product(graph: tf.SparseTensor, back: tf.SparseTensor) -> Product:
-        # The gradient by the other matrix: TensorFlow's own transposes first.
+        # The gradient uses the transposed matrix, which is precomputed.
         @tf.custom_gradient
         def multiply(x: tf.Tensor) -> tuple[tf.Tensor, Product]:
             return _multiply(graph, x), lambda dy: _multiply(back, dy)
@@ -158,15 +159,15 @@ def _products(events: sp.spmatrix) -> tuple[Product, Product]:
 
 
 def _multiply(graph: tf.SparseTensor, x: tf.Tensor) -> tf.Tensor:
-    # Several times as fast as `tf.sparse.sparse_dense_matmul` on a CPU, the
-    # conversion counted.
+    # Several times faster than `tf.sparse.sparse_dense_matmul` on a CPU,
+    # including the conversion.
     rows = tf.raw_ops.SparseTensorToCSRSparseMatrix(
         indices=graph.indices,
         values=graph.values,
         dense_shape=graph.dense_shape,
     )
-    found = tf.raw_ops.SparseMatrixMatMul(a=rows, b=x)
-    return tf.ensure_shape(found, [graph.shape[0], x.shape[1]])
+    result = tf.raw_ops.SparseMatrixMatMul(a=rows, b=x)
+    return tf.ensure_shape(result, [graph.shape[0], x.shape[1]])
 
 
 def _as_tensor(matrix: sp.spmatrix) -> tf.SparseTensor:
@@ -181,7 +182,7 @@ def _as_tensor(matrix: sp.spmatrix) -> tf.SparseTensor:
 
 
 def _normalized(events: sp.spmatrix) -> sp.csr_matrix:
-    """Events divided by the roots of both degrees, 0 where there is none."""
+    """Events divided by the square roots of both degrees."""
     ones = sp.csr_matrix(events, dtype=np.float32, copy=True)
     ones.sum_duplicates()
     ones.eliminate_zeros()

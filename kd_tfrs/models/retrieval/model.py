@@ -1,4 +1,4 @@
-"""The two-tower retrieval model, on TFRS's own retrieval task."""
+"""The two-tower retrieval model, with the retrieval task of TFRS."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ class RetrievalModel(tfrs.Model):
     \frac{\exp(\langle q_i, c_i \rangle / \tau - \beta \log p_i)}
     {\sum_j \exp(\langle q_i, c_j \rangle / \tau - \beta \log p_j)}$$
 
-    where $j$ runs over the candidates of the batch and the uniform negatives
-    beside them, without those that are item $i$ again, and $p_j$ is how
-    likely $j$ is to be there.
+    where $j$ runs over the candidates of the batch and the uniform negatives,
+    without further copies of item $i$, and $p_j$ is the sampling probability of
+    $j$.
 
     Args:
-        query_tower: Keras model from query features to a dict of outputs,
-            `embedding` (`[queries, dim]`) among them.
+        query_tower: Keras model from query features to a dict of outputs that
+            includes `embedding` (`[queries, dim]`).
         candidate_tower: likewise for candidates.
         temperature: softmax temperature $\tau$, positive.
         popularity_correction: strength $\beta$ of the sampling correction, in
-            [0, 1]; 1 is the unbiased softmax over all items, 0 leaves popular
-            items punished for being sampled often.
-        remove_accidental_hits: leave out candidates that are the query's own.
+            [0, 1]. 1 is the unbiased softmax over all items; with 0, popular
+            items have lower scores, since they are sampled more often.
+        remove_accidental_hits: whether to mask further copies of the query's
+            own candidate.
         name: name of the model.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: when a number is out of range.
 
     Example:
     ```python
@@ -77,20 +78,20 @@ class RetrievalModel(tfrs.Model):
 
     @property
     def networks(self) -> tuple[tf.keras.Model, ...]:
-        """The networks whose weights are what was learned."""
+        """The networks with the trained weights."""
         return (self.query_tower, self.candidate_tower)
 
     def with_towers(
         self, query_tower: tf.keras.Model, candidate_tower: tf.keras.Model
     ) -> RetrievalModel:
-        """The same model around other towers (pruned, stripped, ...).
+        """Returns the same model with other towers (pruned, stripped, ...).
 
         Args:
             query_tower: as in the constructor.
             candidate_tower: as in the constructor.
 
         Returns:
-            A new model; this one stays as it is.
+            A new model; this one does not change.
         """
         return RetrievalModel(
             query_tower,
@@ -106,7 +107,7 @@ class RetrievalModel(tfrs.Model):
 
         Args:
             batch: `query` and `candidate` features, see `RetrievalBatches`.
-            training: whether dropout drops.
+            training: whether dropout is active.
 
         Returns:
             `{"query": outputs, "candidate": outputs}` with `[queries, width]`
@@ -120,13 +121,13 @@ class RetrievalModel(tfrs.Model):
         }
 
     def task_loss(self, batch: dict, outputs: Outputs) -> tf.Tensor:
-        """The hard-label loss: a weighted mean over the batch's events.
+        """Computes the hard-label loss: a weighted mean over the events.
 
         Args:
-            batch: see `RetrievalBatches`; its first `[batch]` queries and
-                candidates are the events, `[candidates]` probabilities say
-                how many candidates the softmax sees.
-            outputs: what `call` returned for it.
+            batch: see `RetrievalBatches`. Its first `[batch]` queries and
+                candidates are the events; the softmax is over the first
+                `[candidates]` candidates, which have probabilities.
+            outputs: outputs of `call` for the batch.
 
         Returns:
             A scalar.
@@ -150,11 +151,11 @@ class RetrievalModel(tfrs.Model):
         return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
 
     def compute_loss(self, inputs: dict, training: bool = False) -> tf.Tensor:
-        """The loss of a batch, as `tfrs.Model` asks for it.
+        """Computes the loss of a batch; called by `tfrs.Model`.
 
         Args:
             inputs: a batch, see `RetrievalBatches`.
-            training: whether dropout drops.
+            training: whether dropout is active.
 
         Returns:
             A scalar.
@@ -163,6 +164,6 @@ class RetrievalModel(tfrs.Model):
 
 
 def _not_accidental(rows: tf.Tensor, num_queries: tf.Tensor) -> tf.Tensor:
-    """False where a candidate is the query's own item once more."""
+    """False where a candidate is a further copy of the query's own item."""
     own = tf.eye(num_queries, tf.shape(rows)[0], dtype=tf.bool)
     return own | (rows[:num_queries, None] != rows[None, :])

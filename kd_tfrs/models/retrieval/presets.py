@@ -1,4 +1,4 @@
-"""Named sizes: a teacher, a student a tenth of it, one for the edge."""
+"""Named sizes: a teacher, a student of a tenth, and an edge model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TFRS's retrieval task, with its passes over the scores fused."""
+"""The retrieval task of TFRS, with fused passes over the scores."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-# What TFRS takes for probabilities that are too small.
+# TFRS clips smaller probabilities to this value.
 _MIN_PROBABILITY = 1e-6
-_LEFT_OUT = tf.float32.min / 100.0
+_MASKED_SCORE = tf.float32.min / 100.0
 
 
 class FusedRetrieval(tfrs.tasks.Retrieval):
-    r"""`tfrs.tasks.Retrieval` for training, two to three times as fast.
+    r"""`tfrs.tasks.Retrieval` for training, two to three times faster.
 
     $$L = -\sum_i w_i \log \frac{\exp(\langle q_i, c_i \rangle / \tau
     - \log p_i)}{\sum_j \exp(\langle q_i, c_j \rangle / \tau - \log p_j)}$$
 
-    TFRS goes over the `[queries, candidates]` scores once for each of the
+    TFRS makes a pass over the `[queries, candidates]` scores for each of the
     temperature, the sampling correction, the labels, the cross entropy and
     their gradients. Here temperature and correction are part of the product
-    of the embeddings, and the gradient needs nothing but the softmax.
+    of the embeddings, and the gradient needs only the softmax.
 
-    Only the loss is fused: metrics, hard negatives and a loss of one's own
-    are for TFRS's task.
+    Metrics, hard negatives and custom losses are not supported; use TFRS's
+    task for them.
 
     Args:
         temperature: softmax temperature $\tau$, positive.
@@ -45,7 +45,7 @@ class FusedRetrieval(tfrs.tasks.Retrieval):
         self, temperature: float = 1.0, name: str = "retrieval"
     ) -> None:
         super().__init__(temperature=temperature, name=name)
-        # A float16 policy of the towers may not cast the queries.
+        # A float16 policy of the towers should not cast the queries.
         self._autocast = False
 
     def call(
@@ -56,17 +56,17 @@ class FusedRetrieval(tfrs.tasks.Retrieval):
         candidate_sampling_probability: tf.Tensor | None = None,
         score_mask: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """The weighted sum of the queries' cross entropies.
+        """Computes the weighted sum of the queries' cross entropies.
 
         Args:
             query_embeddings: `[queries, dim]`.
-            candidate_embeddings: `[candidates, dim]`; the first are the
-                queries' own, in their order.
+            candidate_embeddings: `[candidates, dim]`; the first `[queries]`
+                rows are the positive candidates, in order of the queries.
             sample_weight: `[queries]`; 1 when `None`.
             candidate_sampling_probability: `[candidates]`, in (0, 1], up to
-                a constant; no gradient flows.
-            score_mask: `[queries, candidates]` bool, false where a candidate
-                does not count; true where it is the query's own.
+                a constant; it has no gradient.
+            score_mask: `[queries, candidates]` bool, false for candidates to
+                exclude; true for the positive candidates.
 
         Returns:
             A scalar.
@@ -94,22 +94,22 @@ def _cross_entropy(
     offset: tf.Tensor,
     mask: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Of every query with its own candidate, `[queries]`."""
+    """Cross entropy of each query with its positive candidate, `[queries]`."""
     width = tf.shape(queries)[1]
 
     @tf.custom_gradient
     def losses(
         queries: tf.Tensor, candidates: tf.Tensor
     ) -> tuple[tf.Tensor, Callable]:
-        # One more column adds the offsets without a pass of their own.
+        # An additional column adds the offsets without a separate pass.
         rows = tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0)
         columns = tf.concat([candidates, offset[:, tf.newaxis]], axis=1)
         scores = tf.matmul(rows, columns, transpose_b=True)
         if mask is not None:
-            scores = tf.where(mask, scores, _LEFT_OUT)
+            scores = tf.where(mask, scores, _MASKED_SCORE)
         shares = tf.nn.softmax(scores)
         own = tf.linalg.diag_part(scores)
-        # The largest share tells the normaliser; one's own may be 0.
+        # The normaliser follows from the largest share, which is never 0.
         normaliser = tf.reduce_max(scores, axis=1) - tf.math.log(
             tf.reduce_max(shares, axis=1)
         )

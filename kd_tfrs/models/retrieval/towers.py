@@ -19,15 +19,17 @@ class TowerConfig:
     Args:
         embedding_dim: width of the output embedding, and of every feature's
             embedding.
-        hidden_units: widths of the hidden layers. With none, the embeddings
-            of the features are summed, each feature a bias on the id's own
-            vector; with some, they are concatenated and fed through.
-        normalize: divide the embedding by its L2 norm, so that a dot product
-            is a cosine.
-        dropout: share of the embedding's inputs dropped in training, [0, 1).
+        hidden_units: widths of the hidden layers. Without hidden layers, the
+            embeddings of the features are summed, so that each feature is a
+            bias of the id's vector; with hidden layers, they are
+            concatenated.
+        normalize: whether to divide the embedding by its L2 norm, so that a
+            dot product is a cosine.
+        dropout: share of the embedding's inputs dropped in training, in
+            [0, 1).
 
     Raises:
-        UserError: a size is not positive or a share out of range.
+        UserError: when a size is not positive or a share is out of range.
 
     Example:
     ```python
@@ -61,14 +63,14 @@ def build_tower(
     """Builds a Functional model from encoded features to named outputs.
 
     Args:
-        features: adapted features; each is an input by its name.
-        config: sizes.
+        features: adapted features; the input of each has its name.
+        config: sizes of the tower.
         name: name of the model.
 
     Returns:
         A Keras model from a dict of `[batch]` or `[batch, length]` tensors to
         a dict of `[batch, width]` float32 tensors: `hidden_0`, `hidden_1`,
-        ... for the hidden layers and `embedding` for the last.
+        ... of the hidden layers and `embedding` of the last layer.
 
     Example:
     ```python
@@ -100,7 +102,7 @@ def build_tower(
         x = _dropout(x, config.dropout)
     if config.normalize:
         x = tf.keras.layers.UnitNormalization(name="unit")(x)
-    # Scores and losses are float32 whatever the policy of the layers.
+    # Scores and losses are float32 under every policy of the layers.
     outputs["embedding"] = tf.keras.layers.Activation(
         "linear", dtype="float32", name="embedding"
     )(x)

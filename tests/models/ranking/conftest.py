@@ -25,9 +25,9 @@ class Ranker:
     """A network with random weights everywhere, and its parts in float64."""
 
     def __init__(self, config, tasks=(LIKED,), history=True, seed=0):
-        past = {"history_length": LENGTH, "item_id": "Item id"}
+        options = {"history_length": LENGTH, "item_id": "Item id"}
         self.network = build_ranker(
-            FeatureSet(FEATURES), config, tasks, **(past if history else {})
+            FeatureSet(FEATURES), config, tasks, **(options if history else {})
         )
         rng = np.random.default_rng(seed)
         self.network.set_weights(

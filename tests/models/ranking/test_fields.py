@@ -95,5 +95,5 @@ def test_a_feature_called_history():
     )
     tasks = (RankingTask("y"),)
     assert "history" in build_ranker(features, CONFIG, tasks).input
-    with pytest.raises(UserError, match="no feature be called"):
+    with pytest.raises(UserError, match="no feature should be"):
         build_ranker(features, CONFIG, tasks, history_length=2)

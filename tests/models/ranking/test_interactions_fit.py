@@ -34,12 +34,12 @@ def fitted_loss(config):
     features = [Feature(n, Encoding.CATEGORY, 3, 0, None) for n in "ab"]
     rows = np.int32([[1, 1], [1, 2], [2, 1], [2, 2]])
     inputs = {"a": tf.constant(rows[:, 0]), "b": tf.constant(rows[:, 1])}
-    past = {}
+    history = {}
     if config.architecture == "din":
-        features, past = features[1:], {"history_length": 2, "item_id": "b"}
+        features, history = features[1:], {"history_length": 2, "item_id": "b"}
         first = inputs.pop("a")
         inputs["history"] = tf.stack([first, tf.zeros_like(first)], axis=1)
-    network = build_ranker(FeatureSet(features), config, TASKS, **past)
+    network = build_ranker(FeatureSet(features), config, TASKS, **history)
     model = RankingModel(network, TASKS)
     batch = {
         "features": inputs,

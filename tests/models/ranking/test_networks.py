@@ -223,13 +223,15 @@ def test_din(ranker, batch, normalize):
 
     attended = []
     for item, history in zip(batch["Item id"], batch["history"], strict=True):
-        v, total, weights, past = table[item], np.zeros(3), [], []
+        v, total, weights, events = table[item], np.zeros(3), [], []
         for e in table[history[history != 0]]:
             x = prelu(np.concatenate([e, v, e - v, e * v]), "attention_0")
             weights.append(found.dense(x, "attention")[0])
-            past.append(e)
-        weights = softmax(np.array(weights)) if normalize and past else weights
-        for a, e in zip(weights, past, strict=True):
+            events.append(e)
+        weights = (
+            softmax(np.array(weights)) if normalize and events else weights
+        )
+        for a, e in zip(weights, events, strict=True):
             total += a * e
         attended.append(total)
     attended = np.stack(attended)

@@ -1,4 +1,4 @@
-"""One user's candidates: what is computed once says what the network says."""
+"""One user's candidates: equal to the outputs of the full network."""
 
 import numpy as np
 import pytest
@@ -120,7 +120,7 @@ def test_a_catalogue_keeps_one_product_of_the_first_layer(ranker):
 @pytest.mark.parametrize(
     ("user", "outputs"),
     [
-        (("nobody",), None),
+        (("missing",), None),
         (("user_id", "age", "history", "Item id", "genres", "price"), None),
         (USER, ["nothing"]),
         (USER, []),

@@ -78,11 +78,11 @@ def test_the_loss_does_not_grow_with_the_batch(model, labelled):
     np.testing.assert_allclose(
         model.task_loss(heavy, outputs), expected, rtol=1e-6
     )
-    nobody = {**labelled, "weight": 0 * labelled["weight"]}
-    assert float(model.task_loss(nobody, outputs)) == 0.0
+    unweighted = {**labelled, "weight": 0 * labelled["weight"]}
+    assert float(model.task_loss(unweighted, outputs)) == 0.0
 
 
-def test_rows_without_a_label_or_a_weight_teach_nothing(model, labelled):
+def test_rows_without_a_label_or_a_weight_have_no_gradient(model, labelled):
     outputs = {k: tf.Variable(v) for k, v in scaled(labelled, 1.0).items()}
     losses = rows(labelled, outputs)["liked"]
     weight = labelled["weight"].numpy()
@@ -130,7 +130,7 @@ def test_training_descends(features, labelled):
     assert logs["regularization_loss"][1] > 0
 
 
-def test_what_only_others_see_is_left_alone(model, labelled):
+def test_other_features_are_ignored(model, labelled):
     expected = model(labelled)["logits_liked"]
     labelled["features"]["dwell_seconds"] = tf.ones([8])
     np.testing.assert_array_equal(model(labelled)["logits_liked"], expected)

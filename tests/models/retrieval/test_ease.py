@@ -13,7 +13,7 @@ def events_of(num_users, num_items, seed=0):
     rng = np.random.default_rng(seed)
     dense = rng.random((num_users, num_items)) < 0.2
     dense[0] = False  # the unknown user
-    dense[:, 1] = False  # an item that nobody has seen
+    dense[:, 1] = False  # an item without events
     return dense.astype(np.float64)
 
 

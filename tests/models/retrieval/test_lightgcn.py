@@ -67,13 +67,13 @@ def test_one_gradient_reaches_the_neighbours(events):
     users, items = tape.gradient(loss, model.trainable_variables)
     own = np.flatnonzero(events.toarray()[3])
     others = np.setdiff1d(np.arange(NUM_ITEMS), own)
-    # One step away lie his items; unit vectors aside, no other item.
+    # The neighbours are the items of the user; no other item has a gradient.
     assert np.abs(items.numpy()[own]).min() > 0
     assert np.abs(users.numpy()[3]).min() > 0
     np.testing.assert_allclose(items.numpy()[others], 0, atol=1e-7)
 
 
-def test_it_learns_and_teaches(world, events):
+def test_training_and_teaching(world, events):
     model = LightGcn(events, 8, num_layers=2, temperature=0.2)
     model.compile(tf.keras.optimizers.legacy.Adam(0.05))
     batches = world.batches(16, num_uniform_negatives=8)
@@ -89,7 +89,7 @@ def test_it_learns_and_teaches(world, events):
     assert scores[liked].mean() > scores[1:][~liked[1:]].mean() + 0.5
 
 
-def test_it_is_a_batch_of_its_rows(world, events):
+def test_call_returns_the_rows_of_a_batch(world, events):
     model = LightGcn(events, 4)
     batch = world.batch(num_uniform_negatives=3)
     outputs = model(batch)

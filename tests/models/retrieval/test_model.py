@@ -63,7 +63,7 @@ def test_loss(world, num_uniform_negatives, beta, remove_hits):
     )
 
 
-def test_only_the_softmaxs_own_candidates_count(world):
+def test_joined_candidates_are_not_in_the_softmax(world):
     model = model_of(world)
     batch = world.batch(batch_size=8, num_uniform_negatives=3)
     rows = {"query": 5, "candidate": 9}
@@ -87,8 +87,8 @@ def test_the_loss_is_a_mean(world):
     np.testing.assert_allclose(
         model.task_loss(scaled, outputs), value, rtol=1e-6
     )
-    nobody = {**batch, "event_weight": 0 * batch["event_weight"]}
-    assert float(model.task_loss(nobody, outputs)) == 0.0
+    unweighted = {**batch, "event_weight": 0 * batch["event_weight"]}
+    assert float(model.task_loss(unweighted, outputs)) == 0.0
     # Twice the events: every softmax has twice the candidates, log 2 more.
     twice = {
         key: tf.concat([values, values], 0)
@@ -104,7 +104,7 @@ def test_the_loss_is_a_mean(world):
     )
 
 
-def test_an_event_without_weight_teaches_nothing(world):
+def test_an_event_without_weight_has_no_gradient(world):
     model = model_of(world)
     batch = world.batch(batch_size=8)
     weights = batch["event_weight"].numpy()

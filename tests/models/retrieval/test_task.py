@@ -69,7 +69,7 @@ def test_extreme_scores(scale):
     check_equal(embeddings(scale=scale), rtol=1e-4)
 
 
-def test_a_query_with_its_own_candidate_alone_loses_nothing():
+def test_a_query_with_one_candidate_has_no_loss():
     mask = np.eye(7, 11, dtype=bool)
     loss, *slopes = loss_and_slopes(
         FusedRetrieval(TAU), embeddings(), score_mask=mask
@@ -97,8 +97,8 @@ def test_inside_a_graph_of_unknown_sizes():
             np.testing.assert_allclose(a * (1 / 1.7), b, rtol=1e-4, atol=1e-5)
 
 
-def test_slopes_have_slopes():
-    """Finite differences of the gradient, for those who regularise it."""
+def test_second_derivatives():
+    """Finite differences of the gradient, which a penalty may use."""
     task, inputs = FusedRetrieval(TAU), embeddings(3, 5)
     direction = embeddings(3, 5, 0.7)[0] * tf.constant([1.0, -2.0, 0.5, 1.5])
 
