@@ -12,7 +12,7 @@ from tensorflow_model_optimization.python.core.sparsity.keras import (
 from kd_tfrs.errors import UserError
 
 PRUNABLE = (tf.keras.layers.Dense, tf.keras.layers.Embedding)
-# How far off the asked sparsity a tensor may end: masks count whole weights.
+# Tolerance of the final sparsity, since masks have whole weights.
 _TOLERANCE = 0.01
 _UPDATES = 50
 
@@ -20,23 +20,23 @@ _UPDATES = 50
 def pruning_schedule(
     kind: str, final_sparsity: float, num_steps: int
 ) -> tfmot.sparsity.keras.PruningSchedule:
-    """A schedule that is done well before the training is.
+    """Builds a schedule that ends before the training does.
 
-    Masks are made 50 times over the first three quarters of the steps; the
-    last quarter trains what is left. (TFMOT's own default, a mask every 100
-    steps, never prunes in a shorter run.)
+    Masks are updated 50 times during the first three quarters of the steps; the
+    last quarter trains the remaining weights. (TFMOT's default, an update every
+    100 steps, does not prune in a shorter run.)
 
     Args:
-        kind: "polynomial", from no zeros to `final_sparsity` along a cubic,
-            or "constant", from the first step.
+        kind: "polynomial" for a cubic increase from 0 to `final_sparsity`, or
+            "constant" for `final_sparsity` from the first step.
         final_sparsity: share of zeros in each pruned tensor, in (0, 1).
-        num_steps: training steps in all.
+        num_steps: total number of training steps.
 
     Returns:
         A TFMOT schedule.
 
     Raises:
-        UserError: an argument is out of range.
+        UserError: when an argument is out of range.
 
     Example:
     >>> schedule = pruning_schedule("polynomial", 0.5, num_steps=1000)
@@ -72,10 +72,10 @@ def pruning_schedule(
 def prunable(
     tower: tf.keras.Model, schedule: tfmot.sparsity.keras.PruningSchedule
 ) -> tf.keras.Model:
-    """A copy of a tower whose Dense and Embedding layers will be pruned.
+    """Returns a copy of a tower that prunes its Dense and Embedding layers.
 
     Args:
-        tower: a built Functional model; it stays as it is.
+        tower: a built Functional model; it does not change.
         schedule: see `pruning_schedule`.
 
     Returns:
@@ -83,7 +83,7 @@ def prunable(
         `tfmot.sparsity.keras.UpdatePruningStep` among the callbacks.
 
     Raises:
-        UserError: the tower has no layer that can be pruned.
+        UserError: when the tower has no layer to prune.
 
     Example:
     ```python
@@ -103,10 +103,11 @@ def prunable(
             "A tower should have a Dense or an Embedding layer to prune. "
             f"Received: {[type(x).__name__ for x in tower.layers]}."
         )
-    # A clone made with a clone function shares the original's layers, and
-    # pruning would write zeros into them: copy first.
+    # A clone by a clone function shares layers with the original, and pruning
+    # would set their weights to zero: copy first.
     wrapped = tf.keras.models.clone_model(copy(tower), clone_function=wrap)
-    # The others (cross layers, activations that learn) were made anew.
+    # Other layers with weights (cross layers, activations) are new: copy their
+    # weights.
     for layer in tower.layers:
         if layer.weights and not isinstance(layer, PRUNABLE):
             wrapped.get_layer(layer.name).set_weights(layer.get_weights())
@@ -114,24 +115,24 @@ def prunable(
 
 
 def copy(tower: tf.keras.Model) -> tf.keras.Model:
-    """A tower of its own with the same weights."""
+    """Returns a copy of a tower with its weights."""
     twin = tf.keras.models.clone_model(tower)
     twin.set_weights(tower.get_weights())
     return twin
 
 
 def strip(tower: tf.keras.Model, final_sparsity: float) -> tf.keras.Model:
-    """The plain tower under the wrappers, with the masks applied for good.
+    """Returns the tower without wrappers, with the masks applied.
 
     Args:
         tower: a trained model of `prunable`.
-        final_sparsity: the share of zeros that was asked for, in (0, 1).
+        final_sparsity: expected share of zeros, in (0, 1).
 
     Returns:
-        A model of plain Keras layers; `tower` stays as it is.
+        A model of plain Keras layers; `tower` does not change.
 
     Raises:
-        UserError: the zeros are not there: the schedule did not run to its
+        UserError: when the sparsity is lower: the schedule did not run to its
             end, or the callback was missing.
 
     Example:
@@ -158,7 +159,7 @@ def sparsity(model: tf.keras.Model) -> float:
         model: a built model without wrappers.
 
     Returns:
-        A share in [0, 1]; 0 where there is nothing to prune.
+        A share in [0, 1]; 0 without layers to prune.
     """
     tensors = [
         layer.get_weights()[0]
@@ -186,20 +187,20 @@ def _is_wrapper(layer: tf.keras.layers.Layer) -> bool:
 def _masked_weights(layer: tf.keras.layers.Layer) -> list[np.ndarray]:
     if not _is_wrapper(layer):
         return layer.get_weights()
-    # `strip_pruning` leaves the weights as the last step wrote them.
+    # `strip_pruning` does not apply the masks after the last step.
     masks = {var.ref(): mask.numpy() for var, mask, _ in layer.pruning_vars}
     return [
         var.numpy() * masks.get(var.ref(), 1.0) for var in layer.layer.weights
     ]
 
 
-def _check_sparsity(layer: tf.keras.layers.Layer, wanted: float) -> None:
+def _check_sparsity(layer: tf.keras.layers.Layer, expected: float) -> None:
     tensor = layer.get_weights()[0]
     reached = 1.0 - np.count_nonzero(tensor) / tensor.size
-    # One weight more or less matters in a small tensor.
-    if reached < wanted - _TOLERANCE - 1.0 / tensor.size:
+    # In a small tensor, a single weight exceeds the tolerance.
+    if reached < expected - _TOLERANCE - 1.0 / tensor.size:
         raise UserError(
-            f"Layer {layer.name!r} should have a sparsity of {wanted:.3f} "
+            f"Layer {layer.name!r} should have a sparsity of {expected:.3f} "
             f"after pruning. Received: {reached:.3f}. Train longer, or pass "
             "UpdatePruningStep to `fit`."
         )

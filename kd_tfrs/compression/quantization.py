@@ -1,4 +1,4 @@
-"""Int8 tables, and training that knows that weights will be int8."""
+"""Int8 embedding tables, and quantisation-aware training."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _LARGEST = 127
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class Int8Embedding(tf.keras.layers.Layer):
-    r"""An embedding whose rows are int8, each with a scale of its own.
+    r"""An embedding of int8 rows, with one scale per row.
 
     $$y = s_x q_x, \qquad s_x = \frac{\max_d |e_{xd}|}{127}, \qquad
     q_{xd} = \text{round}(e_{xd} / s_x)$$
 
-    so that no value is off by more than $s_x / 2$. A table is a quarter as
-    large as in float32 (of width $d$: $(d + 4) / 4 d$), in a SavedModel as in
-    a LiteRT file, and needs builtin operations only. It does not train.
+    The error of a value is at most $s_x / 2$. A table is a quarter as large as
+    in float32 ($(d + 4) / 4 d$ for the width $d$), in a SavedModel and in a
+    LiteRT file, and needs builtin operations only. It is not trainable.
 
     Args:
-        input_dim: rows.
-        output_dim: width.
+        input_dim: number of rows.
+        output_dim: width of a row.
         **kwargs: see `tf.keras.layers.Layer`.
 
     Example:
@@ -46,7 +46,7 @@ class Int8Embedding(tf.keras.layers.Layer):
 
     @classmethod
     def of(cls, table: np.ndarray, **kwargs: object) -> Int8Embedding:
-        """A layer that stands for a table.
+        """Builds a layer from a table.
 
         Args:
             table: `[rows, width]` finite numbers.
@@ -94,7 +94,7 @@ class Int8Embedding(tf.keras.layers.Layer):
 
 
 def quantized_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows as int8 and the scale of each, see `Int8Embedding`.
+    """Quantises rows to int8 with one scale each, see `Int8Embedding`.
 
     Args:
         table: `[rows, width]` finite numbers.
@@ -104,7 +104,7 @@ def quantized_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scale 0.
 
     Raises:
-        UserError: a number is not finite.
+        UserError: when a number is not finite.
 
     Example:
     >>> [x.tolist() for x in quantized_rows(np.array([[0.0, -254.0]]))]
@@ -121,21 +121,21 @@ def quantized_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quantize_tables(network: tf.keras.Model) -> tf.keras.Model:
-    """A copy of a network whose embeddings are `Int8Embedding`s.
+    """Returns a copy of a network with `Int8Embedding` layers.
 
-    For what is served by TensorFlow, and for small tables in LiteRT: the
-    modes "dynamic" and "int8" of `to_litert` make int8 tables by themselves,
-    with one scale each, and leave out those of less than a thousand weights.
+    Use it for models that TensorFlow serves, and for small tables in LiteRT:
+    the modes "dynamic" and "int8" of `to_litert` quantise tables as well, with
+    one scale per table, but not tables of less than a thousand weights.
 
     Args:
-        network: a built Functional model without pruning wrappers; it stays
-            as it is.
+        network: a built Functional model without pruning wrappers; it does
+            not change.
 
     Returns:
-        A model with the same inputs and outputs, which is not to be trained.
+        A model with the same inputs and outputs, for inference only.
 
     Raises:
-        UserError: there is no embedding.
+        UserError: when there is no embedding.
 
     Example:
     ```python
@@ -151,32 +151,32 @@ def quantize_tables(network: tf.keras.Model) -> tf.keras.Model:
             layer.get_weights()[0], name=layer.name, dtype=layer.dtype_policy
         )
 
-    # Of what `quantization_aware` made, or of any network.
+    # The network may be the result of `quantization_aware`.
     with tfmot.quantization.keras.quantize_scope():
         return _changed(network, replace, tf.keras.layers.Embedding)
 
 
 def quantization_aware(network: tf.keras.Model) -> tf.keras.Model:
-    r"""A copy of a network whose Dense layers train as if they were int8.
+    r"""Returns a copy of a network with simulated int8 in its Dense layers.
 
     $$\hat x = s \cdot \text{clip}(\text{round}(x / s), -127, 127)$$
 
-    for kernels and for what the layers return, with gradients as if nothing
-    had been rounded. Fine-tune it like any network (a few epochs at a tenth
-    of the learning rate), then convert it by `to_litert(..., "dynamic")`,
-    which takes the ranges that were learned, and makes the tables int8 too.
+    for the kernels and outputs of the layers, with the gradients of the
+    identity. Fine-tune it like any network (a few epochs at a tenth of the
+    learning rate), then convert it by `to_litert(..., "dynamic")`, which uses
+    the learned ranges and quantises the tables as well.
 
     Prune before, not behind it: what is trained afterwards fills up the
     zeros of a kernel again.
 
     Args:
-        network: a built Functional model; it stays as it is.
+        network: a built Functional model; it does not change.
 
     Returns:
         A model with the same inputs and outputs.
 
     Raises:
-        UserError: there is no Dense layer.
+        UserError: when there is no Dense layer.
 
     References:
         Jacob et al. 2018, "Quantization and Training of Neural Networks for
@@ -190,7 +190,7 @@ def quantization_aware(network: tf.keras.Model) -> tf.keras.Model:
             return keras.quantize_annotate_layer(layer)
         return layer.__class__.from_config(layer.get_config())
 
-    # Cross layers have Dense ones inside; TFMOT sees those of the model only.
+    # Dense layers inside cross layers are not layers of the model for TFMOT.
     annotated = _changed(network, annotate, tf.keras.layers.Dense)
     with keras.quantize_scope():
         return keras.quantize_apply(annotated)
@@ -207,7 +207,7 @@ def _check_some(network: tf.keras.Model, kind: type) -> None:
 def _changed(
     network: tf.keras.Model, change: Callable[[Layer], Layer], kind: type
 ) -> tf.keras.Model:
-    """A clone with its own weights, layers of one kind made by `change`."""
+    """Copies a network, with layers of one kind replaced by `change`."""
     twin = tf.keras.models.clone_model(copy(network), clone_function=change)
     for layer in network.layers:
         if layer.weights and not isinstance(layer, kind):

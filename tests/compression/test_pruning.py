@@ -1,4 +1,4 @@
-"""Pruning: the share that was asked for, in every tensor, for good."""
+"""Pruning: the final sparsity of every tensor, after stripping as well."""
 
 import numpy as np
 import pytest
@@ -104,7 +104,7 @@ def test_prunable_starts_as_the_same_model(world):
         np.testing.assert_array_equal(old, new)
 
 
-def test_strip_applies_masks_that_the_last_step_left_behind(world, teacher):
+def test_strip_applies_the_masks_of_the_last_step(world, teacher):
     student = with_pruning(
         world.model(8), pruning_schedule("constant", SHARE, 12)
     )
@@ -120,7 +120,7 @@ def test_strip_applies_masks_that_the_last_step_left_behind(world, teacher):
         np.testing.assert_array_equal(old, new)
 
 
-def test_a_run_that_was_too_short_is_told(world, teacher):
+def test_a_run_that_is_too_short_raises(world, teacher):
     student = with_pruning(
         world.model(8), pruning_schedule("polynomial", SHARE, 200)
     )
@@ -142,14 +142,14 @@ def test_a_tower_that_never_trained_is_not_pruned(world):
 )
 def test_schedules_end_before_the_training_does(num_steps, kind, start):
     schedule = pruning_schedule(kind, 0.5, num_steps)
-    asked = tf.function(
+    calls = tf.function(
         lambda: tf.map_fn(
             schedule,
             tf.range(max(num_steps, 2)),
             fn_output_signature=(tf.bool, tf.float32),
         )
     )
-    turns, shares = (x.numpy() for x in asked())
+    turns, shares = (x.numpy() for x in calls())
     assert turns[0]
     assert shares[0] == pytest.approx(start)
     last = np.nonzero(turns)[0][-1]
@@ -178,7 +178,7 @@ def test_sparsity_counts_kernels_and_tables_only():
     assert sparsity(flat) == 0.0
 
 
-def test_mistakes_are_told():
+def test_invalid_arguments_raise():
     for share in (0.0, 1.0, -0.5):
         with pytest.raises(UserError, match="`final_sparsity` should lie"):
             pruning_schedule("constant", share, 10)

@@ -1,4 +1,4 @@
-"""Int8 tables by value, and training that knows of int8."""
+"""Int8 tables by value, and quantisation-aware training."""
 
 import dataclasses
 
@@ -78,7 +78,7 @@ def dequantized(network):
 
 
 @pytest.mark.parametrize("architecture", ["dcn", "wide_deep"])
-def test_a_network_says_what_its_rounded_tables_say(
+def test_a_network_has_the_outputs_of_its_rounded_tables(
     world, rows, architecture, tmp_path
 ):
     network = world.model(architecture).network
@@ -132,7 +132,7 @@ def test_training_aware_of_int8_starts_near_the_network_and_learns(world, rows):
     )
 
 
-def test_mistakes_are_told():
+def test_invalid_arguments_raise():
     flat = tf.keras.Sequential([tf.keras.layers.Flatten(input_shape=(5,))])
     with pytest.raises(UserError, match="should have Embedding layers"):
         quantize_tables(flat)
