@@ -1,4 +1,4 @@
-"""Helpers that tests of rankers share: impressions with many columns."""
+"""Helpers for tests of ranking: impressions with many columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tiny_ranking_schema(integer_ids: bool = False) -> Schema:
     """A schema with a column of every encoding and of every owner.
 
     Args:
-        integer_ids: the items' ids are hashed then.
+        integer_ids: whether ids are integers; the item ids are then hashed.
 
     Returns:
         The schema of `tiny_ranking`.
@@ -54,13 +54,14 @@ def tiny_ranking_schema(integer_ids: bool = False) -> Schema:
 
 @dataclasses.dataclass(frozen=True)
 class TinyRanking:
-    """Everything that a ranker needs, from `tiny_ranking`.
+    """Inputs of a ranker, built by `tiny_ranking`.
 
     Args:
         interactions: the data.
-        split: by time.
-        examples: with the tasks "liked" and "rating" and a history.
-        features: of the served columns, adapted to the training rows.
+        split: split of the events by time.
+        examples: examples of the tasks "liked" and "rating", with a history.
+        features: features of the served columns, adapted to the training
+            rows.
     """
 
     interactions: Interactions
@@ -84,7 +85,7 @@ class TinyRanking:
             architecture: see `RankerConfig`.
             tasks: among "liked" and "rating".
             seed: of the weights.
-            **options: more of `RankerConfig`.
+            **options: further arguments of `RankerConfig`.
 
         Returns:
             The model, not compiled.
@@ -116,9 +117,9 @@ def tiny_ranking(
     Args:
         num_users: at least 1.
         num_items: at least 2.
-        seed: of everything random.
-        integer_ids: ids are integers, else text that is not ASCII.
-        history_length: of the history.
+        seed: seed of the random numbers.
+        integer_ids: whether ids are integers, or non-ASCII text.
+        history_length: length of the history.
 
     Returns:
         The world.

@@ -1,6 +1,6 @@
-"""Helpers that tests share: a tiny world with users, items and events.
+"""Helpers for tests of retrieval: a tiny world of users, items and events.
 
-For tests of your own losses, samplers and models as well.
+They also serve tests of custom losses, candidate samplers and models.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def tiny_schema() -> Schema:
 def tiny_interactions(
     num_users: int = 12, num_items: int = 20, seed: int = 0
 ) -> Interactions:
-    """A few hundred events at most, of users who like every other item.
+    """Generates at most a few hundred events, mostly of every other item.
 
     Args:
         num_users: at least 1.
         num_items: at least 2.
-        seed: of everything random.
+        seed: seed of the random numbers.
 
     Returns:
         Clean interactions with user and item tables.
@@ -85,7 +85,7 @@ def tiny_interactions(
     liked = rng.random((num_users, num_items)) < np.where(
         np.add.outer(np.arange(num_users), np.arange(num_items)) % 2, 0.1, 0.6
     )
-    # Nobody and nothing without an event: cleaning would drop the row.
+    # Every user and item has an event, since cleaning drops other rows.
     liked[np.arange(num_users), np.arange(num_users) % num_items] = True
     liked[np.arange(num_items) % num_users, np.arange(num_items)] = True
     user, item = np.nonzero(liked)
@@ -102,7 +102,7 @@ def tiny_interactions(
 
 @dataclasses.dataclass(frozen=True)
 class TinyWorld:
-    """Everything that training needs, from `tiny_world`.
+    """Inputs of training, built by `tiny_world`.
 
     Args:
         interactions: the data.
@@ -132,7 +132,8 @@ class TinyWorld:
         Args:
             embedding_dim: width of its embeddings.
             temperature: softmax temperature.
-            **options: more of `TowerConfig`, such as `hidden_units`.
+            **options: further arguments of `TowerConfig`, such as
+                `hidden_units`.
 
         Returns:
             The model, not compiled.
@@ -149,7 +150,7 @@ class TinyWorld:
 
         Args:
             batch_size: events a step.
-            **options: more of `RetrievalBatches`.
+            **options: further arguments of `RetrievalBatches`.
 
         Returns:
             The batches.
