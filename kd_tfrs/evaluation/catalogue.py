@@ -26,8 +26,8 @@ _GROUPS = 512
 class CatalogueScorer(abc.ABC):
     """A scorer that can score its whole catalogue for a block of users.
 
-    A subclass says how (`catalogue_scores`); the mask, the order of ties and
-    the top k are here.
+    A subclass implements `catalogue_scores`. This class applies the mask,
+    breaks ties and selects the top k.
 
     Args:
         user_ids: [num_users], distinct raw ids.
@@ -90,8 +90,8 @@ class CatalogueScorer(abc.ABC):
 
     def _places(self, queries: Any) -> np.ndarray:
         """[n] places in the user ids that were given; -1 for unknown."""
-        found = self._users.positions(as_ids(queries, "queries").ravel())
-        return np.where(found >= 0, self._users.order[found], -1)
+        positions = self._users.positions(as_ids(queries, "queries").ravel())
+        return np.where(positions >= 0, self._users.order[positions], -1)
 
     def _candidate_places(self, candidates: Any, rows: int) -> np.ndarray:
         """[n, m] places of candidates in the ascending order of items."""
@@ -112,7 +112,9 @@ class CatalogueScorer(abc.ABC):
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the k largest of each row; equal values by smaller index.
+    """Finds the k largest values of each row.
+
+    Of equal values, the one with the smaller index comes first.
 
     Args:
         scores: `float32` [n, m].
@@ -125,25 +127,26 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     >>> top_k(np.float32([[1, 3, 3]]), 2)[1].tolist()
     [[1, 2]]
     """
-    found = None
+    best = None
     if 4 * k <= _GROUPS and scores.shape[1] >= 4 * _GROUPS:
-        found = _top_k_above_bound(scores, k)
-    if found is None:
-        # On the CPU, where TensorFlow promises the smaller index of equals.
+        best = _top_k_above_bound(scores, k)
+    if best is None:
+        # On the CPU, TensorFlow guarantees the smaller index of equal values.
         with tf.device("CPU:0"):
             values, columns = tf.math.top_k(scores, k)
-        found = values.numpy(), columns.numpy()
-    return found
+        best = values.numpy(), columns.numpy()
+    return best
 
 
 def _top_k_above_bound(
     scores: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """The same, five times as fast, where few scores are near the top.
+    """Finds the k largest five times as fast where few scores are near the top.
 
     The k-th largest of the maxima of groups of columns is a bound that at
-    least k scores reach, so nothing below it is among the first k. Returns
-    None where too many scores reach it, as where most are equal.
+    least k scores reach, so no score below it is among the first k. Returns
+    None where too many scores reach the bound, for example where most scores
+    are equal.
     """
     rows, width = scores.shape
     even = width - width % _GROUPS

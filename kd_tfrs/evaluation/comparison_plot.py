@@ -30,7 +30,7 @@ _VERDICTS = {
     "no gain": (_GREY, _DISTILLED.marker, False),
     "worse": (_GREY, "v", True),
 }
-# More panels beside each other could not be read on a page.
+# More panels in a row are too small to read on a page.
 _COLUMNS = 3
 _LINES = ("-", "--", ":")
 
@@ -46,18 +46,17 @@ def plot_comparison(
 ) -> None:
     """Draws the methods from the best to the worst, a panel a metric.
 
-    An axis starts at 0; where all methods have an interval it may start
-    anywhere.
+    An axis starts at 0, or at any value where all methods have an interval.
 
     Args:
-        methods: one dict each: "method", "metrics" with "mean" by name, and,
-            or none, "intervals" with `[low, high]` by name, 95 %, and
-            "verdict" by name.
-        references: metrics by name of what is drawn as a line, such as the
-            teacher and the student alone.
+        methods: one dict for each method: "method", "metrics" with "mean" by
+            name, and optionally "intervals" with 95 % `[low, high]` by name
+            and "verdict" by name.
+        references: metrics by name of the models that are drawn as lines,
+            such as the teacher and the student alone.
         path: the PNG to write.
-        metrics: names; the first one gives the order.
-        note: stands below, such as what the bars are.
+        metrics: names of the metrics. The first metric orders the methods.
+        note: text below the plot, for example what the bars are.
         reference_intervals: `[low, high]` by metric of references, drawn as
             bands.
 
@@ -81,7 +80,7 @@ def plot_comparison(
             "`methods` and `metrics` should each hold one or more. Received: "
             f"{len(methods)} and {len(metrics)}. Compare a method first."
         )
-    ordered = sorted(methods, key=lambda one: _mean(one, metrics[0]))
+    ordered = sorted(methods, key=lambda row: _mean(row, metrics[0]))
     columns = min(_COLUMNS, len(metrics))
     rows = -(-len(metrics) // columns)
     figure = Figure(
@@ -95,7 +94,7 @@ def plot_comparison(
     for panel in panels[len(metrics) :]:
         panel.set_visible(False)
     panels[0].set_yticks(
-        range(len(ordered)), [str(one["method"]) for one in ordered]
+        range(len(ordered)), [str(row["method"]) for row in ordered]
     )
     handles = {
         handle.get_label(): handle

@@ -1,4 +1,4 @@
-"""What other processes did on the machine while something was measured."""
+"""Load of the machine by other processes during a measurement."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ _LOAD_LIMIT = 1.25
 
 @dataclass(frozen=True)
 class Contention:
-    """What other processes took of the machine, see `ContentionMeter`.
+    """Processor time used by other processes; see `ContentionMeter`.
 
     Args:
-        core: that was measured on; `None` where the process was not pinned.
-        core_share: part of the core's time that others took, in [0, 1];
-            `None` where it is not known.
-        machine_share: the same of the time of all cores.
-        load: processes that wanted to run, on average over the last minute;
-            this one and what it did before are among them.
+        core: the core of the measurement; `None` where the process was not
+            pinned.
+        core_share: share of the core's time that other processes used, in
+            [0, 1]; `None` where it is not available.
+        machine_share: the same share over all cores.
+        load: number of runnable processes, on average over the last minute,
+            this process included.
         num_cores: of the machine.
 
     Example:
@@ -44,10 +45,10 @@ class Contention:
 
     @property
     def is_busy(self) -> bool:
-        """Whether latencies are not to be trusted.
+        """Whether the machine was too busy for reliable latencies.
 
-        The load counts only where the shares are not known: it also holds
-        what this process itself did in the last minute.
+        The load counts only where the shares are not available, since it also
+        contains the work of this process in the last minute.
         """
         if self.machine_share is None:
             limit = _LOAD_LIMIT * self.num_cores
@@ -58,7 +59,7 @@ class Contention:
 
     @property
     def warning(self) -> str | None:
-        """A line for a person where the machine was busy."""
+        """A line for the user where the machine was busy; `None` otherwise."""
         if not self.is_busy:
             return None
         return (
@@ -67,7 +68,7 @@ class Contention:
         )
 
     def __str__(self) -> str:
-        """The finding in one line."""
+        """The shares in one line."""
         all_cores = f"all {self.num_cores} cores"
         if self.machine_share is None:
             load = "unknown" if self.load is None else f"{self.load:.1f}"
@@ -86,13 +87,14 @@ class Contention:
             readings: at least one.
 
         Returns:
-            Means of what is known; `core` and `num_cores` of the first one.
+            Means of the values that are not `None`; `core` and `num_cores` of
+            the first reading.
         """
 
         def mean(name: str) -> float | None:
-            known = [getattr(r, name) for r in readings]
-            known = [value for value in known if value is not None]
-            return float(np.mean(known)) if known else None
+            values = [getattr(reading, name) for reading in readings]
+            values = [value for value in values if value is not None]
+            return float(np.mean(values)) if values else None
 
         return cls(
             core=readings[0].core,
@@ -104,16 +106,16 @@ class Contention:
 
 
 class ContentionMeter:
-    """Reads what other processes take from now on.
+    """Measures the processor time that other processes use from now on.
 
     Args:
-        core: that this process is pinned to; see `pinned`.
+        core: the core that this process is pinned to; see `pinned`.
 
     Example:
     ```python
     with pinned() as core:
         meter = ContentionMeter(core)
-        found = measure_in_turns(calls)
+        latencies = measure_in_turns(calls)
         print(meter.read())
     ```
     """
@@ -123,7 +125,7 @@ class ContentionMeter:
         self._before, self._own = cores.core_times(), time.process_time()
 
     def read(self) -> Contention:
-        """What others took since this object was made."""
+        """The use by other processes since this object was made."""
         own, after = time.process_time() - self._own, cores.core_times()
         pairs = {
             core: (self._before[core], after[core])
@@ -150,7 +152,7 @@ def _others(
     readings: Sequence[tuple[tuple[float, float], tuple[float, float]]],
     own: float,
 ) -> float | None:
-    """Part of the cores' time that was neither idle nor this process's."""
+    """Share of the cores' time that was neither idle nor this process's."""
     busy = sum(after[0] - before[0] for before, after in readings)
     total = sum(after[1] - before[1] for before, after in readings)
     if total <= 0:

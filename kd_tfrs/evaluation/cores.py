@@ -1,4 +1,4 @@
-"""Cores of the processor: which one is idle, and keeping a process on it."""
+"""Cores of the processor: finding an idle core and pinning a process to it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _FIELDS, _IDLE = 8, (3, 4)
 
 @contextlib.contextmanager
 def pinned(core: int | None = None) -> Iterator[int | None]:
-    """Keeps all threads of this process on one core for a while.
+    """Pins all threads of this process to one core inside a `with` block.
 
-    Threads and processes that begin inside are kept there too. Afterwards
-    every thread may run where it might before; those that began inside may
-    run where the caller's thread might.
+    Threads and processes that start inside the block are pinned too. At the
+    end every thread gets back its previous cores. Threads that started inside
+    the block get those of the calling thread.
 
     Args:
-        core: its number; the idlest one when `None`.
+        core: number of the core; the idlest core when `None`.
 
     Yields:
         The core's number, or `None` where the system cannot do this (it has
@@ -33,7 +33,7 @@ def pinned(core: int | None = None) -> Iterator[int | None]:
     Example:
     ```python
     with pinned() as core:
-        found = measure_in_turns(calls)
+        latencies = measure_in_turns(calls)
     ```
     """
     if not hasattr(os, "sched_setaffinity"):
@@ -53,15 +53,15 @@ def pinned(core: int | None = None) -> Iterator[int | None]:
 
 
 def idlest_core(seconds: float = 0.2) -> int | None:
-    """The core that the fewest other programs use now.
+    """The core with the least load at present.
 
     Args:
         seconds: how long to look.
 
     Returns:
-        Its number, of the cores that this process may use: the last one of
-        those that are equally idle, and where the system does not tell. `None`
-        where the system does not say which cores there are.
+        Number of the core, among those that this process may use: the last of
+        equally idle cores, or of all cores where the system reports no times.
+        `None` where the system does not list its cores.
 
     Example:
     ```python
@@ -85,7 +85,7 @@ def core_times() -> dict[int, tuple[float, float]]:
     """Seconds that each core was busy, and seconds in all.
 
     Returns:
-        By the core's number; nothing where there is no /proc/stat.
+        Pairs by number of the core; empty where there is no /proc/stat.
 
     Example:
     ```python
@@ -120,19 +120,19 @@ def busy_share(
 
 def _parse(stat: str) -> dict[int, tuple[float, float]]:
     ticks = os.sysconf("SC_CLK_TCK")
-    found = {}
+    times = {}
     for line in stat.splitlines():
         name, *rest = line.split()
         if name.startswith("cpu") and name != "cpu":
             values = [int(value) / ticks for value in rest[:_FIELDS]]
             total = sum(values)
             idle = sum(values[i] for i in _IDLE)
-            found[int(name[3:])] = total - idle, total
-    return found
+            times[int(name[3:])] = total - idle, total
+    return times
 
 
 def _threads() -> list[int]:
-    """Those of this process; 0, the caller's own, where /proc is not there."""
+    """Threads of this process; 0 for the calling thread without /proc."""
     try:
         return [int(entry.name) for entry in _THREADS.iterdir()]
     except OSError:

@@ -1,4 +1,4 @@
-"""Raw ids at the boundary: one kind, one order, one way to leave some out."""
+"""Raw ids: their kinds, their order, and exclusions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pandas as pd
 
 from kd_tfrs.errors import UserError
 
-# What an integer id can never be: pads the rows of `Exclusions.padded`.
+# No integer id has this value. It pads the rows of `Exclusions.padded`.
 INTEGER_PADDING = int(np.iinfo(np.int64).min)
 TEXT_PADDING = ""
 
 
 def padding_id(*, is_text: bool) -> int | str:
-    """The id that nothing has, by the kind of the others.
+    """The padding value for ids: a value that no id has.
 
     Args:
         is_text: whether ids are strings.
@@ -86,7 +86,7 @@ def _decoded(array: np.ndarray) -> np.ndarray:
 
 
 def shown(value: Any) -> str:
-    """Writes an id as a user knows it, not as NumPy does.
+    """Formats an id as in the data, without NumPy's type name.
 
     Args:
         value: an id.
@@ -118,7 +118,7 @@ def id_kind(ids: np.ndarray) -> str:
 
 
 class IdIndex:
-    """Distinct ids in ascending order and the way back to their positions.
+    """Distinct ids in ascending order, with a lookup of their positions.
 
     Ascending means numeric for integers and by code point for text. It is the
     catalogue order by which every tie is broken.
@@ -128,7 +128,7 @@ class IdIndex:
         name: what to call them in an error.
 
     Raises:
-        UserError: no ids, or an id that is there twice.
+        UserError: no ids, or duplicate ids.
 
     Example:
     >>> index = IdIndex(["b", "a"])
@@ -176,11 +176,11 @@ class IdIndex:
         if ids.size and id_kind(ids) != id_kind(self.ids):
             raise UserError(
                 f"`{self.name}` are of kind {id_kind(self.ids)}. Received: "
-                f"{id_kind(ids)} ids such as {shown(ids.ravel()[0])}. Ask with "
-                "the kind of ids that the data has."
+                f"{id_kind(ids)} ids such as {shown(ids.ravel()[0])}. Give "
+                "ids of the kind that the data has."
             )
-        found = self._index.get_indexer(ids.ravel())
-        return found.astype(np.int64, copy=False).reshape(ids.shape)
+        rows = self._index.get_indexer(ids.ravel())
+        return rows.astype(np.int64, copy=False).reshape(ids.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +203,7 @@ class Exclusions:
     def of(
         cls, exclude: Exclusions | Sequence[Any] | None, num_queries: int
     ) -> Exclusions:
-        """Accepts what a caller of `Scorer.recommend` may give.
+        """Converts the `exclude` argument of `Scorer.recommend`.
 
         Args:
             exclude: `Exclusions`, a sequence of id arrays (one a query), or
@@ -211,7 +211,7 @@ class Exclusions:
             num_queries: rows that are needed.
 
         Returns:
-            The same as `Exclusions`.
+            The exclusions.
 
         Raises:
             UserError: another number of rows than of queries.

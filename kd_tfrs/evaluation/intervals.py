@@ -1,4 +1,4 @@
-"""What a bootstrap over users finds: an interval, or a paired difference."""
+"""Results of a bootstrap over users: intervals and paired differences."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Interval:
     undefined: int
 
     def __str__(self) -> str:
-        """The finding in one line."""
+        """The result in one line."""
         if self.value is None or self.low is None:
             return f"undefined over {self.num_users} users"
         return (
@@ -43,12 +43,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedBootstrap:
-    """What the same resamples say of b minus a.
+    """The difference b - a of two models on the same resamples.
 
     Args:
         value_a: the metric of a; None where it is undefined.
         value_b: likewise of b.
-        difference: of b to a, b - a, with its interval.
+        difference: b - a, with its interval.
         p_value: two-sided: twice the part of the resamples on the rarer side
             of 0, itself included; None without a resample.
 
@@ -64,13 +64,13 @@ class PairedBootstrap:
     p_value: float | None
 
     def __str__(self) -> str:
-        """The finding in one line."""
+        """The result in one line."""
         if self.p_value is None:
             return str(self.difference)
-        found = self.difference
+        gain = self.difference
         return (
             f"{self.value_a:.4f} -> {self.value_b:.4f}, difference "
-            f"{found.value:+.4f} ({100 * found.level:g} % interval "
-            f"{found.low:+.4f} to {found.high:+.4f}) over {found.num_users} "
+            f"{gain.value:+.4f} ({100 * gain.level:g} % interval "
+            f"{gain.low:+.4f} to {gain.high:+.4f}) over {gain.num_users} "
             f"users; p = {self.p_value:.2g} (bootstrap)"
         )

@@ -1,4 +1,4 @@
-"""How long a call takes, alone or in turns with others."""
+"""Latency of a call, alone or in turns with other calls."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class Latency:
-    """How long one of several calls took, see `measure_in_turns`.
+    """Latencies of one of several calls; see `measure_in_turns`.
 
     Args:
-        milliseconds: `[rounds, calls]`, of every call that was counted.
+        milliseconds: `[rounds, calls]`, one value for every counted call.
 
     Example:
     >>> latency = Latency(np.array([[1.0, 2.0, 6.0], [1.0, 3.0, 3.0]]))
@@ -42,11 +42,12 @@ def measure_latency(
 ) -> dict[str, float]:
     """Times one call alone.
 
-    What this gives of two calls cannot be compared where the machine was
-    busier during one of them: `measure_in_turns` is for that.
+    Two results of this function are not comparable where the load of the
+    machine changes between them. Use `measure_in_turns` to compare calls.
 
     Args:
-        call: takes nothing, and returns when the answer is there.
+        call: a function without arguments that returns when its result is
+            complete.
         warmup: calls that are made first and not counted.
         repeats: calls that are counted, at least 1.
 
@@ -78,22 +79,23 @@ def measure_in_turns(
 ) -> dict[str, Latency]:
     """Times several calls in turns, so that their ratios can be compared.
 
-    In every round each call has one turn, in an order that is drawn anew.
-    What slows the machine for a while slows all calls of the round, and no
-    call always comes after the same other one. The first call of a turn is
-    not counted, since the processor's caches hold the data of another call.
+    In every round each call has one turn, in a new random order. A temporary
+    slowdown of the machine then affects all calls of the round, and no call
+    always follows the same other call. The first call of a turn is not
+    counted, since the processor's caches hold the data of another call.
 
     Args:
-        calls: by name; each takes nothing, and returns when the answer is
-            there.
-        rounds: at least 1; at least so many are made.
-        calls_per_round: of each name in a round that are counted, at least 1.
+        calls: functions by name; each takes no arguments and returns when its
+            result is complete.
+        rounds: least number of rounds, at least 1.
+        calls_per_round: calls of each name that are counted in a round, at
+            least 1.
         warmup: calls of each name that are made first and not counted.
-        seconds: further rounds begin until so much time is over.
+        seconds: further rounds start until this time has passed.
         seed: of the order.
-        clock: gives nanoseconds. `time.process_time_ns` gives those in which
-            the processor worked for this process: the same on an idle core,
-            and not lengthened by others that interrupt a call on a busy one.
+        clock: returns nanoseconds. `time.process_time_ns` counts the time in
+            which the processor works for this process. It is the same on an
+            idle core, and interruptions by other processes do not add to it.
 
     Returns:
         Times by name, in the order of `calls`, of equally many rounds.
@@ -102,8 +104,8 @@ def measure_in_turns(
         UserError: no calls, or a count that is not positive.
 
     Example:
-    >>> found = measure_in_turns({"a": lambda: 1, "b": lambda: 2}, rounds=4)
-    >>> found["b"].milliseconds.shape
+    >>> latencies = measure_in_turns({"a": lambda: 1, "b": lambda: 2}, rounds=4)
+    >>> latencies["b"].milliseconds.shape
     (4, 3)
 
     References:
@@ -144,10 +146,10 @@ def percentiles(milliseconds: np.ndarray) -> dict[str, float]:
     >>> percentiles(np.arange(101.0))
     {'p50': 50.0, 'p95': 95.0, 'p99': 99.0}
     """
-    found = np.percentile(milliseconds, _PERCENTILES)
+    values = np.percentile(milliseconds, _PERCENTILES)
     return {
         f"p{p}": float(value)
-        for p, value in zip(_PERCENTILES, found, strict=True)
+        for p, value in zip(_PERCENTILES, values, strict=True)
     }
 
 

@@ -1,4 +1,4 @@
-"""How many times faster one model answers than another, with an interval."""
+"""Ratio of the latencies of two models, with an interval."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ def times_faster(
     \exp\left(\bar x \pm t_{n - 1} \frac{s}{\sqrt n}\right), \quad
     x_i = \log \frac{\text{reference}_i}{\text{other}_i}$$
 
-    Ratios are taken round by round, of the medians of both in the round. Of
-    several measurements, such as those of several processes, $x_i$ is the
-    median over the rounds of the i-th one: where a process happens to place
-    a model in memory changes its speed for all rounds, so that the rounds of
-    one process vary less than those of two. Of one measurement, $x_i$ are its
-    rounds. $\bar x$ is the mean and $s$ the standard deviation of the $n$
-    values; Student's t is right for few of them, where a bootstrap interval
-    is too narrow.
+    Each round gives the ratio of the medians of both calls. With several
+    measurements, such as those of several processes, $x_i$ is the median over
+    the rounds of measurement i: the location of a model in memory changes its
+    speed for all rounds of a process, so that rounds of one process vary less
+    than rounds of two. With one measurement, $x_i$ are its rounds. $\bar x$
+    is the mean and $s$ the standard deviation of the $n$ values. Student's t
+    is correct for few values, where a bootstrap interval is too narrow.
 
     Args:
-        reference: one item a measurement, see `measure_in_turns`.
+        reference: one latency for each measurement, see `measure_in_turns`.
         other: of the same measurements, in the same order.
         level: of the interval, in (0, 1).
 
@@ -44,7 +43,7 @@ def times_faster(
         "ratio", above 1 where the other is faster, "low" and "high".
 
     Raises:
-        UserError: other measurements, or a single round.
+        UserError: measurements that do not match, or a single round.
 
     Example:
     >>> slow = Latency(np.array([[4.0], [8.0]]))
@@ -77,15 +76,15 @@ def within_noise(ratio: Mapping[str, float]) -> bool:
 
 
 def format_latency(row: Mapping[str, Any]) -> str:
-    """Writes a stage's latency for a table, and how many times faster it is.
+    """Formats a stage's latency and its ratio for a table.
 
     Args:
-        row: of the stage table, with "latency_ms" and, but for the reference,
-            "times_faster"; either may be missing or None.
+        row: a row of the stage table, with "latency_ms" and, except for the
+            reference, "times_faster". Either may be missing or None.
 
     Returns:
-        The median in milliseconds, and in brackets the ratio; "~1x" for one
-        that is less than 5 % from 1, and "~1x, noise" where the noise exceeds
+        The median in milliseconds, and the ratio in brackets: "~1x" for a
+        ratio less than 5 % from 1, and "~1x, noise" where the noise exceeds
         the difference.
 
     Example:
@@ -133,7 +132,7 @@ def _values(
 
 
 def _log_ratios(reference: Latency, other: Latency) -> np.ndarray:
-    """`[rounds]`; times of 0, below what a clock can tell, count as 1 ns."""
+    """`[rounds]`; times of 0, below the clock's resolution, count as 1 ns."""
     slow, fast = (np.maximum(x.medians, 1e-6) for x in (reference, other))
     if slow.shape != fast.shape:
         raise UserError(

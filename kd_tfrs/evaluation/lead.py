@@ -1,4 +1,4 @@
-"""How much of a teacher a student keeps: of its quality, and of its lead."""
+"""Shares of the teacher's quality and of its lead that a student keeps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def quality_kept(value: float | None, teacher: float | None) -> float | None:
     $$m / m_\text{teacher}$$
 
     Args:
-        value: $m$, a metric of which more is better.
+        value: $m$, a metric where higher values are better.
         teacher: the same metric of the teacher.
 
     Returns:
-        The share; above 1 where the model is ahead of the teacher. `None`
-        where one of the two is missing or the teacher's is not positive.
+        The share; above 1 where the model is better than the teacher. `None`
+        where a value is missing or the teacher's value is not positive.
 
     Example:
     >>> quality_kept(0.24, 0.25)
@@ -42,9 +42,8 @@ def lead_kept(
 
     $$\frac{m - m_\text{alone}}{m_\text{teacher} - m_\text{alone}}$$
 
-    A teacher that is not significantly ahead of the student alone has no
-    lead to keep, and a quotient of two differences that are noise says
-    nothing: then there is no share.
+    The share is undefined for a teacher that is not significantly better than
+    the student alone: it would be a quotient of two noisy differences.
 
     Args:
         value: $m$, the metric of the model.
@@ -52,8 +51,8 @@ def lead_kept(
         teacher: the metric of the teacher.
         p_value: of a paired test of the teacher against the student alone,
             in [0, 1]; `None` where there was no test.
-        is_error: whether less is better, as of a log loss.
-        level: the p-value below which the teacher's lead counts, in (0, 1].
+        is_error: whether lower values are better, as for a log loss.
+        level: significance level of the teacher's lead, in (0, 1].
 
     Returns:
         The share: 0 for the student alone, 1 for the teacher. `None` where
@@ -75,7 +74,7 @@ def lead_kept(
 
 
 def format_p_value(p_value: float) -> str:
-    """Writes a p-value, very small ones as a power of ten that is not reached.
+    """Formats a p-value; a very small one as a bound that is a power of ten.
 
     Args:
         p_value: in [0, 1].
@@ -89,6 +88,6 @@ def format_p_value(p_value: float) -> str:
     """
     if p_value >= 0.001:
         return f"p = {p_value:.2g}"
-    # Below this, floating point numbers say nothing of a distribution's tail.
+    # Smaller tails of a distribution are beyond floating point precision.
     exponent = min(16, math.ceil(-math.log10(max(p_value, 1e-17))) - 1)
     return f"p < 1e-{exponent}"

@@ -34,9 +34,9 @@ class _Point:
 
     Args:
         name: of the stage.
-        size: to the right; None of a line.
-        value: up.
-        interval: of the value, where it has one.
+        size: position on the horizontal axis; None for a line.
+        value: position on the vertical axis.
+        interval: interval of the value, where there is one.
         style: of the stage.
     """
 
@@ -57,16 +57,16 @@ def plot_stages(
     """Draws quality against size, one labelled point a stage.
 
     The axis of the metric starts at 0; where every stage has an interval it
-    may start anywhere. A stage that has no size, such as a baseline, is a
-    dotted line. Of stages whose sizes are the same or nearly so, the points
-    stand beside each other.
+    may start anywhere. A stage without a size, such as a baseline, is a dotted
+    line. The points of stages with equal or nearly equal sizes are drawn side
+    by side.
 
     Args:
         stages: one dict a stage; see `kd_tfrs.evaluation.report`. Intervals
             are under "intervals": 95 %, `[low, high]` by metric.
         path: the PNG to write.
-        metric: what is up.
-        size: what is to the right, on a logarithmic axis: "model_bytes",
+        metric: the metric on the vertical axis.
+        size: the size on the logarithmic horizontal axis: "model_bytes",
             "size_bytes_gzip", "size_bytes", "parameters" or
             "nonzero_parameters". By default model bytes where all stages
             with a size have them, else the bytes after gzip.
@@ -107,13 +107,12 @@ def plot_curves(
 ) -> None:
     """Draws learning curves: a panel a quantity, a line a stage.
 
-    The axis of a metric starts at 0. That of a loss does not: the smallest
-    loss that can be reached is not 0, and not the same of two losses.
+    The axis of a metric starts at 0. The axis of a loss does not, since the
+    smallest possible loss is above 0 and differs between losses.
 
     Args:
-        history: for each stage its epochs, as dicts with "epoch" and values
-            by name; an epoch may lack a value. What has "loss" in its name
-            is a loss.
+        history: epochs by stage, as dicts with "epoch" and values by name. An
+            epoch may lack a value. A name that contains "loss" is a loss.
         path: the PNG to write.
 
     Raises:
@@ -154,7 +153,7 @@ def plot_curves(
 
 
 def start_at_zero(axes: Axes, which: str) -> None:
-    """Lets an axis start at 0, where nothing that is drawn is below.
+    """Starts an axis at 0 where no value is negative.
 
     Args:
         axes: after all is drawn.
@@ -173,7 +172,7 @@ def start_at_zero(axes: Axes, which: str) -> None:
 
 
 def _common_size(stages: Sequence[Stage]) -> str:
-    """What every stage that has some size has."""
+    """The kind of size that every stage with a size has."""
     sized = [s for s in stages if any(stage_value(s, key) for key in _SIZES)]
     everywhere = all(stage_value(stage, "model_bytes") for stage in sized)
     return "model_bytes" if sized and everywhere else "size_bytes_gzip"
@@ -214,7 +213,7 @@ def interval_of(row: Mapping, metric: str) -> Interval | None:
 
 
 def _places(axes: Axes, points: Sequence[_Point]) -> list[float | None]:
-    """Sizes to draw at: no two of them so close that markers overlap."""
+    """Positions on the horizontal axis, moved so that no markers overlap."""
     low, high = np.log10(axes.get_xlim()) if _has_size(points) else (0, 1)
     sized = [i for i, point in enumerate(points) if point.size is not None]
     wanted = [(math.log10(points[i].size) - low) / (high - low) for i in sized]
@@ -258,8 +257,8 @@ def error_bar(value: float, ends: Interval | None) -> list[list[float]] | None:
     """Distances from a value to its interval, as matplotlib draws them.
 
     Args:
-        value: may be outside of the interval, of which a percentile bootstrap
-            does not keep it.
+        value: the value, which may be outside of a percentile bootstrap
+            interval.
         ends: of the interval.
 
     Returns:
@@ -300,7 +299,7 @@ def _frame_sizes(axes: Axes, sizes: list[float], size: str) -> None:
 
 
 def _label_beside(axes: Axes, points: Sequence[_Point], gap: float) -> None:
-    """Names the points to the right of the axes, where names never overlap."""
+    """Labels the points to the right of the axes, without overlap."""
     low, high = axes.get_ylim()
     wanted = np.array([(p.value - low) / (high - low) for p in points])
     heights = spread(wanted, gap, 0.0, 1.0)
@@ -334,8 +333,8 @@ def spread(
 
     Args:
         heights: [n], as parts of the axes.
-        gap: smallest distance of two.
-        low: smallest height; the gap is kept where there is no room for both.
+        gap: smallest distance of two heights.
+        low: smallest height; the gap has priority where there is no room.
         high: largest height.
 
     Returns:
@@ -393,7 +392,7 @@ def _draw_curves(
 
 
 def save_png(figure: Figure, path: str | Path) -> None:
-    """Writes a PNG that depends on the figure alone, not on versions.
+    """Writes a PNG without the version of matplotlib in its metadata.
 
     Args:
         figure: what was drawn.

@@ -1,4 +1,4 @@
-"""Which items are popular."""
+"""Popular items of a catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage table: what each step cost in quality and won in size and time.
+"""The stage table: quality, size and latency of each stage.
 
 A stage is a dict as in `metrics.json`: "stage", "metrics" (name to value),
 "kept" ("quality" and "lead": shares of the teacher's metric and of its lead
@@ -6,8 +6,8 @@ over the student alone), "parameters", "nonzero_parameters", "model_bytes",
 "size_bytes", "size_bytes_gzip", "times_smaller" (than the teacher),
 "times_smaller_int8" (than the teacher in 8 bits), "latency_ms" and
 "latency_ms_100k" ("p50", "p95", "p99"), "times_faster" (see
-`kd_tfrs.evaluation.times_faster`) and "train_seconds". Whatever is missing or
-None is left open in the table.
+`kd_tfrs.evaluation.times_faster`) and "train_seconds". A value that is
+missing or None is left open in the table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.latency_ratio import within_noise
 
 Stage = Mapping[str, Any]
-# Title, and what a stage has there.
+# Title, and a function from a stage to its cell.
 Column = tuple[str, Callable[[Stage], str]]
 
 METRICS = (
@@ -45,10 +45,10 @@ def stages_markdown(
     reference: str = "teacher",
     percentiles: Sequence[str] = ("p50",),
 ) -> str:
-    """Writes the stage table in Markdown, with all that is known.
+    """Writes the stage table in Markdown, with all available columns.
 
-    What a stage keeps of the teacher is in columns of its own; where no stage
-    says what it keeps, each value is also a percentage of the reference.
+    The shares under "kept" have columns of their own. Where no stage has
+    "kept", each value is also a percentage of the reference.
 
     Args:
         stages: one dict a stage, in the order of the rows.
@@ -81,13 +81,12 @@ def stages_text(
 ) -> str:
     """Writes the stage table for a console, at most 100 characters wide.
 
-    Columns that nobody fills are left out. A table that would be too wide
-    gets titles of two lines, and then loses, one after the other until it
-    fits: "x int8", "gzip", "p50 ms", "model bytes", the metrics from the last
-    to the second, "lead kept", "x faster", "x smaller", "kept". Of long names
-    of stages the middle is left out. "n.s." says that the teacher has no
-    significant lead, "~1 (noise)" that two latencies differ by less than the
-    noise.
+    Empty columns are left out. A table that is too wide gets titles of two
+    lines. If it is still too wide, columns are dropped in this order: "x int8",
+    "gzip", "p50 ms", "model bytes", the metrics from the last to the second,
+    "lead kept", "x faster", "x smaller", "kept". Long names of stages are
+    shortened in the middle. "n.s." means that the teacher has no significant
+    lead, "~1 (noise)" that two latencies differ by less than the noise.
 
     Args:
         stages: one dict a stage, in the order of the rows.
@@ -142,7 +141,7 @@ def format_bytes(count: float) -> str:
 
 
 def stage_value(stage: Stage, key: str) -> Any:
-    """Looks a value up in a stage: a metric, a key, or "latency_ms.p50".
+    """Looks up a value of a stage: a metric, a key, or a path of two keys.
 
     Args:
         stage: the dict of the stage.
@@ -169,7 +168,7 @@ def _column(
     write: Callable[[Any], str],
     base: Stage | None = None,
 ) -> Column:
-    """A column of values, with what part of the base each of them is."""
+    """A column of values, each with its percentage of the base."""
     whole = None if base is None else stage_value(base, key)
 
     def cell(stage: Stage) -> str:
@@ -189,7 +188,7 @@ def _full_columns(
     percentiles: Sequence[str],
     base: Stage | None,
 ) -> list[Column]:
-    """Everything that is known of a stage."""
+    """All columns of the Markdown table."""
     exact = functools.partial(_percent, decimals=1)
     latencies = {"latency_ms": "", "latency_ms_100k": ", 100k"}
     return [
@@ -217,7 +216,7 @@ def _full_columns(
 def _console_columns(
     stages: Sequence[Stage], metrics: Sequence[str]
 ) -> list[Column]:
-    """What fits into the width of a console."""
+    """The columns of the console table."""
     has_bytes = any(stage_value(s, "model_bytes") is not None for s in stages)
     return [
         *(_column(name, name, "{:.4f}".format) for name in metrics),
@@ -236,16 +235,16 @@ def _console_columns(
 def _lead_cell(
     stages: Sequence[Stage], write: Callable[[float], str]
 ) -> Callable[[Stage], str]:
-    """The share of the teacher's lead; "n.s." where there is none."""
-    # Without the student alone nobody has asked whether there is a lead.
-    asked = any(stage.get("stage") == "student" for stage in stages)
+    """The share of the teacher's lead; "n.s." without a significant lead."""
+    # The lead is tested against the student alone.
+    is_tested = any(stage.get("stage") == "student" for stage in stages)
 
     def cell(stage: Stage) -> str:
         kept = stage.get("kept") or {}
         if kept.get("lead") is not None:
             return write(kept["lead"])
         measured = kept.get("quality") is not None and "lead" in kept
-        return "n.s." if asked and measured else _MISSING
+        return "n.s." if is_tested and measured else _MISSING
 
     return cell
 
@@ -259,18 +258,18 @@ def _milliseconds(value: float) -> str:
     return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
-def _faster(found: Mapping[str, Any]) -> str:
-    # Whoever measured may say so; otherwise the interval does.
-    is_noise = found.get("within_noise")
-    if within_noise(found) if is_noise is None else is_noise:
+def _faster(ratio: Mapping[str, Any]) -> str:
+    # The interval decides where the measurement did not store a decision.
+    is_noise = ratio.get("within_noise")
+    if within_noise(ratio) if is_noise is None else is_noise:
         return "~1 (noise)"
-    return f"{found['ratio']:.1f}"
+    return f"{ratio['ratio']:.1f}"
 
 
-def _faster_interval(found: Mapping[str, Any]) -> str:
-    if found.get("low") is None or found.get("high") is None:
+def _faster_interval(ratio: Mapping[str, Any]) -> str:
+    if ratio.get("low") is None or ratio.get("high") is None:
         return _MISSING
-    return f"{found['low']:.1f} to {found['high']:.1f}"
+    return f"{ratio['low']:.1f} to {ratio['high']:.1f}"
 
 
 def _cells(

@@ -1,4 +1,4 @@
-"""Is one model better than another, or was it luck?"""
+"""Significance tests for the difference of two models."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _BLOCK = 2**22
 
 @dataclass(frozen=True)
 class PairedTest:
-    """What a paired test found about b minus a.
+    """Result of a paired test of the difference b - a.
 
     Args:
-        unit: what was paired, "users" or "seeds".
-        num_pairs: how many.
+        unit: unit of the pairs, "users" or "seeds".
+        num_pairs: number of pairs.
         mean_a: mean of a.
         mean_b: mean of b.
         difference: mean of b - a.
         interval: 95 % bootstrap interval of the difference.
-        t_p_value: two-sided paired t-test; None of fewer than two pairs.
+        t_p_value: two-sided paired t-test; None for fewer than two pairs.
         wilcoxon_p_value: two-sided signed-rank test; None likewise.
 
     Example:
@@ -45,7 +45,7 @@ class PairedTest:
     wilcoxon_p_value: float | None
 
     def __str__(self) -> str:
-        """The finding in one line."""
+        """The result in one line."""
         low, high = self.interval
         text = (
             f"{self.mean_a:.4f} -> {self.mean_b:.4f}, difference "
@@ -70,7 +70,7 @@ def paired_test(
     Args:
         a: [n], values of the baseline.
         b: [n], values of the challenger for the same users or seeds.
-        unit: what the pairs are, for the report.
+        unit: unit of the pairs, for the report.
         seed: of the bootstrap.
 
     Returns:
@@ -114,20 +114,21 @@ def paired_test(
 def paired_test_over_seeds(
     runs_a: Sequence[Any], runs_b: Sequence[Any]
 ) -> PairedTest:
-    """Tests b against a over repeated runs; over users where there is one.
+    """Tests b against a over seeds, or over users where there is one seed.
 
-    Several seeds are paired by their means. One seed says nothing about the
-    luck of the seed: then the pairs are its users, and `unit` says so.
+    The pairs of several seeds are the means of each seed. With a single seed
+    the pairs are its users, and the test does not cover the variance between
+    seeds.
 
     Args:
         runs_a: for each seed the [users] values of the baseline.
         runs_b: for each seed, in the same order, those of the challenger.
 
     Returns:
-        The finding; `unit` is "seeds" or "users".
+        The result; `unit` is "seeds" or "users".
 
     Raises:
-        UserError: another number of runs of a than of b, or none.
+        UserError: different numbers of runs, or no runs.
 
     Example:
     >>> test = paired_test_over_seeds([[0.0, 1.0]] * 3, [[1.0, 1.0]] * 3)
@@ -147,22 +148,22 @@ def paired_test_over_seeds(
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    r"""Corrects p-values for having tested several challengers.
+    r"""Corrects p-values for tests of several challengers.
 
     $$\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})$$
 
-    over the m p-values in ascending order. The chance of any false finding
-    is held at the level, whatever depends on what.
+    over the m p-values in ascending order. The probability of any false
+    rejection is at most the level, for any dependence between the tests.
 
     Args:
         p_values: [m], each in [0, 1], or None where there was no test.
 
     Returns:
-        [m] corrected values in the order that was given; None stays None and
+        [m] corrected values in the order of `p_values`; None stays None and
         does not count.
 
     Raises:
-        UserError: a value that is no probability.
+        UserError: a value that is not a probability.
 
     Example:
     >>> holm([0.01, 0.5, 0.25])
@@ -199,7 +200,7 @@ def bootstrap_interval(
     Args:
         values: [n].
         level: of the interval, in (0, 1).
-        resamples: how often to draw n values with replacement.
+        resamples: number of draws of n values with replacement.
         seed: of the draws.
 
     Returns:
@@ -236,7 +237,7 @@ def _t_test(gain: np.ndarray) -> float | None:
 
 
 def _wilcoxon(gain: np.ndarray) -> float | None:
-    """p-value of the signed-rank test; zeros say nothing and are dropped."""
+    """p-value of the signed-rank test; zeros are dropped."""
     if len(gain) < 2:
         return None
     if not gain.any():

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-# Okabe and Ito's colours can be told apart by the colour-blind as well. The
-# greys are of baselines, which have no teacher and no student.
+# Okabe and Ito's colours are distinguishable with colour blindness as well.
+# Baselines, which have no teacher and no student, are grey.
 _ORANGE, _SKY, _GREEN = "#E69F00", "#56B4E9", "#009E73"
 _BLUE, _VERMILLION, _PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 _BLACK, _GREY, _DARK_GREY = "#000000", "#888888", "#555555"
@@ -17,7 +17,7 @@ _BLACK, _GREY, _DARK_GREY = "#000000", "#888888", "#555555"
 
 @dataclass(frozen=True)
 class StageStyle:
-    """How a stage is drawn.
+    """Style of a stage in all plots.
 
     Args:
         colour: as "#RRGGBB".
@@ -75,14 +75,14 @@ _OTHERS = _product(_DARK, ("-", *_LINES))
 
 
 def stage_style(name: str) -> StageStyle:
-    """How a stage is drawn that stands in a plot by itself.
+    """Style of a single stage.
 
     Args:
-        name: of a stage, of one of the teacher's networks
-            ("teacher_<kind>"), or any other.
+        name: name of a stage, of one of the teacher's networks
+            ("teacher_<kind>"), or any other name.
 
     Returns:
-        Its style, which depends on the name alone.
+        The style, which depends on the name alone.
 
     Example:
     >>> stage_style("teacher").colour
@@ -92,15 +92,15 @@ def stage_style(name: str) -> StageStyle:
 
 
 def stage_styles(names: Iterable[str]) -> dict[str, StageStyle]:
-    """How the stages of one plot are drawn.
+    """Styles of the stages of one plot.
 
     A stage of the chain has a style of its own. A network of the teacher gets
     a shade of the teacher's colour, and any other name a darker shade of the
-    palette, by a hash of the name; of two with the same hash, the second one
-    in alphabetical order gets the next style that is free.
+    palette, by a hash of the name. Of two names with the same hash, the second
+    in alphabetical order gets the next free style.
 
     Args:
-        names: of all that is drawn.
+        names: names of all stages and models in the plot.
 
     Returns:
         Styles by name, in the order of the names.
@@ -111,18 +111,18 @@ def stage_styles(names: Iterable[str]) -> dict[str, StageStyle]:
     True
     """
     names = list(dict.fromkeys(names))
-    found: dict[str, StageStyle] = {}
+    styles: dict[str, StageStyle] = {}
     uses: Counter = Counter()
     for name in sorted(names):
         choices = _choices(name)
         start = zlib.crc32(name.encode()) % len(choices)
         style = min(
             choices[start:] + choices[:start],
-            key=lambda one: (uses[one], uses[one.colour], uses[one.marker]),
+            key=lambda s: (uses[s], uses[s.colour], uses[s.marker]),
         )
         uses.update([style, style.colour, style.marker])
-        found[name] = style
-    return {name: found[name] for name in names}
+        styles[name] = style
+    return {name: styles[name] for name in names}
 
 
 def _choices(name: str) -> tuple[StageStyle, ...]:

@@ -28,7 +28,7 @@ def test_of_an_error_less_is_better():
     ("alone", "teacher", "p_value"),
     [
         (0.14, 0.10, 1e-9),  # behind the student, however surely
-        (0.10, 0.14, 0.05),  # ahead by luck
+        (0.10, 0.14, 0.05),  # ahead by chance
         (0.10, 0.14, None),  # not tested
         (0.10, 0.10, 0.01),
         (None, 0.14, 0.01),

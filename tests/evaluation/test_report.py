@@ -43,7 +43,7 @@ def test_markdown_shows_each_stage_as_a_part_of_the_teacher():
     assert lines[2].startswith("| popularity | 0.0500 (25.0 %) |")
 
 
-def test_text_is_aligned_and_has_no_column_that_nobody_fills():
+def test_text_is_aligned_and_has_no_empty_column():
     lines = stages_text(STAGES).splitlines()
     assert lines[0].split() == [
         *("stage", "recall@10", "ndcg@10", "gzip", "p50", "ms")
@@ -117,7 +117,7 @@ def test_text_says_what_a_stage_keeps():
     assert set(list(rows["als"].values())[3:]) == {"-"}
 
 
-def test_a_lead_is_not_significant_or_nobody_asked():
+def test_a_lead_is_not_significant_or_not_tested():
     stages = [
         kept_stage("teacher", 1.0, None),
         kept_stage("student", 1.0, None),
@@ -246,7 +246,7 @@ def test_a_teacher_of_zero_gives_no_percentage():
     assert "| student | 0.1000 |" in stages_markdown(stages)
 
 
-def test_no_stages_are_told():
+def test_no_stages_raise():
     with pytest.raises(UserError, match="at least one stage"):
         stages_markdown([])
 

@@ -66,7 +66,7 @@ def test_one_pair_is_too_few():
     assert str(found).endswith("too few for a test")
 
 
-def test_mistakes_are_told():
+def test_mistakes_raise():
     with pytest.raises(UserError, match="same users"):
         paired_test([1, 2], [1])
     with pytest.raises(UserError, match="finite"):

@@ -35,7 +35,7 @@ def test_gzip_depends_on_content_only(folder, tmp_path):
     assert size_bytes_gzip(folder.rename(tmp_path / "renamed")) == before
 
 
-def test_nothing_there_is_told(tmp_path):
+def test_nothing_there_raises(tmp_path):
     with pytest.raises(UserError, match="nothing is"):
         size_bytes(tmp_path / "gone")
     with pytest.raises(UserError, match="nothing is"):

@@ -56,7 +56,7 @@ def lab(colour, seen):
 
 
 @pytest.mark.parametrize("seen", SEEN)
-def test_the_colours_of_a_chain_can_be_told_apart(seen):
+def test_the_colours_of_a_chain_are_distinguishable(seen):
     drawn = stage_styles(["popularity", "als", *CHAIN]).values()
     values = [lab(style.colour, SEEN[seen]) for style in drawn]
     distances = [

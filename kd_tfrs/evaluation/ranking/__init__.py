@@ -1,4 +1,4 @@
-"""Metrics of predicted probabilities, by user and in all."""
+"""Metrics of predicted probabilities and ratings, by user and overall."""
 
 from kd_tfrs.evaluation.ranking.bootstrap import (
     paired_user_bootstrap,

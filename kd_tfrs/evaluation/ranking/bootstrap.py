@@ -1,8 +1,8 @@
 """Confidence intervals of a metric by drawing users with replacement.
 
-Rows of one user depend on each other: users are drawn, with all their rows,
-and not rows. Equal `num_users`, `num_resamples` and `seed` draw equal users,
-whatever is measured.
+Rows of one user depend on each other, so users are drawn with all their rows.
+The drawn users depend on `num_users`, `num_resamples` and `seed` alone, and
+are the same for all metrics.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def user_bootstrap(
 
     Args:
         metric: makes the statistic of the rows: a function of
-            `ranking_statistics` or `sorted_statistics`; one of
+            `statistics` or `sorted_statistics`; one of
             `grouped_metrics` as `lambda rows: user_auc(rows).statistic()`.
         labels: [n].
-        scores: [n], what the metric takes.
+        scores: [n], scores or logits, as the metric takes them.
         groups: [n], user ids.
         weights: [n], at least 0; ones by default.
-        num_resamples: how often as many users are drawn as there are.
+        num_resamples: number of draws; each draws `num_users` users.
         level: of the interval, in (0, 1).
         seed: of the draws.
 
@@ -94,7 +94,7 @@ def paired_user_bootstrap(
         scores_b: [n], of the challenger, for the same rows.
         groups: [n], user ids.
         weights: [n], at least 0; ones by default.
-        num_resamples: how often as many users are drawn as there are.
+        num_resamples: number of draws; each draws `num_users` users.
         level: of the interval, in (0, 1).
         seed: of the draws.
 
@@ -106,9 +106,9 @@ def paired_user_bootstrap(
 
     Example:
     >>> from kd_tfrs.evaluation.ranking.sorted_statistics import auc
-    >>> found = paired_user_bootstrap(
+    >>> result = paired_user_bootstrap(
     ...     auc, [1, 0, 1, 0], [1, 2, 1, 2], [2, 1, 2, 1], list("aabb"))
-    >>> found.difference.value, found.difference.low
+    >>> result.difference.value, result.difference.low
     (1.0, 1.0)
     """
     a = scored_rows(labels, scores_a, weights, groups)
@@ -135,8 +135,8 @@ def interval_of(
 
     Args:
         statistic: of the data.
-        num_users: how many users it counts.
-        num_resamples: how often users are drawn.
+        num_users: number of users in the data.
+        num_resamples: number of draws of the users.
         level: of the interval, in (0, 1).
         seed: of the draws.
 
@@ -168,13 +168,13 @@ def paired_of(
     Args:
         a: of the baseline.
         b: of the challenger, of the same users.
-        num_users: how many users they count.
-        num_resamples: how often users are drawn.
+        num_users: number of users in the data.
+        num_resamples: number of draws of the users.
         level: of the interval, in (0, 1).
         seed: of the draws.
 
     Returns:
-        The finding.
+        The result.
 
     Raises:
         UserError: settings out of range.
@@ -199,11 +199,11 @@ def paired_of(
 def drawn_counts(
     num_users: int, num_resamples: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Draws as many users as there are, with replacement, again and again.
+    """Draws users with replacement, many times.
 
     Args:
-        num_users: how many users there are.
-        num_resamples: how often to draw.
+        num_users: number of users, and size of each draw.
+        num_resamples: number of draws.
         seed: of the draws.
 
     Yields:
@@ -233,12 +233,12 @@ def resampled(
 
     Args:
         statistics: of the same users.
-        num_users: how many users they count.
-        num_resamples: how often users are drawn.
+        num_users: number of users in the data.
+        num_resamples: number of draws of the users.
         seed: of the draws.
 
     Returns:
-        [statistics, resamples], NaN where the draw leaves one undefined.
+        [statistics, resamples], NaN where a statistic is undefined.
 
     Raises:
         UserError: settings out of range.
@@ -276,7 +276,7 @@ def _interval(
 
 
 def _p_value(gains: np.ndarray) -> float | None:
-    """Twice the rarer side of 0; the data count as one resample on it."""
+    """Twice the share of the rarer side of 0; the data count as a resample."""
     if not len(gains):
         return None
     rarer = min((gains <= 0).sum(), (gains >= 0).sum())

@@ -1,8 +1,8 @@
-"""Do the probabilities mean what they say?
+"""Calibration of predicted probabilities.
 
-Functions of arrays [n], one value an impression, with weights. The
-probabilities are those of the logits; where negatives were down-sampled the
-logits are to be corrected before.
+The functions take arrays [n], one value for each impression, with weights. The
+probabilities are the sigmoids of the logits. Where negatives were sampled,
+correct the logits first.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ def calibration_error(
         labels: [n], 0 or 1.
         logits: [n], finite.
         weights: [n], at least 0; ones by default.
-        bins: how many.
-        equal_mass: bins that hold the same weight, as near as equal logits,
-            which are never parted, allow; by default bins of equal width,
+        bins: number of bins.
+        equal_mass: whether bins have the same weight, as far as possible
+            without splitting equal logits. By default bins have equal width,
             (i / bins, (i + 1) / bins]. Where most probabilities are small,
-            as those of clicks are, only equal mass tells models apart.
+            as for clicks, only bins of equal mass distinguish models.
 
     Returns:
         In [0, 1]; None without any row.
 
     Raises:
         UserError: shapes that do not fit, labels that are not 0 or 1, or
-            `bins` that is no positive integer.
+            `bins` that is not a positive integer.
 
     Example:
     >>> calibration_error([1, 0, 0, 0], [0.0, 0.0, 0.0, 0.0])
@@ -78,7 +78,7 @@ def calibration_error(
 def predicted_over_observed(
     labels: Any, logits: Any, weights: Any = None
 ) -> float | None:
-    """Positives that the model expects over those that there were.
+    """Ratio of the predicted to the observed number of positives.
 
     `sum_i w_i p_i / sum_i w_i y_i`
 
@@ -88,8 +88,8 @@ def predicted_over_observed(
         weights: [n], at least 0; ones by default.
 
     Returns:
-        At least 0, 1 at best, above where the model promises too much; None
-        without any positive.
+        A number of at least 0: 1 is best, and above 1 the predictions are too
+        high. None without any positive.
 
     Raises:
         UserError: shapes that do not fit, or labels that are not 0 or 1.
@@ -105,7 +105,7 @@ def predicted_over_observed(
 
 @dataclass(frozen=True, eq=False)
 class CalibrationCurve:
-    """The bins that hold a row, in ascending order.
+    """The bins that are not empty, in ascending order.
 
     Args:
         predicted: [m], mean probability.
@@ -130,13 +130,13 @@ def calibration_curve(
     bins: int = 15,
     equal_mass: bool = False,
 ) -> CalibrationCurve:
-    """What `calibration_error` adds up, bin by bin.
+    """Mean probability and share of positives in each bin.
 
     Args:
         labels: [n], 0 or 1.
         logits: [n], finite.
         weights: [n], at least 0; ones by default.
-        bins: how many.
+        bins: number of bins.
         equal_mass: as for `calibration_error`.
 
     Returns:

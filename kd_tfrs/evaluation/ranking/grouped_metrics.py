@@ -25,7 +25,7 @@ from kd_tfrs.evaluation.ranking.statistics import (
 )
 
 GAINS = ("exponential", "linear")
-# 2**64: what lies above is no grade, and 2**1024 is no number any more.
+# Gains of higher grades, above 2**64, are not meaningful; 2**1024 overflows.
 _MAX_GRADE = 64
 
 
@@ -34,8 +34,8 @@ class UserMean(NamedTuple):
 
     Args:
         value: the mean; None where no user has a value.
-        num_users: users who have one.
-        left_out: users who have none.
+        num_users: number of users with a value.
+        left_out: number of users without a value.
 
     Example:
     >>> gauc([1, 0, 1], [2.0, 1.0, 0.0], groups=["a", "a", "b"])
@@ -49,14 +49,14 @@ class UserMean(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PerUser:
-    """A metric of each user who has one; who that is the labels decide.
+    """Values of a metric for the users where the labels define it.
 
     Args:
         values: [m].
         places: [m], ascending places of the users.
-        weights: [m], what each counts in the mean.
-        num_users: of all users.
-        left_out: users with rows and without a value.
+        weights: [m], weight of each user in the mean.
+        num_users: number of all users.
+        left_out: number of users with rows and without a value.
 
     Example:
     ```python
@@ -78,7 +78,7 @@ class PerUser:
         return UserSums(sums, first_over_second)
 
     def mean(self) -> UserMean:
-        """The weighted mean over the users who have a value."""
+        """The weighted mean over the users with a value."""
         value = value_of(self.statistic(), self.num_users)
         return UserMean(value, len(self.values), self.left_out)
 
@@ -88,17 +88,17 @@ def gauc(
 ) -> UserMean:
     """AUC within each user's rows, averaged with the weight of the rows.
 
-    `gauc = sum_u W_u auc_u / sum_u W_u` over the users who have both classes,
-    with W_u the sum of the user's weights, that is the impressions.
+    `gauc = sum_u W_u auc_u / sum_u W_u` over the users with both classes,
+    where W_u is the sum of the weights of the user's rows.
 
     Args:
         labels: [n], 0 or 1.
-        scores: [n], finite, more is better: logits or probabilities.
+        scores: [n], finite, higher is better: logits or probabilities.
         groups: [n], user ids.
         weights: [n], at least 0; ones by default.
 
     Returns:
-        The mean in [0, 1], and how many users have one class only.
+        The mean in [0, 1], and the number of users with one class only.
 
     Raises:
         UserError: shapes that do not fit, or labels that are not 0 or 1.
@@ -126,25 +126,25 @@ def user_ndcg_at_k(
     """NDCG of the first k of each user's rows, averaged over users.
 
     `ndcg@k = sum_{rank <= k} g(y_rank) / log2(rank + 1) / ideal` with
-    `g(y) = 2^y - 1`, or y; the same for labels of 0 and 1. Rows of equal
-    score share their ranks: the value is the mean over all orders of them, and
-    so neither the order of the rows nor a draw decides.
+    `g(y) = 2^y - 1` or `g(y) = y`, which are the same for labels of 0 and 1.
+    Rows of equal score share their ranks: the value is the mean over all
+    their orders, so that it does not depend on the order of the rows.
 
     Args:
         labels: [n], grades, at least 0.
-        scores: [n], finite, more is better.
+        scores: [n], finite, higher is better.
         groups: [n], user ids.
         k: length of the list.
-        weights: [n], at least 0, ones by default: a user counts with the mean
-            weight of their rows.
+        weights: [n], at least 0; ones by default. The weight of a user is the
+            mean weight of the user's rows.
         gain: "exponential" or "linear".
 
     Returns:
-        The mean in [0, 1], and how many users have no grade above 0.
+        The mean in [0, 1], and the number of users without a grade above 0.
 
     Raises:
-        UserError: shapes that do not fit, `k` that is no positive integer, or
-            labels that are no grades.
+        UserError: shapes that do not fit, `k` that is not a positive integer,
+            or labels that are not grades.
 
     Example:
     >>> user_ndcg_at_k([1, 0], [1.0, 2.0], ["a", "a"], k=2).value
@@ -160,7 +160,7 @@ def user_ndcg_at_k(
 
 
 def user_auc(rows: ScoredRows) -> PerUser:
-    """AUC of each user who has both classes; see `gauc`.
+    """AUC of each user with both classes; see `gauc`.
 
     Args:
         rows: the impressions.
@@ -190,7 +190,7 @@ def user_auc(rows: ScoredRows) -> PerUser:
 
 
 def user_ndcg(rows: ScoredRows, k: int, gain: str = "exponential") -> PerUser:
-    """NDCG of each user who has a grade above 0; see `user_ndcg_at_k`.
+    """NDCG of each user with a grade above 0; see `user_ndcg_at_k`.
 
     Args:
         rows: the impressions.
@@ -201,7 +201,7 @@ def user_ndcg(rows: ScoredRows, k: int, gain: str = "exponential") -> PerUser:
         One value a user, weighted by the mean weight of the user's rows.
 
     Raises:
-        UserError: `k` that is no positive integer, or labels that are no
+        UserError: `k` that is not a positive integer, or labels that are not
             grades.
 
     Example:
@@ -211,11 +211,11 @@ def user_ndcg(rows: ScoredRows, k: int, gain: str = "exponential") -> PerUser:
     check_k(k)
     check_grades(rows.labels, gain)
     gains = rows.labels if gain == "linear" else np.exp2(rows.labels) - 1
-    found = _discounted(rows, gains, rows.scores, k)
+    actual = _discounted(rows, gains, rows.scores, k)
     ideal = _discounted(rows, gains, gains, k)
     sizes = np.bincount(rows.users, minlength=rows.num_users)
     weights = ratio(sums_of(rows, np.ones(len(gains))), sizes)
-    values = np.minimum(ratio(found, ideal), 1.0)
+    values = np.minimum(ratio(actual, ideal), 1.0)
     return _per_user(rows, values, weights)
 
 
@@ -224,21 +224,21 @@ def _discounted(
 ) -> np.ndarray:
     """[users] discounted gain of the first k of each list in descending order.
 
-    What has the same place in the order shares the discounts of its ranks.
+    Rows with equal keys share the discounts of their ranks.
     """
     order = np.lexsort((-by, rows.users))
     users, by = rows.users[order], by[order]
     ranks = np.arange(len(users)) - _runs(users)[0]
     discounts = np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0)
     first, last = _runs(users, by)
-    # Summed run by run: a cumulative sum would blur the last digits.
+    # Summed run by run: a cumulative sum loses precision.
     sums = np.bincount(first, discounts, minlength=len(users))
     shared = sums[first] / (last + 1 - first)
     return np.bincount(users, gains[order] * shared, minlength=rows.num_users)
 
 
 def _runs(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last place of the run of equal keys that each row is in."""
+    """First and last place of each row's run of equal keys."""
     codes = np.zeros(len(keys[0]), np.int64)
     for key in keys:
         codes[1:] += np.cumsum(key[1:] != key[:-1])
@@ -248,14 +248,14 @@ def _runs(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_grades(labels: np.ndarray, gain: str) -> None:
-    """Raises where labels are no grades, or a gain is unknown.
+    """Raises where labels are not grades, or a gain is unknown.
 
     Args:
         labels: [n].
         gain: "exponential" or "linear".
 
     Raises:
-        UserError: it is so.
+        UserError: labels out of range, or an unknown gain.
 
     Example:
     >>> check_grades(np.array([0.5, 5.0]), "exponential")
@@ -277,7 +277,7 @@ def check_grades(labels: np.ndarray, gain: str) -> None:
 def _per_user(
     rows: ScoredRows, values: np.ndarray, weights: np.ndarray
 ) -> PerUser:
-    """Those of the users [users] who have a value."""
+    """Keeps the users with a value, out of all [users]."""
     places = np.flatnonzero(~np.isnan(values))
     present = np.bincount(rows.users, minlength=rows.num_users) > 0
     return PerUser(

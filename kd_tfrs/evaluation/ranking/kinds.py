@@ -1,4 +1,4 @@
-"""Which metrics an evaluation of impressions has, by kind of label."""
+"""Metrics of an evaluation of impressions, by kind of label."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def pooled_metrics(
 
     Args:
         kind: "binary" or "rating".
-        threshold: least probability that is taken.
-        bins: of the calibration error.
+        threshold: least probability of a positive decision.
+        bins: number of bins of the calibration error.
 
     Returns:
-        What makes the statistic, by name.
+        Functions from rows to a statistic, by name.
 
     Example:
     >>> list(pooled_metrics("rating"))
@@ -64,21 +64,23 @@ def user_metrics(
         gain: of NDCG, "exponential" or "linear".
 
     Returns:
-        What makes the values of the users, by name.
+        Functions from rows to the values of the users, by name.
 
     Example:
     >>> list(user_metrics("binary", [10]))
     ['gauc', 'ndcg@10']
     """
-    found = {"gauc": user_auc} if kind == "binary" else {}
-    return found | {f"ndcg@{k}": partial(user_ndcg, k=k, gain=gain) for k in ks}
+    metrics = {"gauc": user_auc} if kind == "binary" else {}
+    return metrics | {
+        f"ndcg@{k}": partial(user_ndcg, k=k, gain=gain) for k in ks
+    }
 
 
 def check_kind(kind: str) -> None:
     """Raises where a kind of label is unknown.
 
     Args:
-        kind: what a caller gave.
+        kind: the value to check.
 
     Raises:
         UserError: it is neither "binary" nor "rating".

@@ -1,10 +1,9 @@
 """Accuracy of scores: order, log loss and errors of ratings.
 
-Functions of arrays [n], one value an impression, with weights. A degenerate
-input, such as labels of one class only where two are needed, is None. The
-same for decisions at a threshold, calibration and per user:
-`threshold_metrics`, `calibration`, `grouped_metrics`; with confidence
-intervals: `bootstrap`.
+The functions take arrays [n], one value for each impression, with weights.
+They return None for degenerate inputs, such as labels of one class where two
+are needed. See `threshold_metrics`, `calibration` and `grouped_metrics` for
+other metrics, and `bootstrap` for confidence intervals.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from kd_tfrs.evaluation.ranking.statistics import Metric, value_of
 
 
 def auc(labels: Any, scores: Any, weights: Any = None) -> float | None:
-    """Chance that a positive row has a higher score than a negative one.
+    """Probability that a positive row has a higher score than a negative row.
 
     `auc = sum_{p, n} w_p w_n ([s_p > s_n] + [s_p = s_n] / 2) / (W_p W_n)`:
     equal scores share their ranks (midranks).
 
     Args:
         labels: [n], 0 or 1.
-        scores: [n], finite, more is better: logits or probabilities.
+        scores: [n], finite, higher is better: logits or probabilities.
         weights: [n], at least 0; ones by default.
 
     Returns:
@@ -61,12 +60,12 @@ def average_precision(
 
     Args:
         labels: [n], 0 or 1.
-        scores: [n], finite, more is better: logits or probabilities.
+        scores: [n], finite, higher is better: logits or probabilities.
         weights: [n], at least 0; ones by default.
 
     Returns:
-        In [0, 1], of chance the share of positives; None where one class is
-        missing.
+        In [0, 1]; the share of positives for random scores. None where one
+        class is missing.
 
     Raises:
         UserError: shapes that do not fit, or labels that are not 0 or 1.
@@ -111,8 +110,8 @@ def rmse(labels: Any, ratings: Any, weights: Any = None) -> float | None:
     `rmse = sqrt(sum_i w_i (r_i - y_i)^2 / sum_i w_i)`
 
     Args:
-        labels: [n], the ratings that were given.
-        ratings: [n], the ratings that were predicted.
+        labels: [n], true ratings.
+        ratings: [n], predicted ratings.
         weights: [n], at least 0; ones by default.
 
     Returns:
@@ -134,8 +133,8 @@ def mae(labels: Any, ratings: Any, weights: Any = None) -> float | None:
     `mae = sum_i w_i |r_i - y_i| / sum_i w_i`
 
     Args:
-        labels: [n], the ratings that were given.
-        ratings: [n], the ratings that were predicted.
+        labels: [n], true ratings.
+        ratings: [n], predicted ratings.
         weights: [n], at least 0; ones by default.
 
     Returns:
@@ -154,13 +153,13 @@ def mae(labels: Any, ratings: Any, weights: Any = None) -> float | None:
 def roc_curve(
     labels: Any, scores: Any, weights: Any = None
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """True over false positives, from the strictest threshold to the mildest.
+    """True over false positives, from the highest threshold to the lowest.
 
     The area below the straight lines between the points is `auc`.
 
     Args:
         labels: [n], 0 or 1.
-        scores: [n], finite, more is better: logits or probabilities.
+        scores: [n], finite, higher is better: logits or probabilities.
         weights: [n], at least 0; ones by default.
 
     Returns:

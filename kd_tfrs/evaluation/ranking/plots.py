@@ -1,4 +1,4 @@
-"""Plots of scored impressions, several models beside each other."""
+"""Plots of scored impressions, for several models in one figure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kd_tfrs.evaluation.ranking.scored_rows import (
 from kd_tfrs.evaluation.stage_style import StageStyle, stage_styles
 
 _NEGATIVE, _POSITIVE = "0.75", "0.25"
-# A curve has at most twice as many points: more than the picture can show.
+# A curve has at most twice this number of points, beyond the resolution.
 _STEPS = 1000
 
 
@@ -36,10 +36,10 @@ def plot_roc(
     *,
     weights: Any = None,
 ) -> None:
-    """Draws true over false positives, a line a model, with its AUC.
+    """Draws ROC curves, one line for each model, with the AUC.
 
     Args:
-        scores: for each model its scores [n].
+        scores: scores [n] by model.
         labels: [n], 0 or 1.
         path: the PNG to write.
         weights: [n], at least 0; ones by default.
@@ -67,8 +67,7 @@ def plot_roc(
             linestyle=styles[name].line,
             marker=styles[name].marker,
             markersize=5,
-            # Markers of curves that are nearly the same are not on top of
-            # each other.
+            # Shifted, so that markers of similar curves do not overlap.
             markevery=(0.1 + 0.2 * place / len(scores), 0.2),
             linewidth=1.5,
             label=f"{name} {auc(labels, values, weights):.4f}",
@@ -86,15 +85,16 @@ def plot_calibration(
     bins: int = 15,
     equal_mass: bool = True,
 ) -> None:
-    """Draws the share of positives over the probability, a line a model.
+    """Draws the share of positives over the probability, by model.
 
     Args:
-        logits: for each model its logits [n].
+        logits: logits [n] by model.
         labels: [n], 0 or 1.
         path: the PNG to write.
         weights: [n], at least 0; ones by default.
-        bins: how many points a line has at most.
-        equal_mass: bins of the same weight; otherwise of the same width.
+        bins: largest number of points of a line.
+        equal_mass: whether bins have the same weight; otherwise they have the
+            same width.
 
     Raises:
         UserError: no model, no row, shapes that do not fit, or labels that
@@ -123,7 +123,7 @@ def plot_calibration(
             label=name,
         )
         highest = max(highest, curve.predicted.max(), curve.observed.max())
-    # Clicks are rare: where all is small the plot shows what is small.
+    # Probabilities of clicks are small, so the axes end at the largest value.
     limit = min(1.0, 1.1 * highest) or 1.0
     axes.set(xlim=(0, limit), ylim=(0, limit))
     axes.legend(frameon=False)
@@ -139,16 +139,16 @@ def plot_scores(
     bins: int = 50,
     xlabel: str = "logit",
 ) -> None:
-    """Draws how scores are distributed, a panel a model.
+    """Draws the distribution of scores, one panel for each model.
 
     Args:
-        scores: for each model its scores [n].
+        scores: scores [n] by model.
         path: the PNG to write.
-        labels: [n], 0 or 1, to draw each class by itself; one for all rows by
-            default, as for ratings.
+        labels: [n], 0 or 1, to draw each class separately; by default one
+            distribution for all rows, as for ratings.
         weights: [n], at least 0; ones by default.
-        bins: bars across the range that all models share.
-        xlabel: what the scores are.
+        bins: number of bars across the common range of all models.
+        xlabel: name of the scores.
 
     Raises:
         UserError: no model, no row, shapes that do not fit, or labels that
@@ -163,7 +163,7 @@ def plot_scores(
     rows = {
         name: _rows(labels, values, weights) for name, values in scores.items()
     }
-    everything = np.concatenate([one.scores for one in rows.values()])
+    everything = np.concatenate([scored.scores for scored in rows.values()])
     _check_rows(len(everything))
     edges = np.histogram_bin_edges(everything, bins)
     columns = min(3, len(rows))
@@ -175,8 +175,8 @@ def plot_scores(
         height, columns, squeeze=False, sharex=True, sharey=True
     ).ravel()
     styles = stage_styles(rows)
-    for panel, (name, one) in zip(panels, rows.items(), strict=False):
-        _draw_scores(panel, one, edges, styles[name], labels is not None)
+    for panel, (name, scored) in zip(panels, rows.items(), strict=False):
+        _draw_scores(panel, scored, edges, styles[name], labels is not None)
         panel.set_title(name, fontsize=10)
         panel.set_xlabel(xlabel)
     for panel in panels[::columns]:
@@ -195,7 +195,7 @@ def plot_scores(
 
 
 def _rows(labels: Any, scores: Any, weights: Any) -> ScoredRows:
-    """Checked rows; of one class where there are no labels."""
+    """Checked rows; all of class 0 where there are no labels."""
     if labels is None:
         labels = np.zeros(len(scores))
     rows = scored_rows(labels, scores, weights)
@@ -211,7 +211,7 @@ def _draw_scores(
     classes: bool,
 ) -> None:
     """One panel: the density of each class, or of all."""
-    # Of two classes the positive one has the model's colour.
+    # With two classes, the positive class has the model's colour.
     drawn = [(_NEGATIVE, True)] if classes else [(style.colour, True)]
     drawn += [(style.colour, False)] if classes else []
     for label, (colour, fill) in enumerate(drawn):
@@ -227,7 +227,7 @@ def _draw_scores(
             linewidth=1.5,
         )
     axes.grid(visible=True, color="0.92")
-    # Bars hide the grid, and not the grid the bars.
+    # The bars are drawn above the grid.
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -248,10 +248,10 @@ def _square(
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves out points that nobody could tell from the one before."""
+    """Leaves out points that are indistinguishable from the previous one."""
     cells = np.floor(x * _STEPS) * (_STEPS + 1) + np.floor(y * _STEPS)
     kept = np.append(True, cells[1:] != cells[:-1])
-    # The corners before a jump as well: the line keeps its shape.
+    # Points before a jump are kept, so that the line keeps its shape.
     kept[:-1] |= kept[1:]
     kept[-1] = True
     return x[kept], y[kept]

@@ -35,19 +35,19 @@ from kd_tfrs.evaluation.ranking.statistics import Statistic, value_of
 
 @dataclass(frozen=True, eq=False)
 class RankingResult:
-    """What an evaluation found.
+    """Result of an evaluation.
 
     Args:
         metrics: by name, such as "auc", and in slices such as
             "auc[new_users]"; None where it is undefined.
-        per_user: values of the users who have one, for the metrics that are
-            means over users ("gauc", "ndcg@10"). Who has one the labels
-            decide: two models are measured on the same users.
-        users: raw ids of those users, ascending, by the same names.
-        left_out: number of the users without a value, by the same names.
-        num_users: users with a row; None without groups.
-        num_rows: rows by slice; "" is for all.
-        seconds: how long the evaluation took.
+        per_user: values of the users with a value, for the metrics that are
+            means over users ("gauc", "ndcg@10"). The labels alone define
+            these users, so that they are the same for all models.
+        users: raw ids of these users, ascending, by the same names.
+        left_out: number of users without a value, by the same names.
+        num_users: number of users with a row; None without groups.
+        num_rows: number of rows by slice; "" stands for all rows.
+        seconds: duration of the evaluation.
 
     Example:
     ```python
@@ -65,36 +65,36 @@ class RankingResult:
 
 
 class RankingEvaluation:
-    """Measures scores of impressions, in all and in slices.
+    """Measures scores of impressions, overall and in slices.
 
-    Of kind "binary": auc, gauc, log_loss, accuracy, precision, recall, f1,
-    pr_auc, ece, ece_equal_mass, predicted_over_observed and ndcg@k. Of kind
-    "rating": rmse, mae and ndcg@k. What needs users (gauc, ndcg@k) is there
-    with `groups` only.
+    The metrics of kind "binary" are auc, gauc, log_loss, accuracy, precision,
+    recall, f1, pr_auc, ece, ece_equal_mass, predicted_over_observed and
+    ndcg@k. Those of kind "rating" are rmse, mae and ndcg@k. Metrics by user
+    (gauc, ndcg@k) need `groups`.
 
     Args:
         labels: [n], 0 or 1, or ratings.
-        groups: [n], user ids; without them nothing is measured per user.
+        groups: [n], user ids; without them there are no metrics by user.
         weights: [n], at least 0; a row of weight 0 is left out.
         slices: boolean masks [n] by name, such as "new_users", "new_items",
             "head" and "tail".
         kind: "binary" or "rating".
-        ks: lengths of the lists for NDCG; none to leave it out.
-        threshold: least probability that is taken, for accuracy, precision,
-            recall and F1.
-        bins: of the calibration error.
+        ks: lengths of the lists for NDCG; empty for no NDCG.
+        threshold: least probability of a positive decision, for accuracy,
+            precision, recall and F1.
+        bins: number of bins of the calibration error.
         gain: of NDCG, "exponential" or "linear".
 
     Raises:
-        UserError: shapes that do not fit, labels that are not of the kind, or
+        UserError: shapes that do not fit, labels that do not fit the kind, or
             settings out of range.
 
     Example:
     >>> evaluation = RankingEvaluation(
     ...     [1, 0, 1], groups=["a", "a", "b"],
     ...     slices={"new_users": [False, False, True]})
-    >>> found = evaluation.evaluate([2.0, 1.0, 0.0]).metrics
-    >>> found["auc"], found["gauc"], found["auc[new_users]"]
+    >>> metrics = evaluation.evaluate([2.0, 1.0, 0.0]).metrics
+    >>> metrics["auc"], metrics["gauc"], metrics["auc[new_users]"]
     (0.5, 1.0, None)
     """
 
@@ -116,7 +116,7 @@ class RankingEvaluation:
         weights = checked_weights(weights, len(labels))
         self._present = weights > 0
         places, self._users = user_places(groups, self._present)
-        # Scores of 0 stand for those of a model, which are put in later.
+        # The zeros are replaced by the scores of a model.
         self._rows = ScoredRows(
             labels, np.zeros(len(labels)), weights, places, len(self._users)
         ).take(self._present)
@@ -140,10 +140,10 @@ class RankingEvaluation:
 
         Args:
             scores: [n], finite: logits of kind "binary", else ratings.
-            fast: no slices, for validation while training.
+            fast: leaves out slices, for validation while training.
 
         Returns:
-            What was found; see `RankingResult`.
+            The metrics; see `RankingResult`.
 
         Raises:
             UserError: scores that do not fit the rows, or are not finite.
@@ -158,9 +158,9 @@ class RankingEvaluation:
             num_rows[name] = int(mask.sum())
         return RankingResult(
             metrics,
-            {name: found.values for name, found in per_user.items()},
-            {n: self._users[found.places] for n, found in per_user.items()},
-            {name: found.left_out for name, found in per_user.items()},
+            {name: metric.values for name, metric in per_user.items()},
+            {n: self._users[m.places] for n, m in per_user.items()},
+            {name: metric.left_out for name, metric in per_user.items()},
             len(self._users) if self._grouped else None,
             num_rows,
             time.perf_counter() - start,
@@ -178,10 +178,10 @@ class RankingEvaluation:
         """Interval of a metric over resampled users.
 
         Args:
-            name: of the metric as in the result, such as "auc" or
+            name: name of the metric as in the result, such as "auc" or
                 "auc[new_users]".
             scores: [n], as for `evaluate`.
-            num_resamples: how often users are drawn.
+            num_resamples: number of draws of the users.
             level: of the interval, in (0, 1).
             seed: of the draws.
 
@@ -212,15 +212,15 @@ class RankingEvaluation:
         """Difference of two models on the same resampled users.
 
         Args:
-            name: of the metric, as for `interval`.
+            name: name of the metric, as for `interval`.
             scores_a: [n], of the baseline.
             scores_b: [n], of the challenger.
-            num_resamples: how often users are drawn.
+            num_resamples: number of draws of the users.
             level: of the interval, in (0, 1).
             seed: of the draws.
 
         Returns:
-            The finding; see `paired_user_bootstrap`.
+            The result; see `paired_user_bootstrap`.
 
         Raises:
             UserError: no groups, an unknown name, or settings out of range.
@@ -235,7 +235,7 @@ class RankingEvaluation:
         )
 
     def _check(self, kind: str, gain: str | None) -> None:
-        """Finds what is wrong with labels and settings before a model does."""
+        """Raises for wrong labels and settings before a model is measured."""
         if kind == "binary":
             check_binary(self._rows)
         if gain is not None:
@@ -250,17 +250,17 @@ class RankingEvaluation:
     def _measured(
         self, rows: ScoredRows
     ) -> tuple[dict[str, float | None], dict[str, PerUser]]:
-        """All metrics of some rows, and those of each user."""
+        """All metrics of some rows, and the metrics by user."""
         values = {
             name: value_of(metric(rows), rows.num_users)
             for name, metric in self._pooled.items()
         }
         per_user = {name: of(rows) for name, of in self._by_user.items()}
-        means = {name: found.mean().value for name, found in per_user.items()}
+        means = {name: m.mean().value for name, m in per_user.items()}
         return values | means, per_user
 
     def _statistic(self, name: str, scores: Any) -> Statistic:
-        """The statistic of a metric, maybe in a slice."""
+        """The statistic of a metric, of all rows or of a slice."""
         key, _, inside = name.partition("[")
         part = inside.removesuffix("]")
         if key not in self.names or (inside and part not in self._slices):

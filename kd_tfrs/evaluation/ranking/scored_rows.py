@@ -1,4 +1,4 @@
-"""Impressions with labels and scores: checked once, for all the metrics."""
+"""Impressions with labels and scores, checked once for all metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ScoredRows:
         scores: `float64` [n], finite.
         weights: `float64` [n], finite, at least 0.
         users: `int64` [n], place of each row's user, from 0.
-        num_users: how many users there are, also those without a row here.
+        num_users: number of users, including users without a row.
 
     Example:
     >>> scored_rows([1, 0], [2.0, 1.0], groups=["b", "a"]).users.tolist()
@@ -35,7 +35,7 @@ class ScoredRows:
     num_users: int
 
     def take(self, which: np.ndarray) -> ScoredRows:
-        """Some of the rows, among the same users.
+        """Selects rows; the users stay the same.
 
         Args:
             which: a boolean mask [n] or places of rows.
@@ -57,11 +57,11 @@ def scored_rows(
 ) -> ScoredRows:
     """Checks impressions.
 
-    A row of weight 0 is as if it were not there, for every metric.
+    Rows of weight 0 are left out of every metric.
 
     Args:
         labels: [n], finite numbers.
-        scores: [n], finite numbers, more is better.
+        scores: [n], finite numbers, higher is better.
         weights: [n], at least 0; ones by default.
         groups: [n], user ids; all rows are of one user by default.
 
@@ -90,8 +90,8 @@ def finite_column(
 
     Args:
         values: [n].
-        name: what to call them in an error.
-        length: the n that is wanted; any by default.
+        name: name of the column in an error.
+        length: expected n; any by default.
 
     Returns:
         `float64` [n].
@@ -169,7 +169,7 @@ def user_places(
         ids in ascending order.
 
     Raises:
-        UserError: another shape, or ids of no one kind.
+        UserError: another shape, or ids of mixed kinds.
 
     Example:
     >>> places, ids = user_places(["b", "a", "b"], np.ones(3, bool))
@@ -202,11 +202,11 @@ def check_binary(rows: ScoredRows) -> None:
     Example:
     >>> check_binary(scored_rows([0, 1], [0.0, 0.0]))
     """
-    strange = (rows.labels != 0) & (rows.labels != 1)
-    if strange.any():
+    other = (rows.labels != 0) & (rows.labels != 1)
+    if other.any():
         raise UserError(
             "`labels` of a binary task should be 0 or 1. Received: "
-            f"{rows.labels[strange][0]}. Take ratings as `kind='rating'`, or "
+            f"{rows.labels[other][0]}. Take ratings as `kind='rating'`, or "
             "make labels of them, such as rating >= 4."
         )
 

@@ -1,13 +1,14 @@
-"""Metrics of impressions as functions of how often each user was drawn.
+"""Metrics of impressions as functions of the number of draws of each user.
 
-A `Statistic` takes counts [resamples, users] and gives one value a resample,
-NaN where the drawn users leave it undefined. Ones are the data as they are;
-draws with replacement are a bootstrap over users. What is costly, such as
-sorting and adding up the rows of a user, is done when the statistic is made.
+A `Statistic` takes counts [resamples, users] and returns one value for each
+resample, NaN where it is undefined. Counts of 1 give the value on the data;
+counts of draws with replacement give a bootstrap over users. Costly steps, such
+as sorting the rows and summing the rows of a user, happen once, when the
+statistic is created.
 
-Those that need an order of all rows are in `sorted_statistics`, those that
-are means over users in `grouped_metrics`. The same as functions of arrays:
-`ranking_metrics`, `threshold_metrics` and `calibration`.
+Statistics of sorted rows are in `sorted_statistics`, means over users in
+`grouped_metrics`. `metrics`, `threshold_metrics` and `calibration` have the
+same metrics as functions of arrays.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from kd_tfrs.evaluation.ranking.scored_rows import (
 )
 
 Statistic = Callable[[np.ndarray], np.ndarray]
-# Makes the statistic of some impressions.
+# From impressions to their statistic.
 Metric = Callable[[ScoredRows], Statistic]
 
 
 class UserSums:
-    """A statistic that depends on sums over the rows of each user alone.
+    """A statistic that depends only on sums over the rows of each user.
 
-    Any number of resamples is then one product of matrices.
+    All resamples are then computed by one matrix product.
 
     Args:
         sums: [users, terms].
@@ -56,11 +57,11 @@ class UserSums:
 
 
 def value_of(statistic: Statistic, num_users: int) -> float | None:
-    """The value on the data as they are.
+    """The value of a statistic on the data.
 
     Args:
         statistic: of the data.
-        num_users: how many users it counts.
+        num_users: number of users in the data.
 
     Returns:
         The value; None where it is undefined.
@@ -74,7 +75,7 @@ def value_of(statistic: Statistic, num_users: int) -> float | None:
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Divides, with NaN for whatever is over 0.
+    """Divides elementwise, with NaN where the divisor is 0.
 
     Args:
         above: of any shape.
@@ -129,21 +130,21 @@ def sums_of(rows: ScoredRows, values: np.ndarray) -> np.ndarray:
 
 
 def log_loss(rows: ScoredRows) -> Statistic:
-    """Mean log loss of logits; see `ranking_metrics.log_loss`."""
+    """Mean log loss of logits; see `metrics.log_loss`."""
     check_binary(rows)
-    # One softplus of the logit against the label: no difference of two large
-    # numbers, so that tiny losses stay exact.
+    # One softplus of the logit against the label avoids differences of large
+    # numbers, so that small losses stay exact.
     against = np.where(rows.labels > 0, -rows.scores, rows.scores)
     return _mean(rows, np.logaddexp(0.0, against))
 
 
 def mae(rows: ScoredRows) -> Statistic:
-    """Mean absolute error; see `ranking_metrics.mae`."""
+    """Mean absolute error; see `metrics.mae`."""
     return _mean(rows, np.abs(rows.scores - rows.labels))
 
 
 def rmse(rows: ScoredRows) -> Statistic:
-    """Root of the mean squared error; see `ranking_metrics.rmse`."""
+    """Root of the mean squared error; see `metrics.rmse`."""
     mean = _mean(rows, np.square(rows.scores - rows.labels))
     return lambda counts: np.sqrt(mean(counts))
 
@@ -154,13 +155,13 @@ def accuracy(rows: ScoredRows, threshold: float = 0.5) -> Statistic:
 
 
 def precision(rows: ScoredRows, threshold: float = 0.5) -> Statistic:
-    """Share of the taken that are positive; see `threshold_metrics`."""
+    """Share of positive decisions that are right; see `threshold_metrics`."""
     taken = _taken(rows, threshold)
     return _share(rows, taken * rows.labels, taken)
 
 
 def recall(rows: ScoredRows, threshold: float = 0.5) -> Statistic:
-    """Share of the positive that are taken; see `threshold_metrics`."""
+    """Share of positive rows above the threshold; see `threshold_metrics`."""
     return _share(rows, _taken(rows, threshold) * rows.labels, rows.labels)
 
 
@@ -172,7 +173,7 @@ def f1(rows: ScoredRows, threshold: float = 0.5) -> Statistic:
 
 
 def predicted_over_observed(rows: ScoredRows) -> Statistic:
-    """Expected over found positives; see `calibration`."""
+    """Predicted over observed positives; see `calibration`."""
     check_binary(rows)
     return _share(rows, sigmoid(rows.scores), rows.labels)
 
@@ -200,7 +201,7 @@ def width_places(probabilities: np.ndarray, bins: int) -> np.ndarray:
 
     Args:
         probabilities: [n], in [0, 1].
-        bins: how many; bin i is (i / bins, (i + 1) / bins], the first one
+        bins: number of bins; bin i is (i / bins, (i + 1) / bins], the first one
             closed.
 
     Returns:

@@ -1,7 +1,7 @@
 """Decisions at a threshold: accuracy, precision, recall and F1.
 
-A row is taken where its probability reaches the threshold. Functions of
-arrays [n], one value an impression, with weights.
+A decision is positive where the probability of a row reaches the threshold.
+The functions take arrays [n], one value for each impression, with weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kd_tfrs.evaluation.ranking.statistics import Metric, value_of
 def accuracy(
     labels: Any, logits: Any, weights: Any = None, *, threshold: float = 0.5
 ) -> float | None:
-    """Share of rows that are taken if and only if they are positive.
+    """Share of rows with the right decision.
 
     `accuracy = (TP + TN) / (TP + FP + FN + TN)`
 
@@ -25,7 +25,7 @@ def accuracy(
         labels: [n], 0 or 1.
         logits: [n], finite.
         weights: [n], at least 0; ones by default.
-        threshold: the least probability that is taken, in (0, 1).
+        threshold: the least probability of a positive decision, in (0, 1).
 
     Returns:
         In [0, 1]; None without any row.
@@ -45,7 +45,7 @@ def accuracy(
 def precision(
     labels: Any, logits: Any, weights: Any = None, *, threshold: float = 0.5
 ) -> float | None:
-    """Share of the taken rows that are positive.
+    """Share of positive decisions that are right.
 
     `precision = TP / (TP + FP)`
 
@@ -53,10 +53,10 @@ def precision(
         labels: [n], 0 or 1.
         logits: [n], finite.
         weights: [n], at least 0; ones by default.
-        threshold: the least probability that is taken, in (0, 1).
+        threshold: the least probability of a positive decision, in (0, 1).
 
     Returns:
-        In [0, 1]; None where no row is taken.
+        In [0, 1]; None without any positive decision.
 
     Raises:
         UserError: as for `accuracy`.
@@ -72,7 +72,7 @@ def precision(
 def recall(
     labels: Any, logits: Any, weights: Any = None, *, threshold: float = 0.5
 ) -> float | None:
-    """Share of the positive rows that are taken.
+    """Share of positive rows with a positive decision.
 
     `recall = TP / (TP + FN)`
 
@@ -80,7 +80,7 @@ def recall(
         labels: [n], 0 or 1.
         logits: [n], finite.
         weights: [n], at least 0; ones by default.
-        threshold: the least probability that is taken, in (0, 1).
+        threshold: the least probability of a positive decision, in (0, 1).
 
     Returns:
         In [0, 1]; None where no row is positive.
@@ -107,10 +107,10 @@ def f1(
         labels: [n], 0 or 1.
         logits: [n], finite.
         weights: [n], at least 0; ones by default.
-        threshold: the least probability that is taken, in (0, 1).
+        threshold: the least probability of a positive decision, in (0, 1).
 
     Returns:
-        In [0, 1]; None where no row is taken and none is positive.
+        In [0, 1]; None without any positive row or decision.
 
     Raises:
         UserError: as for `accuracy`.

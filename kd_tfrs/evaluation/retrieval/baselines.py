@@ -1,4 +1,4 @@
-"""Rows that a model has to beat: popularity, and alternating least squares."""
+"""Baselines: popularity, and alternating least squares."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kd_tfrs.evaluation.ids import as_ids
 
 
 class PopularityScorer(CatalogueScorer):
-    """Recommends to everyone what most users of the training events took.
+    """Recommends the most popular items of the training events to all users.
 
     `score(u, i) = number of training events of i`
 
@@ -37,7 +37,7 @@ class PopularityScorer(CatalogueScorer):
         item_col: str = "item_id",
     ) -> None:
         taken = as_ids(train[item_col], item_col)
-        # Nobody is known: every user is asked for by the same row.
+        # All users share one row.
         super().__init__([0], np.unique(taken) if items is None else items)
         places = self._items.positions(taken)
         counts = np.bincount(places[places >= 0], minlength=len(self._items))
@@ -112,12 +112,15 @@ class AlsScorer(CatalogueScorer):
             self._users.positions(users),
             self._items.positions(taken),
         )
-        known = columns >= 0
+        listed = columns >= 0
         events = sp.csr_matrix(
-            (np.ones(known.sum(), np.float32), (rows[known], columns[known])),
+            (
+                np.ones(listed.sum(), np.float32),
+                (rows[listed], columns[listed]),
+            ),
             shape=(len(self._users), len(self._items)),
         )
-        # An event that is there twice is one event.
+        # Repeated events count once.
         events.data[:] = 1.0
         self._user_factors, self._item_factors = _factorise(
             events,
@@ -147,7 +150,7 @@ def _factorise(
             "The ALS baseline needs the library implicit. Install it with: "
             'pip install "kd_tfrs[baselines]".'
         ) from error
-    # implicit has threads of its own; those of BLAS only stand in their way.
+    # implicit has threads of its own, which the threads of BLAS slow down.
     with threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(use_gpu=False, **options)
         model.fit(events, show_progress=False)

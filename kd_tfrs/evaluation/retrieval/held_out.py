@@ -1,6 +1,6 @@
-"""Held-out events as arrays: who is asked for, what is left out, what counts.
+"""Held-out events as arrays: users, excluded items and relevant items.
 
-Prepared once for a split and used by every evaluation on it.
+They are prepared once for a split and used by every evaluation on it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _BLOCK_KEYS = 2**24
 
 
 class HeldOut:
-    """The events to find, and the events to leave out, by place not by id.
+    """Held-out events and excluded events, as places in the catalogue.
 
     Args:
         train: training events.
-        held_out: the events to find.
+        held_out: held-out events.
         items: [num_items], raw ids of the catalogue.
         exclude: further events to leave out: a frame, several, or None.
         user_col: name of the user column.
@@ -110,7 +110,7 @@ class HeldOut:
 
     @cached_property
     def exclusions(self) -> Exclusions:
-        """What must not be recommended to each of `users`."""
+        """The excluded items of each of `users`."""
         rows, places = np.divmod(self._excluded, len(self.catalogue))
         bounds = np.searchsorted(rows, np.arange(len(self.users) + 1))
         return Exclusions(bounds, self.catalogue.ids[places])
@@ -121,10 +121,10 @@ class HeldOut:
         train, user_col, item_col = self._train
         codes, users = pd.factorize(as_ids(train[user_col], user_col))
         items = self.catalogue.positions(train[item_col])
-        known = items >= 0
-        ones = np.ones(int(known.sum()), np.float32)
+        in_catalogue = items >= 0
+        ones = np.ones(int(in_catalogue.sum()), np.float32)
         taken = sp.csr_matrix(
-            (ones, (items[known], codes[known])),
+            (ones, (items[in_catalogue], codes[in_catalogue])),
             shape=(len(self.catalogue), max(1, len(users))),
         )
         taken.data[:] = 1.0
@@ -161,7 +161,7 @@ class HeldOut:
         return places
 
     def _check_lists(self, ranked: np.ndarray) -> None:
-        """Raises where a list holds an excluded item, or an item twice."""
+        """Raises where a list holds an excluded or a repeated item."""
         keys = self._keys(np.arange(len(ranked))[:, None], ranked)
         keys = np.sort(keys)
         excluded = _isin(keys, self._excluded).sum()
@@ -174,7 +174,7 @@ class HeldOut:
             )
 
     def hits(self, ranked: np.ndarray) -> np.ndarray:
-        """Says which recommendations are relevant.
+        """Marks the relevant recommendations.
 
         Args:
             ranked: [users, depth], places in the catalogue, -1 for none.
@@ -190,8 +190,8 @@ class HeldOut:
         """Counts the relevant items of each user in a part of the catalogue.
 
         Args:
-            which: [num_items + 1], boolean; the last is for items outside of
-                the catalogue.
+            which: [num_items + 1], boolean; the last value is for items
+                outside of the catalogue.
 
         Returns:
             [users].
@@ -210,7 +210,7 @@ class HeldOut:
         return np.divmod(self._relevant, len(self.catalogue))
 
     def unseen(self, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-        """Draws items that a user never took, without replacement.
+        """Draws items without events of the user, without replacement.
 
         Args:
             rows: [events], ascending rows into `users`.
@@ -221,7 +221,7 @@ class HeldOut:
             [events, count], places in the catalogue.
 
         Raises:
-            UserError: a user with fewer items than that left.
+            UserError: a user with fewer than `count` such items.
         """
         size = len(self.catalogue)
         seen = np.sort(np.concatenate([self._excluded, self._relevant]))
@@ -237,7 +237,7 @@ class HeldOut:
         step = max(1, _BLOCK_KEYS // size)
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
-            # The smallest of random keys are a draw without replacement.
+            # The smallest random keys are a draw without replacement.
             keys = random.random((len(block), size), dtype=np.float32)
             line, item = _spread(block, seen, size)
             keys[line, item] = np.inf
@@ -247,10 +247,10 @@ class HeldOut:
         return drawn
 
     def _keys(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """One number for each event; events of unknown users are left out."""
-        known = (rows >= 0) & (places >= 0)
+        """One number for each event; unknown users and items are left out."""
+        is_known = (rows >= 0) & (places >= 0)
         keys = rows * len(self.catalogue) + places
-        return keys[known]
+        return keys[is_known]
 
 
 def _check_columns(frame: pd.DataFrame, *columns: str) -> None:
@@ -264,22 +264,22 @@ def _check_columns(frame: pd.DataFrame, *columns: str) -> None:
 
 
 def _counts(places: np.ndarray, size: int) -> np.ndarray:
-    """Counts places; -1 is nowhere."""
+    """Counts places; -1 is left out."""
     return np.bincount(places[places >= 0], minlength=size)
 
 
 def _isin(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
-    """Says which values are in a sorted array."""
+    """Marks the values that are in a sorted array."""
     if not len(ascending):
         return np.zeros(values.shape, bool)
-    found = np.searchsorted(ascending, values)
-    return ascending[np.minimum(found, len(ascending) - 1)] == values
+    places = np.searchsorted(ascending, values)
+    return ascending[np.minimum(places, len(ascending) - 1)] == values
 
 
 def _spread(
     block: np.ndarray, seen: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lines of a block of users, and the items that each of them took."""
+    """Lines of a block of users, and the items that each user took."""
     low = np.searchsorted(seen, block * size)
     high = np.searchsorted(seen, (block + 1) * size)
     line = np.repeat(np.arange(len(block)), high - low)

@@ -1,7 +1,7 @@
-"""What ranked lists are like apart from hits: coverage, novelty, diversity.
+"""Metrics of ranked lists beyond accuracy: coverage, novelty, diversity.
 
-All take `ranked`, the places of the items in the catalogue [users, depth], -1
-where a list is shorter.
+All functions take `ranked`, the places of the items in the catalogue [users,
+depth], -1 where a list is shorter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _BLOCK = 2**23
 
 
 def coverage_at_k(ranked: np.ndarray, num_items: int, k: int) -> float:
-    """Share of the catalogue that is in anyone's first k.
+    """Share of the catalogue that is in the first k of any list.
 
     Args:
         ranked: [users, depth], places in the catalogue, -1 for none.
@@ -43,8 +43,8 @@ def gini_at_k(ranked: np.ndarray, num_items: int, k: int) -> float:
         k: length of the lists.
 
     Returns:
-        0 where every item is recommended equally often, towards 1 where one
-        item takes all; 0 without any recommendation.
+        0 where every item is recommended equally often, near 1 where one item
+        takes all recommendations; 0 without any recommendation.
 
     Example:
     >>> gini_at_k(np.array([[0], [0]]), num_items=2, k=1)
@@ -101,10 +101,10 @@ def mean_at_k(values: np.ndarray, ranked: np.ndarray, k: int) -> np.ndarray:
 
 
 def self_information(counts: np.ndarray) -> np.ndarray:
-    """Surprise of meeting an item, from its share of the training events.
+    """Self-information of an item, from its share of the training events.
 
-    `-log2((count + 1) / (total + n))`: one event more for each of the n items
-    keeps the surprise of an unseen item finite.
+    `-log2((count + 1) / (total + n))`: one added event for each of the n items
+    keeps the self-information of an unseen item finite.
 
     Args:
         counts: [num_items], training events of each item.
@@ -132,7 +132,7 @@ def diversity_at_k(
 
     Args:
         vectors: [num_items, dim], rows of length 1 (see `unit_rows`); a row
-            of zeros is similar to nothing.
+            of zeros has a similarity of 0 to all items.
         ranked: [users, depth], places in the catalogue, -1 for none.
         k: length of the lists.
 
@@ -168,7 +168,7 @@ def _diversity(
         shape=(len(shown), vectors.shape[0]),
     )
     # The squared length of the sum of vectors is the sum over all pairs of
-    # their cosines; what an item has with itself is taken off.
+    # their cosines; the cosine of an item with itself is subtracted.
     own = lists @ _row_sums(_squared(vectors))
     pairs = _row_sums(_squared(lists @ vectors)) - own
     count = size * (size - 1)
@@ -176,7 +176,7 @@ def _diversity(
 
 
 def unit_rows(vectors: sp.spmatrix | np.ndarray) -> sp.csr_matrix | np.ndarray:
-    """Scales rows to length 1; rows of zeros stay.
+    """Scales rows to length 1; rows of zeros stay unchanged.
 
     Args:
         vectors: [rows, dim], dense or sparse.
@@ -200,10 +200,10 @@ def unit_rows(vectors: sp.spmatrix | np.ndarray) -> sp.csr_matrix | np.ndarray:
 def sketch_columns(
     vectors: sp.csr_matrix, width: int = 2048, seed: int = 0
 ) -> sp.csr_matrix:
-    """Folds many columns into few and keeps dot products of rows on average.
+    """Folds many columns into few; dot products of rows are kept on average.
 
-    Every column is added to one of the few, drawn at random, with a random
-    sign (count sketch): `E[s(x) . s(y)] = x . y`, with a standard deviation
+    Every column is added, with a random sign, to one of the new columns at
+    random (count sketch): `E[s(x) . s(y)] = x . y`, with a standard deviation
     of at most `|x| |y| sqrt(2 / width)`.
 
     Args:

@@ -1,8 +1,8 @@
-"""Accuracy of ranked lists: pure functions, one value a user.
+"""Accuracy of ranked lists: pure functions with one value for each user.
 
-They take `hits`, a boolean matrix [users, depth] that says whether
-the item at each rank is relevant, and `relevant`, the number of relevant items
-of each user [users] (at least 1). The conventions are those of trec_eval and
+They take `hits`, a boolean matrix [users, depth] that marks the relevant items
+by rank, and `relevant`, the number of relevant items of each user [users] (at
+least 1). The conventions are those of trec_eval and
 of the library ranx. Metrics of the lists themselves take `ranked`, the places
 of the items in the catalogue [users, depth], -1 where a list is shorter.
 """
@@ -69,7 +69,7 @@ def precision_at_k(hits: np.ndarray, k: int) -> np.ndarray:
 
 
 def f1_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Harmonic mean of precision and recall; 0 where both are.
+    """Harmonic mean of precision and recall; 0 where both are 0.
 
     `f1@k = 2 precision@k recall@k / (precision@k + recall@k)`
 
@@ -147,9 +147,9 @@ def average_precision(hits: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     >>> average_precision(np.array([[False, True]]), np.array([1])).tolist()
     [0.5]
     """
-    # Few hits in many ranks: work on the hits alone.
+    # There are few hits in many ranks, so only the hits are processed.
     users, columns = np.nonzero(hits)
-    found = np.cumsum(hits, axis=1, dtype=np.int32)[users, columns]
-    precision = found / (columns + 1)
+    so_far = np.cumsum(hits, axis=1, dtype=np.int32)[users, columns]
+    precision = so_far / (columns + 1)
     totals = np.bincount(users, weights=precision, minlength=len(hits))
     return totals / relevant

@@ -1,4 +1,4 @@
-"""Protocols: which items are ranked for whom, and what counts as a hit."""
+"""The full-ranking protocol and its result."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _EXACT_DIVERSITY = 10**8
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What an evaluation found.
+    """Result of an evaluation.
 
     Args:
-        metrics: means by name, such as "recall@10"; None for a slice that has
-            no user.
+        metrics: means by name, such as "recall@10"; None for a slice
+            without users.
         per_user: [users] values by name, for the metrics that are means over
             users.
         users: [users], raw ids in ascending order; the order of `per_user`.
-        seconds: how long the evaluation took.
+        seconds: duration of the evaluation.
 
     Example:
     >>> Result({"recall@10": 0.5}).metrics["recall@10"]
@@ -47,15 +47,15 @@ class Result:
 
 
 class FullRanking:
-    """Ranks the whole catalogue for every user who has held-out events.
+    """Ranks the whole catalogue for every user with held-out events.
 
     A user's training items, and those of `exclude`, are left out. Held-out
     items that are not in the catalogue count as relevant and are never hit.
-    What does not depend on the scorer is prepared once.
+    Everything that does not depend on the scorer is prepared once.
 
     Args:
         train: training events.
-        held_out: the events to find.
+        held_out: held-out events.
         items: [num_items], raw ids of the catalogue.
         exclude: further events to leave out, such as the other held-out part:
             a frame or several.
@@ -64,9 +64,10 @@ class FullRanking:
         user_col: name of the user column.
         item_col: name of the item column.
         item_vectors: [num_items, dim] in the order of `items`, dense or
-            sparse, for diversity (such as genres); by default which users
-            took the item in `train`, sketched where the data are large.
-        new_user_events: a user with at most so many training events is new.
+            sparse, for diversity (such as genres); by default the users
+            of the item in `train`, sketched where the data are large.
+        new_user_events: a user with at most this number of training events is
+            new.
 
     Raises:
         UserError: no held-out events, lists longer than the depth, or an
@@ -106,7 +107,7 @@ class FullRanking:
 
     @property
     def users(self) -> np.ndarray:
-        """[users] raw ids of the users who are asked for, ascending."""
+        """[users] raw ids of the evaluated users, ascending."""
         return self._data.users
 
     def evaluate(self, scorer: Scorer, *, fast: bool = False) -> Result:
@@ -114,8 +115,8 @@ class FullRanking:
 
         Args:
             scorer: what to measure.
-            fast: only accuracy, for validation while training: no slices, no
-                coverage, diversity, novelty, popularity, Gini.
+            fast: computes accuracy only, for validation while training: no
+                slices, coverage, diversity, novelty, popularity or Gini.
 
         Returns:
             The metrics; see `Result`.
@@ -142,9 +143,9 @@ class FullRanking:
     def _list_metrics(self, ranked: np.ndarray) -> dict[str, np.ndarray]:
         """[users] diversity, novelty and average popularity of the lists."""
         counts = self._data.item_counts
-        found = {}
+        per_user = {}
         for k in self.ks:
-            found |= {
+            per_user |= {
                 f"diversity@{k}": list_metrics.diversity_at_k(
                     self._vectors, ranked, k
                 ),
@@ -153,18 +154,18 @@ class FullRanking:
                 ),
                 f"popularity@{k}": list_metrics.mean_at_k(counts, ranked, k),
             }
-        return found
+        return per_user
 
     def _whole_metrics(self, ranked: np.ndarray) -> dict[str, float]:
-        """Coverage and Gini, which are of all lists together."""
+        """Coverage and Gini, which are metrics of all lists together."""
         size = len(self._data.catalogue)
-        found = {}
+        means = {}
         for k in self.ks:
-            found |= {
+            means |= {
                 f"coverage@{k}": list_metrics.coverage_at_k(ranked, size, k),
                 f"gini@{k}": list_metrics.gini_at_k(ranked, size, k),
             }
-        return found
+        return means
 
     def _slices(
         self, ranked: np.ndarray, hits: np.ndarray
@@ -185,10 +186,11 @@ class FullRanking:
         }
 
     def _taken_vectors(self) -> sp.csr_matrix:
-        """Who took an item, for diversity.
+        """Users of each item as unit vectors, for diversity.
 
-        What it costs depends on the data alone, so that all scorers are
-        measured alike: that of everyone's list being the most popular items.
+        Whether they are sketched depends on the data alone, so that all
+        scorers get the same vectors. The estimated cost is the cost of lists
+        of the most popular items.
         """
         vectors = list_metrics.unit_rows(self._data.taken_by)
         popular = np.sort(self._data.item_counts)[-max(self.ks) :]
@@ -214,7 +216,7 @@ class FullRanking:
 def accuracy(
     hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]
 ) -> dict[str, np.ndarray]:
-    """All accuracy metrics of a matrix of hits.
+    """Computes all accuracy metrics of a matrix of hits.
 
     Args:
         hits: [users, depth], boolean.
@@ -228,20 +230,20 @@ def accuracy(
     >>> accuracy(np.array([[True]]), np.array([1]), [1])["mrr"].tolist()
     [1.0]
     """
-    found = {}
+    per_user = {}
     for k in ks:
-        found |= {
+        per_user |= {
             f"recall@{k}": metrics.recall_at_k(hits, relevant, k),
             f"hit_rate@{k}": metrics.hit_rate_at_k(hits, k),
             f"precision@{k}": metrics.precision_at_k(hits, k),
             f"f1@{k}": metrics.f1_at_k(hits, relevant, k),
             f"ndcg@{k}": metrics.ndcg_at_k(hits, relevant, k),
         }
-    found["mrr"] = metrics.reciprocal_rank(hits)
-    found["map"] = metrics.average_precision(hits, relevant)
-    return found
+    per_user["mrr"] = metrics.reciprocal_rank(hits)
+    per_user["map"] = metrics.average_precision(hits, relevant)
+    return per_user
 
 
 def _mean(values: np.ndarray) -> float | None:
-    """The mean, or None of nothing."""
+    """The mean; None for no values."""
     return float(values.mean()) if len(values) else None

@@ -18,20 +18,20 @@ from kd_tfrs.evaluation.retrieval.scorers import Scorer
 
 
 class SampledRanking:
-    """Ranks each held-out item among items that its user never took.
+    """Ranks each held-out item among items without events of its user.
 
-    Only for comparison with papers: sampled metrics flatter. The negatives
-    are drawn once, without replacement, uniformly and with a seed; of equal
-    scores the smaller item id comes first. A user with several held-out
+    Use it only for comparison with papers: sampled metrics are too high. The
+    negatives are drawn once, uniformly and without replacement. Of equal
+    scores, the smaller item id comes first. A user with several held-out
     events counts once, with their mean. A held-out item outside of the
-    catalogue cannot be found and counts as missed, as in `FullRanking`.
+    catalogue counts as missed, as in `FullRanking`.
 
     Args:
         train: training events.
-        held_out: the events to find.
+        held_out: held-out events.
         items: [num_items], raw ids of the catalogue.
-        exclude: further events of which nothing is a negative: a frame or
-            several.
+        exclude: further events whose items are not negatives of their users:
+            a frame or several.
         num_negatives: negatives for each held-out event.
         seed: of the draw.
         ks: lengths of the lists.
@@ -39,8 +39,8 @@ class SampledRanking:
         item_col: name of the item column.
 
     Raises:
-        UserError: no held-out item is in the catalogue, or a user left too
-            few items untouched.
+        UserError: no held-out item is in the catalogue, or a user has too
+            few items without events.
 
     Example:
     ```python

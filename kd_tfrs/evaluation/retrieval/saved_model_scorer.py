@@ -1,4 +1,4 @@
-"""A SavedModel as a scorer: what is exported is measured as it is."""
+"""A SavedModel as a scorer, so that the export itself is measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kd_tfrs.evaluation.ids import (
 )
 from kd_tfrs.evaluation.version_folder import version_folder
 
-# Users a request: enough to be fast, little memory.
+# Users in one request.
 _BATCH = 512
 
 
@@ -31,11 +31,11 @@ class SavedModelScorer:
     `recommend` takes `user_id` [b], `k` and `exclude` [b, e] and returns
     `item_id` and `score` [b, k]; `score` takes `user_id` [b] and `item_id`
     [b, m] and returns `score` [b, m]. Ids are raw, of the kind that the data
-    has; rows of `exclude` are padded with "" or with the smallest int64.
+    has. Rows of `exclude` are padded with "" or with the smallest int64.
 
     Args:
-        path: a version folder, or the folder of versions, of which the newest
-            is taken.
+        path: a version folder, or a folder of versions, whose newest version
+            is loaded.
 
     Raises:
         UserError: no SavedModel there, or one without these signatures.
@@ -98,7 +98,7 @@ class SavedModelScorer:
         return np.concatenate(parts).astype(np.float32, copy=False)
 
     def parse_user_ids(self, texts: Sequence[str]) -> np.ndarray:
-        """Turns ids as a person types them into the kind the export takes.
+        """Parses ids from text into the kind that the export takes.
 
         Args:
             texts: [n].
@@ -112,22 +112,23 @@ class SavedModelScorer:
         return _parsed(self._recommend, "user_id", texts)
 
     def parse_item_ids(self, texts: Sequence[str]) -> np.ndarray:
-        """Likewise for items; see `parse_user_ids`."""
+        """Parses item ids from text; see `parse_user_ids`."""
         return _parsed(self._recommend, "exclude", texts)
 
     def knows(self, user_id: Any) -> bool:
-        """Whether a user is more to the model than its fallback.
+        """Whether the model has a query for a user besides the fallback.
 
         Args:
             user_id: a raw id.
 
         Returns:
-            False where the user embeds as an id does that nobody can have.
+            False where the embedding equals that of the padding id, which no
+            user has.
         """
         embed = self._model.signatures["embed_query"]
         is_text = _dtype(embed, "user_id") == tf.string
-        nobody = padding_id(is_text=is_text)
-        both = _constant(embed, "user_id", np.array([user_id, nobody], object))
+        padding = padding_id(is_text=is_text)
+        both = _constant(embed, "user_id", np.array([user_id, padding], object))
         mine, fallback = embed(user_id=both)["embedding"].numpy()
         return not np.array_equal(mine, fallback)
 
@@ -136,13 +137,13 @@ class SavedModelScorer:
     ) -> tuple[np.ndarray, np.ndarray]:
         is_text = _dtype(self._recommend, "exclude") == tf.string
         padded = exclude.padded(padding_id(is_text=is_text))
-        found = self._recommend(
+        outputs = self._recommend(
             user_id=_constant(self._recommend, "user_id", queries),
             k=tf.constant(k, tf.int32),
             exclude=_constant(self._recommend, "exclude", padded),
         )
-        ids = as_ids(found["item_id"].numpy(), "item_id")
-        scores = found["score"].numpy().astype(np.float32, copy=False)
+        ids = as_ids(outputs["item_id"].numpy(), "item_id")
+        scores = outputs["score"].numpy().astype(np.float32, copy=False)
         short = ((0, 0), (0, k - scores.shape[1]))
         return (
             np.pad(ids, short, mode="edge"),
@@ -156,8 +157,8 @@ class SavedModelScorer:
         if ids.size and (id_kind(ids) == "text") != is_text:
             raise UserError(
                 f"`{name}` should be {'text' if is_text else 'integers'} for "
-                f"this export. Received: {shown(ids.ravel()[0])}. Ask with the "
-                "kind of ids that the model was trained on."
+                f"this export. Received: {shown(ids.ravel()[0])}. Give ids "
+                "of the kind that the model was trained on."
             )
         return ids
 
@@ -165,7 +166,7 @@ class SavedModelScorer:
 def _load(version: Path) -> Any:
     try:
         return tf.saved_model.load(str(version))
-    # What TensorFlow raises depends on which of the files is damaged.
+    # The type of TensorFlow's exception depends on the damaged file.
     except (OSError, ValueError, LookupError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(

@@ -1,4 +1,4 @@
-"""Scorers: one face for whatever can recommend, so that all are measured alike.
+"""Scorers: the interface of all models that are evaluated.
 
 Ties are broken by catalogue order; see `kd_tfrs.evaluation.catalogue`.
 """
@@ -15,7 +15,7 @@ from kd_tfrs.evaluation.catalogue import CatalogueScorer
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Anything that can recommend from a catalogue and score candidates."""
+    """A model that recommends from a catalogue and scores candidates."""
 
     def recommend(
         self, queries: Any, k: int, exclude: Any = None
@@ -30,7 +30,7 @@ class Scorer(Protocol):
 
         Returns:
             Ids [n, k] and `float32` scores [n, k], best first. Where fewer
-            than k items are left the score is -inf and the id means nothing.
+            than k items are left, the score is -inf and the id is arbitrary.
         """
 
     def score(self, queries: Any, candidates: Any) -> np.ndarray:
@@ -41,7 +41,7 @@ class Scorer(Protocol):
             candidates: [n, m], raw item ids.
 
         Returns:
-            `float32` scores [n, m]; -inf for an item that is not known.
+            `float32` scores [n, m]; -inf for an unknown item.
         """
 
 
@@ -56,7 +56,7 @@ class EmbeddingScorer(CatalogueScorer):
         item_ids: [num_items], distinct raw ids, in any order.
         candidate_embeddings: [num_items, dim].
         fallback: [dim], the query of an unknown user; zeros by default, which
-            is the catalogue in ascending order of ids.
+            recommend the catalogue in ascending order of ids.
 
     Raises:
         UserError: shapes that do not fit, or values that are not finite.

@@ -270,7 +270,7 @@ def test_a_wider_level_is_a_wider_interval():
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def test_mistakes_are_told():
+def test_mistakes_raise():
     rows = impressions()
     with pytest.raises(UserError, match="num_resamples"):
         user_bootstrap(sorted_statistics.auc, *rows, num_resamples=0)

@@ -155,7 +155,7 @@ def test_one_class_is_measured_and_no_row_is_none():
     assert calibration_error([0, 1], [1e4, -1e4]) == 1
 
 
-def test_mistakes_are_told():
+def test_mistakes_raise():
     for equal_mass in (False, True):
         with pytest.raises(UserError, match="positive integer"):
             calibration_error([1, 0], [0.0, 0.0], bins=0, equal_mass=equal_mass)

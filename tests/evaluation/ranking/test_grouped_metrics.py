@@ -149,7 +149,7 @@ def test_users_without_a_grade_are_left_out_and_counted():
     assert user_ndcg_at_k([], [], [], 1) == (None, 0, 0)
 
 
-def test_mistakes_are_told():
+def test_mistakes_raise():
     with pytest.raises(
         UserError, match=r"`groups` should have the shape \[2\]"
     ):

@@ -234,7 +234,7 @@ def test_no_rows_are_none_and_no_mistake(metric):
         (["a", "b"], [1.0, 2.0], None, "`labels` should be numbers"),
     ],
 )
-def test_mistakes_are_told(metric, labels, scores, weights, message):
+def test_mistakes_raise(metric, labels, scores, weights, message):
     with pytest.raises(UserError, match=message):
         metric(labels, scores, weights)
 

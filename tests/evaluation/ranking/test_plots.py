@@ -67,7 +67,7 @@ def test_roc_curves(figures, tmp_path):
         x, y = roc_curve(labels, values, weights)
         assert line.get_color() == stage_style(name).colour
         assert line.get_marker() == stage_style(name).marker
-        # Points that cannot be told apart may be left out, no area is lost.
+        # Indistinguishable points may be left out; no area is lost.
         np.testing.assert_allclose(
             np.interp(x, *line.get_data()), np.interp(x, x, y), atol=2e-3
         )

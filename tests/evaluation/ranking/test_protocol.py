@@ -169,7 +169,7 @@ def test_intervals_are_those_of_the_bootstrap():
     assert evaluation.compare("auc", noisy, logits) == expected
 
 
-def test_mistakes_are_told():
+def test_mistakes_raise():
     labels, logits, groups, _ = impressions()
     with pytest.raises(UserError, match="0 or 1"):
         RankingEvaluation(labels + 1, groups)

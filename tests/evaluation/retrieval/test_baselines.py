@@ -44,7 +44,7 @@ def test_als_is_repeatable_and_falls_back_on_popularity():
     np.testing.assert_equal(one.recommend(users, 5), two.recommend(users, 5))
     popular = PopularityScorer(train, items)
     np.testing.assert_equal(
-        one.recommend(["stranger"], 5), popular.recommend(["stranger"], 5)
+        one.recommend(["unknown"], 5), popular.recommend(["unknown"], 5)
     )
 
 

@@ -69,7 +69,7 @@ def test_diversity_is_the_mean_over_pairs(make):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_equal_items_have_no_diversity_and_strangers_have_all():
+def test_equal_items_have_no_diversity_and_unrelated_items_have_all():
     same = np.ones((2, 3)) / np.sqrt(3)
     ranked = np.array([[0, 1]])
     assert list_metrics.diversity_at_k(same, ranked, 2) == pytest.approx(0)

@@ -11,7 +11,7 @@ def frame(*events):
 
 
 class Recorder:
-    """Scores by a function of the item id and keeps what it was asked."""
+    """Scores by a function of the item id and keeps the candidates."""
 
     def __init__(self, score):
         self.function = score
@@ -115,7 +115,7 @@ def test_any_scorer_will_do_and_text_ids_too():
     assert protocol.evaluate(scorer).metrics["hit_rate@1"] == 1
 
 
-def test_mistakes_are_told():
+def test_mistakes_raise():
     train, test = frame((1, 0)), frame((1, 1))
     with pytest.raises(UserError, match="here 3"):
         SampledRanking(train, test, range(5), num_negatives=4, ks=(1,))

@@ -120,9 +120,9 @@ def test_unknown_users_get_the_fallback_and_unknown_items_nothing():
     scorer = EmbeddingScorer(
         ["a"], [[1.0]], ["x", "y"], [[1.0], [2.0]], fallback=[-1.0]
     )
-    ids, _ = scorer.recommend(["a", "stranger"], 2)
+    ids, _ = scorer.recommend(["a", "unknown"], 2)
     assert ids.tolist() == [["y", "x"], ["x", "y"]]
-    scores = scorer.score(["stranger"], [["y", "?"]])
+    scores = scorer.score(["unknown"], [["y", "?"]])
     assert scores.tolist() == [[-2.0, -np.inf]]
 
 
@@ -145,7 +145,7 @@ def test_k_is_a_positive_integer(k):
         scorer.recommend([1], k)
 
 
-def test_shapes_and_diverged_models_are_told():
+def test_shapes_and_diverged_models_raise():
     with pytest.raises(UserError, match=r"`query_embeddings`.*\[2, 1\]"):
         EmbeddingScorer([1, 2], [[1.0]], [5], [[1.0]])
     with pytest.raises(UserError, match="diverged"):
@@ -186,7 +186,7 @@ class _Exported(tf.Module):
             exclude[:, :, None] == self.items[None, None], axis=1
         )
         scores = tf.where(banned, -np.inf, self.rows(user_id))
-        # Fewer columns than asked for where the catalogue is smaller.
+        # Fewer columns than requested where the catalogue is smaller.
         best, places = tf.math.top_k(scores, tf.minimum(k, tf.size(self.items)))
         return {"item_id": tf.gather(self.items, places), "score": best}
 
