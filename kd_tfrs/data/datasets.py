@@ -1,4 +1,4 @@
-"""`load`: loads validated interactions by name or path."""
+"""`load`: a name or a path goes in, validated interactions come out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DATASETS = (
     "amazon-book",
 )
 _DEFAULT_EVENTS = 150_000
-# Data sets without an address to download from.
+# Those that are not published at an address of their own.
 _FOLDERS: dict[str, Callable[[Path], Tables]] = {
     "citeulike-full": citeulike.read,
     "citeulike-loo": citeulike.read,
@@ -61,41 +61,40 @@ def load(
     download: bool = True,
     progress: bool = True,
 ) -> Interactions:
-    """Loads a public data set by name, or the user's own files by path.
+    """Loads a known data set by name, or the user's own files by path.
 
     Args:
         name_or_path: one of `DATASETS`, or the path of a file or folder of
             shards (CSV, TSV, Parquet, JSON lines, adjacency lists). A folder
             may hold `users.*` and `items.*` beside the events.
-        data_dir: folder of public data sets, to which they are downloaded. By
-            default the environment variable KD_TFRS_DATA_DIR, otherwise a
-            cache in the home folder.
+        data_dir: where known data sets are looked for and downloaded to; by
+            default the environment's KD_TFRS_DATA_DIR, otherwise a cache in
+            the home folder.
         schema: the columns of the user's own files; None guesses them.
         user_id: name of the user id column of the user's own files; None
             guesses it from usual names. With `schema`, leave it out.
         item_id: likewise of the item id.
-        time: likewise of the event's time, which is optional.
+        time: likewise of the event's time, which need not exist.
         label: likewise of the event's label (a rating).
         event_columns: further columns of the events in the user's own files
-            that are features. With `schema`, leave it out.
-        training_only_columns: columns of the user's own files, also of users
-            and items, that are features of teachers only, see `Column`.
-        tasks: tasks of a ranker on the user's own files, see
-            `build_examples`. Tasks that are columns of the events are read as
-            numbers. Events without a label are then kept, since they may have
-            the label of another task.
+            that models look at. With `schema`, leave it out.
+        training_only_columns: likewise those, also of users and items, that
+            only teachers look at, see `Column`.
+        tasks: of a ranker on the user's own files, see `build_examples`.
+            Those that are columns of the events are read as numbers; events
+            without a label stay then, since they may have another task's.
         min_user_events: users with fewer events are dropped (k-core).
         min_item_events: items with fewer events are dropped (k-core).
         min_label: events with a lower label are dropped.
-        seed: seed of `synthetic`; other data does not depend on it.
-        num_events: number of events of `synthetic`, 150,000 by default.
-        keep_repeats: whether to keep all events of a (user, item) pair, as in
-            a log of impressions, instead of the last one.
-        download: whether a public data set may be downloaded.
-        progress: whether to show progress bars.
+        seed: of `synthetic`; other data does not depend on it.
+        num_events: how many events of `synthetic`, 150,000 by default.
+        keep_repeats: whether events of a (user, item) pair beyond the last
+            stay, as they should in a log of impressions.
+        download: whether a known data set may be downloaded.
+        progress: whether to show bars.
 
     Returns:
-        `Interactions`; its `report` counts the dropped rows by reason.
+        `Interactions`, whose `report` says what was dropped and why.
 
     Raises:
         UserError: for an unknown name, a broken file, a missing column, or
@@ -123,7 +122,7 @@ def load(
     if name == "synthetic":
         tables = _synthetic(num_events or _DEFAULT_EVENTS, seed)
     elif name in DATASETS:
-        tables = _public(name, _roots(data_dir), download, progress)
+        tables = _known(name, _roots(data_dir), download, progress)
     else:
         path = _existing(name)
         tables = user_files.read(
@@ -199,10 +198,10 @@ def check_load(
 
 
 def folder_of(name: str, data_dir: str | Path | None = None) -> Path | None:
-    """Returns the folder of a public data set, if it exists.
+    """Where a known data set is, if it is there.
 
     Args:
-        name: one of `DATASETS`, or of the logs of ranking.
+        name: one of `DATASETS`, or of the logs that ranking knows.
         data_dir: see `load`.
 
     Returns:
@@ -229,7 +228,7 @@ def _check_arguments(
         reason = f"`{name}` has a schema of its own"
     else:
         given = given if schema is not None else []
-        reason = "`schema` already defines the columns"
+        reason = "`schema` says already what the columns are"
     if num_events is not None and name != "synthetic":
         given, reason = ["num_events"], "it is the size of `synthetic` only"
     if given:
@@ -256,13 +255,13 @@ def _synthetic(num_events: int, seed: int) -> Tables:
 
 
 def _roots(data_dir: str | Path | None) -> list[Path]:
-    """Folders to search; downloads go to the first."""
+    """Folders to look in; the first is where downloads go."""
     cache = Path("~/.cache/kd_tfrs").expanduser()
     chosen = data_dir or os.environ.get(DATA_DIR_VARIABLE)
     return [Path(chosen).expanduser(), cache] if chosen else [cache]
 
 
-def _public(
+def _known(
     name: str, roots: list[Path], download: bool, progress: bool
 ) -> Tables:
     folder = _folder(name, roots, download)

@@ -1,4 +1,4 @@
-"""Features, layers and optimizers that all models share."""
+"""What all models share: features and optimizers."""
 
 from typing import TYPE_CHECKING
 

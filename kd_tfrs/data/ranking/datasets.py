@@ -1,4 +1,4 @@
-"""`load_examples`: loads ranking examples by name or path."""
+"""`load_examples`: a name or a path goes in, examples to be scored come out."""
 
 from __future__ import annotations
 
@@ -63,30 +63,30 @@ def load_examples(
             `generate_impressions`), "criteo" or "frappe" (logs), a name that
             `load` knows and that has labels ("movielens-100k"), or a path: of
             libFM's files (.libfm), or of events that `load` reads.
-        data_dir: folder of named data sets; for a log, also the folder of its
-            files. See `load`.
+        data_dir: where named data are; of a log, also the folder of its files
+            itself. See `load`.
         tasks: names of labels, see `build_examples`; of your own files also
-            columns that are not features. By default "click" and "like" for
-            synthetic data, "click" for logs, the label itself where it is 0
-            or 1, and otherwise "liked".
-        split: see `split_for_ranking`. Logs have "auto" only, which uses the
-            given parts, or else splits the rows by their order.
+            columns that are read for this alone. By default "click" and
+            "like" of synthetic, "click" of logs, the label itself where it is
+            0 or 1, and otherwise "liked".
+        split: see `split_for_ranking`; logs have "auto" only, which takes
+            their files as given and cuts by order otherwise.
         validation: share to validate; see `split_for_ranking`.
         test: share to test; likewise.
-        hash_buckets: number of buckets into which ids of users and items (for
-            criteo all categories) are hashed, so that unknown ids have an
-            embedding too. None: 16,384 for criteo, no hashing elsewhere.
-        num_events: number of synthetic events, 200,000 by default.
-        seed: seed of synthetic data and of random splits.
-        read: further arguments of `load`, such as `user_id`, `event_columns`
-            or `schema` of your own files.
-        pseudonym_key: replaces user and item ids by keyed pseudonyms, see
-            `pseudonymise`; not for synthetic, logs and u1 to u5.
-        **options: further arguments of `build_examples`, such as
-            `history_length`; not for logs.
+        hash_buckets: into which ids of users and items (of criteo all
+            categories) are hashed, so that those never seen have an embedding
+            too. None: 16,384 for criteo, no hashing elsewhere.
+        num_events: of synthetic, 200,000 by default.
+        seed: of synthetic and of random splits.
+        read: more of `load`, such as `user_id`, `event_columns` or `schema` of
+            your own files.
+        pseudonym_key: puts keyed pseudonyms in place of user and item ids,
+            see `pseudonymise`; not for synthetic, logs and u1 to u5.
+        **options: more of `build_examples`, such as `history_length`; not for
+            logs.
 
     Returns:
-        The examples. Synthetic examples also have their `truth`.
+        The examples. Those of synthetic have their `truth` with them.
 
     Raises:
         UserError: for an unknown name, a broken file, or an argument that
@@ -187,13 +187,38 @@ def check_examples(
             raise _unused(next(iter(read)), name, "is for files")
         if pseudonym_key is not None:
             raise _unused("pseudonym_key", name, "hides the ids of real data")
-        impressions = _invent(num_events, seed)
-        return _synthetic(impressions, tasks, hash_buckets, cut, options)
-    own = {} if name in datasets.DATASETS else {"keep_repeats": True}
-    if own and tasks:
-        own["tasks"] = tasks
-    interactions = datasets.load(
-        name, data_dir=data_dir, **{**own, **(read or {})}
+        check_tasks(_COLUMNS, SCHEMA, tasks or TASKS)
+    else:
+        datasets.check_load(
+            name, data_dir=data_dir, **{**_own(name, tasks), **read}
+        )
+        if pseudonym_key is not None and split in FOLDS:
+            raise _unused("pseudonym_key", split, "is not in that file of ids")
+        folder = _folder(name, data_dir)
+        if split in FOLDS and folder is not None:
+            fold_file(folder, split)
+
+
+def known_tasks(
+    name_or_path: str | Path, tasks: Sequence[str] | None = None
+) -> tuple[str, ...] | None:
+    """Names of the labels, as far as they are known before the data are read.
+
+    Args:
+        name_or_path: see `load_examples`.
+        tasks: see `load_examples`.
+
+    Returns:
+        The names; `None` where the data decide.
+
+    Example:
+    >>> known_tasks("synthetic")
+    ('click', 'like')
+    """
+    if tasks:
+        return tuple(tasks)
+    return {"synthetic": TASKS, **dict.fromkeys(LOGS, ("click",))}.get(
+        str(name_or_path)
     )
 
 
@@ -281,7 +306,7 @@ def _log_folder(name: str, data_dir: str | Path | None) -> Path:
     folder = datasets.folder_of(name)
     if folder is None:
         raise UserError(
-            f"`{name}` should be in the data folder. Received: no "
+            f"`{name}` should be found in the data folder. Received: no "
             f"`data_dir`, and no folder `{name}` in the default ones. Give "
             "`data_dir`."
         )
@@ -321,24 +346,24 @@ def _invent(num_events: int | None, seed: int) -> Impressions:
 
 
 def _synthetic(
-    impressions: Impressions,
+    made: Impressions,
     tasks: Sequence[str] | None,
     hash_buckets: int | None,
     cut: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> ExampleSplit:
-    interactions = _hash_ids(impressions.interactions, hash_buckets)
+    interactions = _hash_ids(made.interactions, hash_buckets)
     events = interactions.events
-    # The number of each event, since the split may change their order.
+    # Which event a row is, whatever the split does to their order.
     numbered = events.assign(**{_ROW: np.arange(len(events), dtype=np.int32)})
     numbered = dataclasses.replace(interactions, events=numbered)
     parts: Split = split_for_ranking(numbered, **cut)
     if options.get("history_length") != 0:
-        # A history contains the clicked items, not all items shown.
-        options = {"history_task": "click", **options}
+        # An item that was shown and passed over was not taken.
+        options = {"taken": "click", **options}
     built = build_examples(interactions, parts, tasks or TASKS, **options)
     truth = {}
     for part in PARTS:
         rows = getattr(parts, part)[_ROW].to_numpy()
-        truth[part] = {k: p[rows] for k, p in impressions.probabilities.items()}
+        truth[part] = {k: p[rows] for k, p in made.probabilities.items()}
     return dataclasses.replace(built, truth=truth)

@@ -1,4 +1,4 @@
-"""Splits of published rating predictions: random, and u1 to u5."""
+"""Splits that published rating predictions use: at random, and u1 to u5."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def random_split(
     test: float = _SOME_TEST,
     seed: int = 0,
 ) -> Split:
-    """Holds out a random share of all events, regardless of their users.
+    """Takes a share of all events at random, whosever they are.
 
     Args:
         interactions: what to split.
-        validation: validation share of the events outside the test part, in
+        validation: share to validate of the events that are not for test, in
             (0, 1).
-        test: test share of the events, in (0, 1); published results train on
-            all other events.
+        test: share of the events to test, in (0, 1); the rest is what papers
+            train on.
         seed: the same seed gives the same split.
 
     Returns:
         A `Split`; every part keeps the order of the events.
 
     Raises:
-        UserError: when a share is out of range or leaves a part empty.
+        UserError: when a share is out of range or leaves nothing.
 
     Example:
     ```python
@@ -80,22 +80,22 @@ def fold_split(
     """
     path = Path(test_file)
     names = ["user", "item", "rating", "time"]
-    listed = delimited.read_delimited(path, "\t", names=names, quoted=False)
+    asked = delimited.read_delimited(path, "\t", names=names, quoted=False)
     schema = interactions.schema
     pairs = pd.MultiIndex.from_frame(
         interactions.events[[schema.user_id, schema.item_id]]
     )
-    test_pairs = pd.MultiIndex.from_frame(listed.to_pandas()[names[:2]])
-    unknown = ~test_pairs.isin(pairs)
+    wanted = pd.MultiIndex.from_frame(asked.to_pandas()[names[:2]])
+    unknown = ~wanted.isin(pairs)
     if unknown.any():
         row = int(unknown.argmax())
         raise UserError(
-            f"`{path}`, line {row + 1}: user and item should be those of an "
-            f"event of {interactions.name}. Received: "
-            f"{test_pairs[row]}. Give the file of this data set."
+            f"`{path}`, line {row + 1}: user and item should be of an event "
+            f"of {interactions.name}. Received: {wanted[row]}. Give the file "
+            "of this data set."
         )
     rng = np.random.default_rng(seed)
-    return _held_out(interactions, pairs.isin(test_pairs), validation, rng)
+    return _held_out(interactions, pairs.isin(wanted), validation, rng)
 
 
 def split_for_ranking(
@@ -117,8 +117,8 @@ def split_for_ranking(
             else time where there is time, else random.
         folder: where `u1.test` to `u5.test` are.
         validation: share to validate, a tenth when `None`.
-        test: share to test. When `None`, a tenth by time and ratio and a
-            fifth at random. Leave it out for splits with a given test part.
+        test: share to test; a tenth by time and ratio, a fifth at random when
+            `None`. Leave it out where the data say what is tested.
         seed: of what is random.
 
     Returns:
@@ -196,7 +196,7 @@ def check_unused(
         if wrong:
             raise UserError(
                 f"`{name}` should be left out with split `{method}`, which "
-                f"defines the held-out events. Received: `{name}` = "
+                f"says itself what is held out. Received: `{name}` = "
                 f"{validation if name == 'validation' else test}."
             )
 

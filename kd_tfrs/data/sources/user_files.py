@@ -1,8 +1,4 @@
-"""Reads the user's own files: finds the role of each column by its name.
-
-A role is one of user id, item id, time, label, weight and title. Only columns
-with a role, and those of `FurtherColumns`, are read.
-"""
+"""The user's own files: which column is what, and reading only those."""
 
 from __future__ import annotations
 
@@ -57,29 +53,29 @@ def read(
     *,
     progress: bool = False,
 ) -> Tables:
-    """Reads the user's own file, or folder of shards.
+    """Reads a file, or a folder of shards, of the user's own.
 
-    In addition to the events, a folder may contain a table `users.*` and a
-    table `items.*`. The events may be given splits `train.*`, `valid.*`,
-    `test.*`. Only the necessary columns are read.
+    A folder may hold, beside the events, a table `users.*` and a table
+    `items.*`; and its events may be given splits `train.*`, `valid.*`,
+    `test.*`. Only the columns that are needed are read.
 
     Args:
         path: file or folder.
-        schema: the columns; None guesses them. Without a schema, only the
-            ids, time, label, weight and title of the events are read, and the
-            columns of `further`.
+        schema: the columns; None guesses them. Without a schema, columns of
+            the events other than ids, time, label, weight and title are left
+            unread, but for `further`.
         names: names of the columns "user_id", "item_id", "time" and "label";
-            missing names are guessed from usual names.
-        further: further columns to read. With a schema, which names all other
-            columns, only its `tasks` are used.
-        progress: whether to show a progress bar over the shards.
+            those left out are guessed from usual names.
+        further: columns that are asked for beside them; with a schema, which
+            names all others, the labels of tasks alone.
+        progress: whether to show a bar over the shards.
 
     Returns:
         Tables with the file's own column names; the items' title is renamed
         to "title".
 
     Raises:
-        UserError: when a file is broken, or a column is missing.
+        UserError: when a file is broken, or a column cannot be found.
 
     Example:
     ```python
@@ -90,7 +86,7 @@ def read(
     parts, side, plan = _found(path, schema, names, further)
     events = {
         name: readers.read_table(
-            files, plan.selected, text=plan.ids, progress=progress
+            files, plan.wanted, text=plan.ids, progress=progress
         )
         for name, files in parts.items()
     }
@@ -102,8 +98,8 @@ def read(
     )
     if schema is None:
         events, items = _name_title(events, items, plan.roles)
-        sample = next(iter(events.values())).drop(columns=plan.more)
-        schema = _infer(sample, users, items, plan.roles)
+        some = next(iter(events.values())).drop(columns=plan.more)
+        schema = _infer(some, users, items, plan.roles)
     schema = further.described(schema, next(iter(events.values())), plan.more)
     further.check_labels(events.values(), schema)
     whole = events.get("")
@@ -143,11 +139,11 @@ def _found(
 
 
 class _Plan(NamedTuple):
-    """The columns of the events to read, and their roles."""
+    """Which columns of the events are read, and what they are."""
 
     roles: Mapping[str, str]
     ids: list[str]
-    selected: list[str]
+    wanted: list[str]
     more: list[str]
 
 
@@ -158,11 +154,11 @@ def _plan(
     names: Mapping[str, str | None],
     further: FurtherColumns,
 ) -> _Plan:
-    columns = further.columns_of(first)
+    found = further.columns_of(first)
     if schema is None:
-        roles = further.roles(resolve(first, columns, names))
+        roles = further.roles(resolve(first, found, names))
         ids = [roles["user_id"], roles["item_id"]]
-        selected = list(dict.fromkeys(roles.values()))
+        wanted = list(dict.fromkeys(roles.values()))
         beside = [
             name
             for files in side.values()
@@ -171,15 +167,15 @@ def _plan(
     else:
         roles = {column.name: column.name for column in schema.columns}
         ids = [schema.user_id, schema.item_id]
-        selected, beside = _needed(schema, side), []
-    more = further.to_read(first, columns, roles, beside)
-    return _Plan(roles, ids, [*selected, *more], more)
+        wanted, beside = _needed(schema, side), []
+    more = further.to_read(first, found, roles, beside)
+    return _Plan(roles, ids, [*wanted, *more], more)
 
 
 def _find_files(
     path: Path,
 ) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """Returns files of events by split ("" without splits), and side tables."""
+    """Returns files of events by split ("" for the whole), and side tables."""
     if not path.is_dir():
         return {"": readers.data_files(path)}, {}
     side = {}
@@ -194,75 +190,75 @@ def _find_files(
         )
         if kind:
             side.setdefault(kind, []).extend(readers.data_files(entry))
-    side_files = {file for files in side.values() for file in files}
+    taken = {file for files in side.values() for file in files}
     splits = citeulike.split_files(path)
     if splits:
         return {name: [file] for name, file in splits.items()}, side
-    return {"": readers.data_files(path, leave_out=side_files)}, side
+    return {"": readers.data_files(path, leave_out=taken)}, side
 
 
 def _is_side(entry: Path, kind: str, stems: Sequence[str]) -> bool:
-    is_data = entry.is_dir() or readers.format_of(entry) is not None
+    known = entry.is_dir() or readers.format_of(entry) is not None
     stem = entry.name.split(".")[0].lower()
-    # RecBole names the tables by their extensions.
-    return is_data and (stem in stems or entry.suffix == f".{kind[:-1]}")
+    # RecBole tells the tables apart by the end of their names.
+    return known and (stem in stems or entry.suffix == f".{kind[:-1]}")
 
 
 def resolve(
-    path: Path, columns: Sequence[str], names: Mapping[str, str | None]
+    path: Path, found: Sequence[str], names: Mapping[str, str | None]
 ) -> dict[str, str]:
-    """Finds the column of each role.
+    """Finds out which column is what.
 
     Args:
         path: the file, for messages.
-        columns: its column names.
-        names: column names by role, as far as the user gave them.
+        found: its column names.
+        names: column names by role, where the user gave them.
 
     Returns:
-        Column names by role: always "user_id" and "item_id"; "time", "label",
-        "weight" and "title" if there is such a column.
+        Column names by role: "user_id" and "item_id" always; "time",
+        "label", "weight" and "title" where there is one.
 
     Raises:
-        UserError: when a named column is missing, the ids cannot be guessed,
-            or one column has two roles.
+        UserError: when a column that was named is not there, or the ids
+            cannot be guessed, or one column got two roles.
     """
     roles = {}
     for role, aliases in _ALIASES.items():
-        name = names.get(role) or _guess(columns, aliases)
+        name = names.get(role) or _guess(found, aliases)
         if name:
             roles[role] = name
-    bad = [role for role, name in roles.items() if name not in columns]
+    bad = [role for role, name in roles.items() if name not in found]
     missing = [role for role in ("user_id", "item_id") if role not in roles]
     if bad or missing:
         problem = (
             f"a column `{roles[bad[0]]}`"
             if bad
-            else f"a column with a usual name of {missing[0]}"
+            else f"a column that is known as {missing[0]}"
         )
-        raise _unresolved(path, columns, problem)
+        raise _unresolved(path, found, problem)
     if len(set(roles.values())) < len(roles):
-        raise _unresolved(path, columns, f"one column for each of {roles}")
+        raise _unresolved(path, found, f"one column for each of {roles}")
     return roles
 
 
-def _guess(columns: Sequence[str], aliases: Sequence[str]) -> str | None:
-    by_lower = {name.lower(): name for name in reversed(columns)}
+def _guess(found: Sequence[str], aliases: Sequence[str]) -> str | None:
+    by_lower = {name.lower(): name for name in reversed(found)}
     return next((by_lower[a] for a in aliases if a in by_lower), None)
 
 
-def _unresolved(path: Path, columns: Sequence[str], expected: str) -> UserError:
+def _unresolved(path: Path, found: Sequence[str], wanted: str) -> UserError:
     flags = ", ".join(f"{role} ({flag})" for role, flag in _FLAGS.items())
     hint = ""
-    if all(name.replace(".", "").isdigit() for name in columns):
+    if all(name.replace(".", "").isdigit() for name in found):
         hint = " The first line looks like data: put a line of names above it."
     return UserError(
-        f"`{path}` should have {expected}. Received: columns {list(columns)}. "
+        f"`{path}` should have {wanted}. Received: columns {list(found)}. "
         f"Name the columns by {flags}.{hint}"
     )
 
 
 def _needed(schema: Schema, side: Mapping[str, object]) -> list[str]:
-    """Columns of the schema that the events should have."""
+    """Columns of the schema that have to stand in the events."""
     elsewhere = {Owner.USER: "users" in side, Owner.ITEM: "items" in side}
     return [
         column.name
@@ -277,12 +273,12 @@ def _read_side(
 ) -> pd.DataFrame | None:
     if not files:
         return None
-    columns = readers.column_names(files[0])
-    own = id_name if id_name in columns else _guess(columns, _ALIASES[role])
+    found = readers.column_names(files[0])
+    own = id_name if id_name in found else _guess(found, _ALIASES[role])
     if own is None:
         raise UserError(
             f"`{files[0]}` should have the column `{id_name}` of the events. "
-            f"Received: columns {columns}. Rename its id column."
+            f"Received: columns {found}. Rename its id column."
         )
     table = readers.read_table(files, text=[own], progress=progress)
     return table.rename(columns={own: id_name})
@@ -293,7 +289,7 @@ def _name_title(
     items: pd.DataFrame | None,
     roles: Mapping[str, str],
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
-    """Renames the column of titles to "title"."""
+    """Calls the title "title", in the events or in the table of items."""
     own = roles.get("title")
     if items is None:
         names = {own: "title"} if own else {}

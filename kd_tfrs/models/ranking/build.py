@@ -42,15 +42,15 @@ def build_ranker(
     """Builds a Functional model from encoded features to named outputs.
 
     Args:
-        features: adapted features of user, item and event; the input of each
-            has its name.
+        features: adapted features of user, item and event; each is an input
+            by its name.
         config: architecture and sizes.
         tasks: one or more; each gets a head.
-        history_length: length of the further input `history`: ids of the items
-            in the user's history, encoded by the item id's feature and padded
-            with 0. `None` for no such input. `din` attends to it, the others
-            have its mean as one more field.
-        item_id: name of the item id's feature; required with a history if
+        history_length: length of the further input `history`, the item ids of
+            what the user took before, encoded by the item id's feature and
+            padded with 0; `None` for no such input. `din` attends to it, the
+            others have its mean as one more field.
+        item_id: name of the item id's feature; needed with a history where
             more than one feature is an id.
         name: name of the model.
 
@@ -58,13 +58,13 @@ def build_ranker(
         A Keras model from a dict of `[batch]` or `[batch, length]` tensors to
         a dict of tensors: `logits_<task>` `[batch]` float32 for each task;
         `hidden_0`, `hidden_1`, ... `[batch, units]` of the deep part;
-        `interaction` `[batch, width]` of the layer of feature interactions
+        `interaction` `[batch, width]` of the layer in which fields meet
         (not of `dnn` and `wide_deep`); `embeddings` `[batch, fields, dim]`,
         in the features' order (`dlrm`: numbers first, as one field), the
         history last; `gate_<task>` `[batch, experts]` with experts.
 
     Raises:
-        UserError: when the features, the tasks or the history do not fit the
+        UserError: the features, the tasks or the history do not fit the
             configuration.
 
     Example:

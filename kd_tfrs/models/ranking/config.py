@@ -16,7 +16,7 @@ ARCHITECTURES = (
     "autoint",
 )
 ACTIVATIONS = ("relu", "prelu", "dice")
-# Options that only one architecture uses.
+# Options of one architecture alone.
 _OWN = {
     "cross_layers": "dcn",
     "projection_dim": "dcn",
@@ -42,15 +42,15 @@ _WIDTHS = ("hidden_units", "tower_units", "attention_units", "bottom_units")
 class RankerConfig:
     """The size and shape of a ranking network.
 
-    An option of another architecture raises an error. `None` is the default of
-    the architecture.
+    An option of another architecture than the one asked for is a mistake;
+    `None` leaves it to the architecture.
 
     Args:
         architecture: one of `ARCHITECTURES`.
         embedding_dim: width of every field's embedding.
         hidden_units: widths of the deep part's layers, or of each expert's.
-            Without hidden layers, logits are linear in the input of the deep
-            part, or in the last interaction layer (`dcn`, `autoint`).
+            With none, logits are linear in what the deep part would see, or
+            in what stands beside it (`dcn`, `autoint`).
         cross_layers: `dcn`: cross layers, 2 by default.
         projection_dim: `dcn`: rank of their kernels; full by default.
         heads: `autoint`: heads of attention, each as wide as the embedding,
@@ -59,26 +59,26 @@ class RankerConfig:
             outputs that is dropped in training, [0, 1).
         experts: of a multi-gate mixture, 2 or more; `None` shares one bottom
             between the tasks.
-        l2: strength of the penalty on the embeddings of a batch, at least 0:
-            `l2` times the mean over rows of their squared norm. Other rows of
-            the tables have no penalty.
+        l2: strength of the penalty on the embeddings that a batch looked up,
+            at least 0: `l2` times the mean over rows of their squared norm.
+            Rows that a batch does not name are left alone.
         activation: of hidden layers: "relu", "prelu" or "dice".
-        tower_units: widths of the hidden layers of each of several tasks,
-            after the shared ones.
-        stacked: `dcn`: whether the input of the deep part is the last cross
-            layer instead of the embeddings; `False` by default.
+        tower_units: widths of the hidden layers that each of several tasks
+            has to itself, behind the shared ones.
+        stacked: `dcn`: the deep part sees the last cross layer, rather than
+            the embeddings beside it; `False` by default.
         attention_layers: `autoint`: layers of attention, 2 by default.
         attention_units: `din`: widths of the activation unit's hidden
             layers, (36,) by default.
-        attention_softmax: `din`: whether the weights of a history sum to 1;
-            `False` by default, as in the paper.
+        attention_softmax: `din`: weights of a history sum to 1; `False`, as
+            in the paper, by default.
         bottom_units: `dlrm`: widths of hidden layers over the numbers, twice
             the embedding by default.
-        crosses: `wide_deep`: pairs of names of single-valued categories; each
-            combination of their values has a weight.
+        crosses: `wide_deep`: pairs of names of single-valued categories whose
+            combinations get a weight each.
 
     Raises:
-        UserError: when an option is out of range, or would be ignored.
+        UserError: an option is out of range, or would be ignored.
 
     Example:
     ```python
@@ -165,7 +165,7 @@ class RankerConfig:
             )
 
     def _freeze(self, option: str) -> None:
-        """Converts lists of a configuration file to tuples."""
+        """Lists of a configuration file become tuples."""
         widths = getattr(self, option)
         if widths is None:
             return

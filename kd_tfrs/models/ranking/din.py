@@ -1,4 +1,4 @@
-"""DIN: a user's history, weighted by its relevance for the item."""
+"""DIN: a user's history, weighted by what it has to do with the item."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS = (36,)
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class TargetPairs(tf.keras.layers.Layer):
-    r"""Input of the activation unit for each event of a history.
+    r"""What the activation unit sees of each event of a history.
 
     $$y_j = [e_j, v, e_j - v, e_j \odot v]$$
 
@@ -37,7 +37,7 @@ class TargetPairs(tf.keras.layers.Layer):
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """See the class."""
         history, target = inputs
-        # Adding zeros avoids a tile by the dynamic shape.
+        # Zeros added rather than a tile by the dynamic shape.
         target = tf.zeros_like(history) + target[:, None, :]
         return tf.concat(
             [history, target, history - target, history * target], axis=-1
@@ -46,7 +46,7 @@ class TargetPairs(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class WeightedHistory(tf.keras.layers.Layer):
-    r"""The weighted sum of a history, without padding.
+    r"""The sum of a history by weights, padding left out.
 
     $$y = \sum_{j: x_j \ne 0} a_j e_j, \qquad
     a = s \;\text{or}\; \text{softmax}(s)$$
@@ -56,8 +56,8 @@ class WeightedHistory(tf.keras.layers.Layer):
     zeros for an empty history.
 
     Args:
-        softmax: whether the weights sum to 1. The paper does not normalise
-            them, so that the norm of $y$ represents the strength of interest.
+        softmax: weights sum to 1; the paper leaves this out, so that the
+            length of $y$ tells how strong the interest is.
         **kwargs: see `tf.keras.layers.Layer`.
 
     Example:
@@ -77,13 +77,13 @@ class WeightedHistory(tf.keras.layers.Layer):
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """See the class."""
         scores, history, ids = inputs
-        mask = (ids != 0)[..., None]
+        there = (ids != 0)[..., None]
         if self.softmax:
-            # The lowest finite number: the softmax of a row of -inf is NaN.
-            scores = tf.where(mask, scores, scores.dtype.min)
+            # The lowest finite number: a row of -inf alone has no softmax.
+            scores = tf.where(there, scores, scores.dtype.min)
             scores = tf.nn.softmax(scores, axis=1)
-        # Selection, since infinity times zero is NaN.
-        weights = tf.where(mask, scores, tf.zeros_like(scores))
+        # Chosen, not multiplied by zero, which would keep an infinity.
+        weights = tf.where(there, scores, tf.zeros_like(scores))
         return tf.reduce_sum(weights * history, axis=1)
 
     def get_config(self) -> dict:
@@ -100,26 +100,22 @@ def din(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     with the embedding $v_A$ of the item's id and $e_j$ from the same table.
 
     Args:
-        fields: see `embed_fields`; a history is required.
+        fields: see `embed_fields`; they need a history.
         config: sizes; `attention_units` are those of $a$, `activation` its
             $f$ (PReLU or Dice in the paper).
-        num_tasks: number of heads.
+        num_tasks: how many heads there will be.
 
     Returns:
         The network without its heads.
 
     Raises:
-        UserError: when there is no history.
+        UserError: there is no history.
 
     References:
         Zhou et al. 2018, "Deep Interest Network for Click-Through Rate
         Prediction", section 4.3 and eq. 3.
     """
-    if fields.history is None:
-        raise UserError(
-            "`din` attends to a history. Received: `history_length` = None. "
-            "Give its length, or use another architecture."
-        )
+    config.check_history(fields.history is not None)
     attended = _attend(fields, config)
     flat, embeddings = stack([*fields.vectors.values(), attended], config.l2)
     return Body(embeddings, flat, interaction=attended)

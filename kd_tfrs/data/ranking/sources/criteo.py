@@ -65,14 +65,14 @@ def read_criteo(path: str | Path) -> pd.DataFrame:
     Args:
         path: lines of a label (0 or 1), 13 integers and 26 hexadecimal
             numbers, separated by tabs, without a header; all but the label
-            may be empty. A ".gz" file is decompressed.
+            may be empty. ".gz" is unpacked on the way.
 
     Returns:
         One row a line: `label`, I1 to I13 as float64 (by `signed_log`, NaN
         where empty), C1 to C26 as text categories ("" where empty).
 
     Raises:
-        UserError: naming file and line, for a line of another form.
+        UserError: naming file and line, for whatever is not so.
 
     Example:
     ```python
@@ -125,7 +125,7 @@ def _categories(
 def _require(
     path: Path,
     what: str,
-    expected: str,
+    wanted: str,
     values: pa.ChunkedArray,
     good: pa.ChunkedArray,
 ) -> None:
@@ -133,7 +133,7 @@ def _require(
     if bad.any():
         row = int(bad.argmax())
         raise UserError(
-            f"`{path}`, line {row + 1}: {what} should be {expected}. Received: "
+            f"`{path}`, line {row + 1}: {what} should be {wanted}. Received: "
             f"{values[row].as_py()!r}. Lines of Criteo's logs are a label, 13 "
             "integers and 26 hexadecimal numbers, separated by tabs."
         )
@@ -179,8 +179,8 @@ def load_criteo(
     whole = parts.get("train") or labelled or files
     columns = criteo_columns(hash_buckets)
 
-    def read(paths: list[Path]) -> Examples:
-        table = logs.concatenate([read_criteo(file) for file in paths])
+    def read(some: list[Path]) -> Examples:
+        table = logs.concatenate([read_criteo(file) for file in some])
         labels = table.pop(_LABEL).to_numpy(np.float32)
         weights = np.ones(len(table), np.float32)
         return Examples(table, columns, {TASK: labels}, weights)

@@ -1,4 +1,4 @@
-"""Reads the format of libFM, `label index:value ...`, and Frappe in it."""
+"""libFM's lines, `label index:value ...`, and Frappe's ten fields in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kd_tfrs.data.ranking.sources import logs
 from kd_tfrs.data.schema import Column, Encoding, Owner
 from kd_tfrs.errors import UserError
 
-# Number of values of each field: the first has the indices 0 to 956.
+# How many values each field has: the first has the indices 0 to 956.
 FRAPPE = MappingProxyType(
     {
         "user": 957,
@@ -45,12 +45,12 @@ def read_libfm(
     """Reads one file of categorical fields.
 
     Args:
-        path: file with lines of a label and of `index:1` for each value; a
-            ".gz" file is decompressed, empty lines are skipped.
-        fields: sizes of fields by name, in the order of their indices, which
-            start at 0; a line may lack fields and have them in any order. Or
-            a list of names: a line has a value for each name, in this order.
-            When `None`, the names are "field_0", "field_1", ...
+        path: lines of a label and of `index:1` for each value that the line
+            has; ".gz" is unpacked on the way, empty lines are passed over.
+        fields: sizes of fields by name: the first has the smallest indices,
+            from 0 on, and so forth; a line may lack fields, in any order. Or
+            names alone: a line has a value for each, in this order. When
+            `None`, as names, "field_0" and so forth.
 
     Returns:
         The labels, `[n]` float32 as they are written, and the indices by
@@ -124,12 +124,12 @@ def _require(
     good: np.ndarray,
     received: np.ndarray,
     what: str,
-    expected: str,
+    wanted: str,
 ) -> None:
     if not good.all():
         row = int(good.argmin())
         raise UserError(
-            f"`{path}`, line {lines[row]}: {what} should be {expected}. "
+            f"`{path}`, line {lines[row]}: {what} should be {wanted}. "
             f"Received: {received[row]:g}. Correct the line, or give the "
             "fields that the file has."
         )
@@ -143,9 +143,9 @@ def _by_range(
     numbers: np.ndarray,
 ) -> pd.DataFrame:
     ends = np.cumsum(list(fields.values()))
-    expected = f"below {ends[-1]}, the size of all fields"
+    wanted = f"below {ends[-1]}, the size of all fields"
     lines = numbers[rows]
-    _require(path, lines, indices < ends[-1], indices, "indices", expected)
+    _require(path, lines, indices < ends[-1], indices, "indices", wanted)
     field = np.searchsorted(ends, indices, side="right")
     places = rows * len(fields) + field
     first = ~pd.Series(places).duplicated().to_numpy()
@@ -172,8 +172,8 @@ def _by_place(
     if fields is None:
         fields = _places(counts[0])
     good = counts == len(fields)
-    expected = f"{len(fields)}, one for each field"
-    _require(path, numbers, good, counts, "the number of values", expected)
+    wanted = f"{len(fields)}, one for each field"
+    _require(path, numbers, good, counts, "the number of values", wanted)
     cells = indices.reshape(len(counts), len(fields))
     return pd.DataFrame(cells, columns=list(fields))
 
@@ -195,20 +195,17 @@ def load_libfm(
     Args:
         path: one file, or a folder of files with .libfm or .txt, of which
             those named train, validation and test are the parts, each of
-            one or more files. Without such names all rows are split by their
-            order.
+            one file or of several. Without such names all is cut by order.
         fields: see `read_libfm`.
-        name: name of the data set.
-        user: the field of the user ids, which every line should have, or
-            None.
+        name: what the data are called.
+        user: the field of the user ids, which no line may lack, or None.
         item: the field of the item ids, likewise.
-        task: name of the label. Labels of "click" become 1 where they are
-            above 0 and 0 elsewhere; others are unchanged.
-        hash_buckets: number of buckets into which the ids of users and items
-            are hashed; None gives every id of the training rows its own
-            embedding.
-        validation: validation share of the lines, unless given by a file.
-        test: test share of the lines, unless given by a file.
+        task: what the labels are called. Those of "click" become 1 where they
+            are above 0 and 0 elsewhere; others stay as they are written.
+        hash_buckets: into which the ids of users and items are hashed; None
+            gives every id of the training rows an embedding of its own.
+        validation: share of the lines to validate where it is not given.
+        test: share of the lines to test where it is not given.
 
     Returns:
         Examples without histories.
@@ -235,13 +232,13 @@ def load_libfm(
 
     ids = [name for name in (user, item) if name is not None]
     by_part = logs.by_part(files)
-    # All files should have the fields of the training file.
+    # What is learned from has the fields that all files should have.
     first = by_part.get("train", files)[0]
     names = fields if fields is not None else _names(first)
     _check_ids(ids, names)
 
-    def read(paths: list[Path]) -> Examples:
-        parts = [_with_ids(file, names, ids) for file in paths]
+    def read(some: list[Path]) -> Examples:
+        parts = [_with_ids(file, names, ids) for file in some]
         table = logs.concatenate([frame for _, frame in parts])
         labels = np.concatenate([values for values, _ in parts])
         return Examples(
@@ -257,7 +254,7 @@ def load_libfm(
 
 
 def _names(path: Path) -> list[str]:
-    """Names the fields of a file without names by its first line."""
+    """Names for the fields of a file that has none, by its first line."""
     try:
         lines = (line for _, line in delimited.numbered_lines(path))
         first = next((line for line in lines if line.strip()), b"")
@@ -283,7 +280,7 @@ def _check_ids(ids: Sequence[str], fields: Fields) -> None:
 def _with_ids(
     path: Path, fields: Fields, ids: Sequence[str]
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Reads a file in which every line has the given ids."""
+    """Reads a file whose lines all say who is shown what."""
     labels, table, numbers = _read(path, fields)
     for name in ids:
         missing = table[name].isna().to_numpy()
