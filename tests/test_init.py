@@ -83,3 +83,21 @@ def test_every_public_name_is_there(name):
 def test_unknown_name():
     with pytest.raises(AttributeError, match="no attribute 'distil'"):
         kd_tfrs.distil  # noqa: B018  the access is the test
+
+
+def test_rooms_import_their_names_when_one_is_asked_for():
+    code = (
+        "import sys\n"
+        "import kd_tfrs.distillation, kd_tfrs.models.ranking\n"
+        "import kd_tfrs.workflow.retrieval.methods\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "from kd_tfrs.distillation import *\n"
+        "assert SoftTargets in vars(kd_tfrs.distillation).values()\n"
+        "assert 'DistillationTerm' in kd_tfrs.distillation.__all__\n"
+        "assert kd_tfrs.models.ranking.config.RankerConfig\n"
+        "assert not hasattr(kd_tfrs.models.ranking, 'no_such_name')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

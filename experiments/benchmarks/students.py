@@ -27,8 +27,8 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow.comparison.contenders import ALONE, contender
 from kd_tfrs.workflow.retrieval.builders import build_model, build_teacher
-from kd_tfrs.workflow.retrieval.comparison import FAMILY
 from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.contenders import FAMILY
 from kd_tfrs.workflow.retrieval.methods import (
     METHODS,
     Setting,

@@ -250,7 +250,7 @@ class RankerTrainOptions(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class RankingDistillationOptions(Checked):
-    """How the student is distilled: methods, weights, candidates."""
+    """Methods of distillation, their weights and candidates."""
 
     losses: tuple[str, ...] = option(
         (f"{_SOFT}:1",),

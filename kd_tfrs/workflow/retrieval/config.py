@@ -121,7 +121,7 @@ class TrainOptions(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class DistillationOptions(Checked):
-    """How the student is distilled: methods, weights, candidates."""
+    """Methods of distillation, their weights and candidates."""
 
     losses: tuple[str, ...] = option(
         ("auto",),
