@@ -16,10 +16,11 @@ class GradientNormBalance(tf.Module):
     \overline{\lVert g_i \rVert}$$
 
     multiplies the weight $w_i$ of distillation loss $i$, where $g$ are
-    gradients with respect to the student's embeddings and the bar is a moving
-    average. With a weight of 1 a loss has the gradient norm of the labels'
-    loss, whatever its own scale. To measure costs one more backward pass
-    through the losses (not through the towers).
+    gradients with respect to the student's embeddings and the bar is a
+    moving average. With a weight of 1 the gradient of a loss has the
+    norm of the hard-label gradient, whatever the scale of the loss. The
+    measurement costs one more backward pass through the losses, but not
+    through the towers.
 
     Args:
         momentum: of the moving averages, a step, in [0, 1).

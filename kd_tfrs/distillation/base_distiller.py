@@ -1,4 +1,4 @@
-"""What every Distiller is: parts, their weights, one step, a log."""
+"""Base of the distillers: terms, their weights, one step and its logs."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class StepInputs(Protocol):
 
 
 class BaseDistiller(tf.keras.Model):
-    r"""Trains a student on real labels and on what a teacher says.
+    r"""Trains a student on real labels and on the outputs of a teacher.
 
     $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
     \text{student})$$
 
-    The student runs forward once a step. A subclass gives the inputs of the
-    terms (`step_inputs`) and what a batch weighs (`batch_weight`).
+    The student runs forward once a step. A subclass defines the inputs of the
+    terms (`step_inputs`) and the weight of a batch (`batch_weight`).
 
     Args:
-        teacher: the teacher of the terms that have none of their own.
+        teacher: the teacher of the terms without one of their own.
         student: a model with a `task_loss`.
         terms: see `as_terms`, their layers built.
         weights: $w_i$, one for each term; numbers or Keras schedules. When
@@ -91,9 +91,10 @@ class BaseDistiller(tf.keras.Model):
 
     @property
     def _reads_labels(self) -> bool:
-        """Whether the labels count; without them their loss is not computed.
+        """Whether the loss on the labels is computed.
 
-        A balance measures the gradients of all losses against theirs.
+        It is left out where its weight is 0, unless a balance measures the
+        other gradients against it.
         """
         weight = self.student_loss_weight
         scheduled = isinstance(weight, schedules.Schedule)
@@ -108,15 +109,15 @@ class BaseDistiller(tf.keras.Model):
             outputs: of the student for it.
 
         Returns:
-            What gives every term its value.
+            An object that has the `LossInputs` of every term.
         """
 
     @abc.abstractmethod
     def batch_weight(self, batch: Batch) -> tf.Tensor:
-        """What a batch weighs in the epoch's means, a scalar."""
+        """The weight of a batch in the means of an epoch, a scalar."""
 
     def call(self, batch: Batch, training: bool = False) -> dict:
-        """What the student says, see its own `call`."""
+        """The outputs of the student, see its own `call`."""
         return self.student(batch, training=training)
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -145,14 +146,14 @@ class BaseDistiller(tf.keras.Model):
     def distillation_loss(
         self, logs: Mapping[str, float], prefix: str = ""
     ) -> float:
-        """The weighted sum of what the terms lost, without the labels' part.
+        """The weighted sum of the distillation losses, without the labels.
 
         Args:
             logs: of a step, an epoch or `evaluate(..., return_dict=True)`.
             prefix: of the names in them, such as "val_".
 
         Returns:
-            A number; weights are those of the present step.
+            A number, with the weights of the present step.
         """
         names = term_names(self._terms.value, OWN_NAMES)
         return sum(
@@ -274,15 +275,14 @@ def _variables(groups: Iterable[Iterable]) -> list[tf.Variable]:
 def _checkpointed(
     terms: Sequence[DistillationTerm], balance: GradientNormBalance | None
 ) -> list[tf.Module]:
-    """Everything but the student that a checkpoint has to hold."""
-    found: list[tf.Module] = [] if balance is None else [balance]
+    """All modules but the student that a checkpoint has to hold."""
+    modules: list[tf.Module] = [] if balance is None else [balance]
     for term in terms:
-        found.extend(term.loss.trainable_layers)
+        modules.extend(term.loss.trainable_layers)
         # Members of an ensemble have stages of their own.
-        for teacher in (term.teacher, *getattr(term.teacher, "teachers", ())):
-            kept = getattr(teacher, "checkpointed", ())
-            found.extend(x for x in kept if x not in found)
+        for teacher in (term.teacher, *term.teacher.teachers):
+            modules.extend(x for x in teacher.checkpointed if x not in modules)
         if term.loss.adversaries:
-            found.extend(term.loss.adversaries)
-            found.append(term.loss.adversary_optimizer)
-    return found
+            modules.extend(term.loss.adversaries)
+            modules.append(term.loss.adversary_optimizer)
+    return modules

@@ -1,4 +1,4 @@
-"""A distillation term: a loss, the candidates it compares, and a teacher."""
+"""Distillation terms: a loss, the outputs it compares, and a teacher."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kd_tfrs.errors import UserError
 
 
 class TermInputs(Protocol):
-    """What a term compares: candidates, outputs of towers, logits.
+    """The place that a term compares: candidates, outputs, logits.
 
     Attributes:
-        name: tells terms with the same loss apart in the logs.
-        of_features: whether it is for losses between features, rather than
-            between scores.
+        name: distinguishes terms with the same loss in the logs.
+        of_features: whether the place is for losses between features,
+            rather than between scores.
     """
 
     name: str
@@ -26,15 +26,15 @@ class TermInputs(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class DistillationTerm:
-    """A distillation term: a loss, the candidates it compares, and a teacher.
+    """A distillation loss, the outputs that it compares, and its teacher.
 
     Args:
         loss: compares teacher and student.
-        over: the candidates they are compared on; for a loss between
-            features, `FeaturePair`. A `RankingDistiller` has output
-            selectors. `None` for the Distiller's default.
-        teacher: a teacher of its own, or `None` for the Distiller's. Several
-            kinds of teachers may teach at once.
+        candidates: a candidate sampler or, for a loss between features, a
+            `FeaturePair`. A `RankingDistiller` takes output selectors.
+            `None` for the default of the distiller.
+        teacher: a teacher of its own, or `None` for the teacher of the
+            distiller. Terms may have different kinds of teachers.
 
     Raises:
         UserError: the loss does not fit the candidates.
@@ -59,8 +59,9 @@ class DistillationTerm:
             return
         if isinstance(self.loss, FeatureLoss) != self.candidates.of_features:
             raise UserError(
-                "A loss between features should compare a `FeaturePair`, in a "
-                "ranker `NetworkOutputs`, and no other loss should. "
+                "A loss between features should have `FeaturePair` as its "
+                "`candidates`, in a ranker `NetworkOutputs`, and a loss "
+                "between scores neither. "
                 f"Received: {type(self.loss).__name__} over "
                 f"{type(self.candidates).__name__}."
             )
@@ -71,18 +72,18 @@ def as_terms(
     teacher: object,
     default: Callable[[DistillationLoss | FeatureLoss], TermInputs],
 ) -> tuple[DistillationTerm, ...]:
-    """Terms from what a user gives, each with its teacher.
+    """Makes terms of the given losses, each with its teacher.
 
     Args:
         losses: a loss or a `DistillationTerm`, or a sequence of them.
-        teacher: of the terms that have none.
-        default: what a loss compares where its term does not say so.
+        teacher: the teacher of the terms without one of their own.
+        default: gives the candidates of a loss whose term names none.
 
     Returns:
-        Terms. Equal candidates of different teachers get names of their own.
+        Terms. Equal candidates of different teachers have different names.
 
     Raises:
-        UserError: there is none, or one is no loss.
+        UserError: there is no loss, or an object is no loss.
     """
     if not isinstance(losses, Sequence):
         losses = (losses,)

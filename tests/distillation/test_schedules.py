@@ -17,7 +17,7 @@ def test_a_number_is_the_same_at_every_step(step):
     np.testing.assert_allclose(value, 0.3)
 
 
-def test_a_schedule_is_asked_at_the_step():
+def test_a_schedule_is_evaluated_at_the_step():
     decay = Keras.PolynomialDecay(4.0, 10, 1.0)
     piecewise = Keras.PiecewiseConstantDecay([2, 4], [1.0, 0.5, 0.0])
     for step in (0, 3, 10, 11):

@@ -1,4 +1,4 @@
-"""Attention transfer: where in a sequence both look."""
+"""Attention transfer: agreement of attention maps."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class AttentionTransfer(FeatureLoss):
     def features(
         self, y_true: tf.Tensor, y_pred: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The maps of both, the teacher's without gradient.
+        """The maps of teacher and student, the teacher's without gradient.
 
         Args:
             y_true: `[rows, ...]`, see above.

@@ -1,4 +1,4 @@
-"""What every distillation loss shares: mask, temperature, weighted mean."""
+"""Base of the losses between scores: mask, temperature, weighted mean."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class DistillationLoss(tf.keras.losses.Loss):
 
     over the queries $i$ of a batch. A subclass overrides `per_query`, or
     `per_query_of` where it needs more than scores. The base casts to float32,
-    stops the gradient into the teacher, hands over the mask and takes the
-    weighted mean: over the queries, not over the batch's size as Keras does,
-    so that a loss weight means the same whatever the batch and the weights.
+    stops the gradient into the teacher, applies the mask and takes the
+    weighted mean. The mean is over the sum of the weights, not over the
+    batch size as in Keras, so that a loss weight has the same meaning for
+    every batch.
 
     The class attributes declare the inputs that a loss needs and how it is
     used. A subclass overrides those that differ.
@@ -35,10 +36,10 @@ class DistillationLoss(tf.keras.losses.Loss):
 
     Args:
         temperature: softens the scores, at least 0.001; a number or a Keras
-            schedule of the training step. A subclass that has no use for it
-            does not offer it.
+            schedule of the training step. `Untempered` is
+            the base of the losses without it.
         reduction: a `tf.keras.losses.Reduction`; `NONE` gives the loss of
-            every query, `SUM` their weighted sum, all else the weighted mean.
+            every query, `SUM` their weighted sum, all others the weighted mean.
         name: name of the loss in the logs.
 
     Example:
@@ -117,7 +118,7 @@ class DistillationLoss(tf.keras.losses.Loss):
 
     @property
     def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
-        """Layers of its own that are trained with the student."""
+        """Layers of the loss, which are trained with the student."""
         return ()
 
     def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
@@ -141,7 +142,7 @@ class DistillationLoss(tf.keras.losses.Loss):
         mask: tf.Tensor,
         temperature: tf.Tensor,
     ) -> tf.Tensor:
-        """The loss of every query, which is all that most losses define.
+        """The loss of every query, the only method that most losses define.
 
         Args:
             teacher: `[batch, candidates]` float32 scores, 0 where masked.
@@ -196,7 +197,7 @@ class DistillationLoss(tf.keras.losses.Loss):
 
 
 class Untempered(DistillationLoss):
-    """Base of the losses that have no use for a temperature.
+    """Base of the losses without a temperature.
 
     Args:
         reduction: see `DistillationLoss`.
@@ -220,7 +221,7 @@ class Untempered(DistillationLoss):
 def masked_log_softmax(
     scores: tf.Tensor, mask: tf.Tensor, temperature: tf.Tensor | float = 1.0
 ) -> tf.Tensor:
-    """Log softmax of `scores / temperature` over what the mask leaves.
+    """Log softmax of `scores / temperature` over the unmasked candidates.
 
     Args:
         scores: `[batch, candidates]`.
@@ -228,7 +229,7 @@ def masked_log_softmax(
         temperature: positive.
 
     Returns:
-        `[batch, candidates]`; hugely negative, and finite, where masked.
+        `[batch, candidates]`; a large negative finite number where masked.
     """
     logits = tf.where(mask, scores / temperature, MASKED_LOGIT)
     return tf.nn.log_softmax(logits)
@@ -244,7 +245,7 @@ def _without_gradient(
 
 
 def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Mean over the candidates that the mask leaves; 0 where it leaves none.
+    """Mean over the unmasked candidates; 0 where all are masked.
 
     Args:
         values: `[batch, candidates]`.

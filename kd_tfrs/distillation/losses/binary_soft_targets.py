@@ -1,4 +1,4 @@
-"""Soft targets of every candidate by itself, as in click prediction."""
+"""Binary soft targets of single candidates, as in click prediction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AUTO = tf.keras.losses.Reduction.AUTO
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class BinarySoftTargets(DistillationLoss):
-    r"""Cross entropy of the sigmoids, each candidate a yes or no of its own.
+    r"""Cross entropy of the sigmoids of every candidate.
 
     $$l = -\frac{T^2}{|C|} \sum_{j \in C} p_j \log q_j
     + (1 - p_j) \log (1 - q_j), \quad
@@ -37,7 +37,7 @@ class BinarySoftTargets(DistillationLoss):
     0.6931
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
+        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
         Distillation", section 3, the loss on soft labels, written with the
         factor T^2 of Hinton, Vinyals and Dean 2015, section 2.
     """

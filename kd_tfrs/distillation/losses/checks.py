@@ -1,4 +1,4 @@
-"""Checks of the numbers that losses take."""
+"""Checks of the numeric arguments of losses."""
 
 from __future__ import annotations
 

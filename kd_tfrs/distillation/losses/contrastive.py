@@ -1,4 +1,4 @@
-"""Contrastive distillation: one entity's two features against all others."""
+"""Contrastive distillation of the features of users or items."""
 
 from __future__ import annotations
 

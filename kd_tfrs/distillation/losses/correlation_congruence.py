@@ -1,4 +1,4 @@
-"""Correlation congruence: kernel values of pairs agree."""
+"""Correlation congruence: agreement of kernel values of pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Soft targets that learn their own temperature, against the student."""
+"""Curriculum temperature: soft targets with a learned temperature."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _LEAST_TEMPERATURE = 1e-3
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class LearnedTemperature(tf.keras.layers.Layer):
-    r"""A temperature within bounds, that gradients reach the wrong way round.
+    r"""A temperature within bounds, with a reversed gradient.
 
     $$T = a + b \, \sigma(\theta), \quad \theta_0 = 1$$
 
-    Forward it is the temperature; backward the gradient is multiplied by
-    $-\lambda$, so that what trains a student down trains $\theta$ up.
+    The forward pass returns the temperature. The backward pass multiplies the
+    gradient by $-\lambda$, so that minimising the loss maximises it over
+    $\theta$.
 
     Args:
         start: $a$, the least temperature.
@@ -76,7 +77,7 @@ class LearnedTemperature(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class CurriculumTemperature(Untempered):
-    r"""CTKD: soft targets at a temperature learned to make them harder.
+    r"""CTKD: soft targets at a temperature that maximises the loss.
 
     $$\min_s \max_\theta \; T^2 KL(\mathrm{softmax}(t / T) \|
     \mathrm{softmax}(s / T)), \quad T = a + b \, \sigma(\theta)$$
@@ -86,14 +87,14 @@ class CurriculumTemperature(Untempered):
 
     $$\lambda = \tfrac{1}{2} \big( 1 - \cos(\pi \min(n / N, 1)) \big)$$
 
-    at step $n$, so that the temperature begins to work against the student
-    only as the student learns: from easy to hard. The paper has one
+    at step $n$, so that the temperature works against the student
+    only as training proceeds, from easy to hard. The paper has one
     temperature for all samples ("global") or one for each ("instance"); this
     is the global one. The paper raises $\lambda$ by the epoch, here it grows
     by the step.
 
     Args:
-        curriculum_steps: $N$, steps until the reversal has its full strength,
+        curriculum_steps: $N$, steps until $\lambda$ is 1,
             at least 1. The paper takes 10 epochs.
         t_start: $a$, the least temperature, at least 0.001.
         t_range: $b$, the most that is added, at least 0. Training starts at

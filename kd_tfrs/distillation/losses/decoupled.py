@@ -1,4 +1,4 @@
-"""Soft targets taken apart: how sure of the target, and what of the rest."""
+"""Decoupled soft targets: the target candidate and all others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AUTO = tf.keras.losses.Reduction.AUTO
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class DecoupledSoftTargets(DistillationLoss):
-    r"""KL about the target, and KL among the others, weighted on their own.
+    r"""KL of the target and KL among the others, with separate weights.
 
     $$l = T^2 \left( \alpha \, KL(b^t \| b^s)
     + \beta \, KL(\hat p \| \hat q) \right)$$

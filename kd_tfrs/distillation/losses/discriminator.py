@@ -1,4 +1,4 @@
-"""Adversarial distillation: a judge tells teacher's and student's apart."""
+"""Adversarial distillation: a discriminator of teacher and student."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Optimizer = tf.keras.optimizers.legacy.Optimizer
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class FeatureDiscriminator(FeatureLoss):
-    r"""The student's features are to pass for the teacher's.
+    r"""Trains features that a discriminator takes for the teacher's.
 
     $$l_i = -\log \sigma(D(r(h^s_i))), \quad
     l^D_i = -\log \sigma(D(h^t_i)) - \log(1 - \sigma(D(r(h^s_i))))$$
@@ -26,7 +26,7 @@ class FeatureDiscriminator(FeatureLoss):
     non-saturating one: the paper's $\log(1 - \sigma(D))$ has next to no
     slope as long as the discriminator wins.
 
-    It matches distributions, not entities; put a `Hint` beside it.
+    It matches distributions and not single rows; add a `Hint` to it.
 
     Args:
         hidden_units: widths of the discriminator's ReLU layers.
@@ -95,7 +95,7 @@ class FeatureDiscriminator(FeatureLoss):
         step: tf.Tensor | int,
     ) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
-        return tf.nn.softplus(-self._judge(self.projection(student)))
+        return tf.nn.softplus(-self._discriminate(self.projection(student)))
 
     def adversary_loss(
         self,
@@ -106,8 +106,8 @@ class FeatureDiscriminator(FeatureLoss):
     ) -> tf.Tensor:
         """See `FeatureLoss.adversary_loss`."""
         projected = tf.stop_gradient(self.projection(student))
-        losses = tf.nn.softplus(-self._judge(tf.stop_gradient(teacher)))
-        losses += tf.nn.softplus(self._judge(projected))
+        losses = tf.nn.softplus(-self._discriminate(tf.stop_gradient(teacher)))
+        losses += tf.nn.softplus(self._discriminate(projected))
         return tf.math.divide_no_nan(
             tf.reduce_sum(weight * losses), tf.reduce_sum(weight)
         )
@@ -123,7 +123,7 @@ class FeatureDiscriminator(FeatureLoss):
             ),
         }
 
-    def _judge(self, features: tf.Tensor) -> tf.Tensor:
+    def _discriminate(self, features: tf.Tensor) -> tf.Tensor:
         return self.discriminator(features)[:, 0]
 
 

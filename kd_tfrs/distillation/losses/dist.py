@@ -1,4 +1,4 @@
-"""Agreement in correlation instead of in probability."""
+"""DIST: correlation of probabilities, along rows and columns."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class CorrelationLoss(DistillationLoss):
             raise UserError(
                 "`gamma` should be 0 where queries share no candidates. "
                 f"Received: `gamma` = {self.gamma:g} and lists only. Give "
-                "gamma=0, or candidates that all queries share."
+                "gamma=0, or take a candidate sampler with shared candidates."
             )
         distances, defined = _distances(
             *(tf.transpose(x[:, inputs.listed :]) for x in (p, q, inputs.mask))

@@ -1,4 +1,4 @@
-"""From the rough to the fine: first who is in the list, then its order."""
+"""Easy to hard: first the members of the list, then their order."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ AUTO = tf.keras.losses.Reduction.AUTO
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class EasyToHard(ListLoss):
-    r"""The list above other candidates first, its order from a step on.
+    r"""First the list above the unlisted candidates, later its order as well.
 
     $$l_\text{easy} = -\sum_{k=1}^{K} \log \frac{e^{s_k}}{e^{s_k} +
     \sum_{l=1}^{L} e^{s_l}}, \quad
     l_\text{hard} = -\sum_{k=1}^{K} \log \frac{e^{s_k}}{\sum_{j=k}^{K}
     e^{s_j} + \sum_{l=1}^{L} e^{s_l}}$$
 
-    The first has every listed item above the candidates that the queries
-    share, with no order among the listed; the second is `RelaxedRanking`.
+    The first loss ranks every listed item above the candidates that the
+    queries share, with no order among the listed. The second loss is
+    `RelaxedRanking`.
 
-    The paper compares the list with all other items, changes over when the
+    The paper compares with all unlisted items, changes over when the
     student has reached the last of the teachers' training checkpoints, and
-    ranks observed and unobserved items apart. Here the other items are a sample
-    and the change a step; the checkpoints are the `TrajectoryTeacher`'s part.
+    ranks observed and unobserved items apart. Here the unlisted candidates
+    are a sample and the change comes at a given step; `TrajectoryTeacher`
+    provides the checkpoints.
 
     Args:
         hard_from_step: the first training step of the second loss.

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 _NO_SHARE = 1e-7
-# Asking some costs this much more for each: from a quarter on, ask all.
+# The sparse path costs this much more for each expert, so that from a quarter
+# on all experts are computed.
 _DENSE = 4.0
 
 
@@ -54,8 +55,9 @@ class ExpertMixture(tf.keras.layers.Layer):
     def call(self, inputs: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
         r"""The mixture $\sum_m z_m E_m(x)$.
 
-        Where few experts have a share of more than 1e-7, what float32 can
-        tell from none, only these are asked: sharp shares save most work.
+        Where few experts have a share of more than 1e-7, which float32
+        distinguishes from 0, only these are computed. Sharp shares save most
+        of the work.
 
         Args:
             inputs: `[rows, input_width]`.
@@ -90,8 +92,8 @@ def _mix(*tensors: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     intermediate value from branch to branch.
     """
     shares = tensors[1]
-    asked = tf.reduce_sum(tf.cast(shares > _NO_SHARE, tf.float32))
-    few = _DENSE * asked < tf.cast(tf.size(shares), tf.float32)
+    active = tf.reduce_sum(tf.cast(shares > _NO_SHARE, tf.float32))
+    few = _DENSE * active < tf.cast(tf.size(shares), tf.float32)
 
     def slopes(upstream: tf.Tensor) -> list[tf.Tensor]:
         def through(mix: Callable) -> list[tf.Tensor]:
@@ -132,8 +134,8 @@ def _some(
     bias: tf.Tensor,
     outer: tf.Tensor,
 ) -> tf.Tensor:
-    asked = tf.where(shares > _NO_SHARE)
-    row, expert = tf.unstack(tf.cast(asked, tf.int32), axis=1)
+    active = tf.where(shares > _NO_SHARE)
+    row, expert = tf.unstack(tf.cast(active, tf.int32), axis=1)
 
     def split(values: tf.Tensor) -> list[tf.Tensor]:
         return tf.dynamic_partition(values, expert, inner.shape[0])
@@ -141,7 +143,7 @@ def _some(
     # Unstacked at once: a slice each would cost a dense gradient each.
     parts = zip(
         split(tf.gather(inputs, row)),
-        split(tf.gather_nd(shares, asked)[:, tf.newaxis]),
+        split(tf.gather_nd(shares, active)[:, tf.newaxis]),
         tf.unstack(inner),
         tf.unstack(bias),
         tf.unstack(outer),

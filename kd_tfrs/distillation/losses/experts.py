@@ -1,4 +1,4 @@
-"""Distillation experts: several projections, each for a part of the space."""
+"""Distillation experts: hints through a mixture of projections."""
 
 from __future__ import annotations
 

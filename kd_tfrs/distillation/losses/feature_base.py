@@ -1,4 +1,4 @@
-"""What every loss between features shares: weights, learned layers."""
+"""Base of the losses between features: weights and learned layers."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class FeatureLoss(tf.keras.losses.Loss):
             raise UserError(
                 f"`{type(self).__name__}` is built for widths {self._widths} "
                 f"of teacher and student. Received: {widths}. Make one loss "
-                "object for each pair of outputs."
+                "object for each pair of outputs that it compares."
             )
 
     def build(self, teacher_width: int, student_width: int) -> None:

@@ -27,16 +27,16 @@ class FrequencyHint(Hint):
 
     Where the graph's Laplacian $I - A$ has the eigenvalue (frequency)
     $\lambda$, the filter leaves $1 - \alpha \lambda$ of the difference
-    between both: what neighbours share counts in full, what sets them apart
-    counts less.
+    between both. Differences that neighbours share count in full, those that
+    set neighbours apart count less.
 
     The paper filters all users and items over the normalised graph of their
-    interactions. Here a loss is computed on one side of a batch: $A = B B^\top$
-    goes two steps in the graph between the batch's rows and all their
-    neighbours on the other side, with $B$ its normalised incidence. For a batch
-    of all rows it is the paper's matrix squared, on that side. As in the
-    authors' code, features are scaled to length 1 after the filter, which makes
-    the loss twice one minus the cosine.
+    interactions. Here a loss receives one side of a batch: $A = B B^\top$ goes
+    two steps in the graph between the batch's rows and all their neighbours
+    on the other side, with $B$ its normalised incidence. For a batch of all
+    rows it is the paper's matrix squared, on that side. As in the authors'
+    code, features are scaled to length 1 after the filter, which makes the
+    loss twice one minus the cosine.
 
     A call needs `rows`, the catalogue rows of the features.
 

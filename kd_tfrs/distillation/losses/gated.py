@@ -1,4 +1,4 @@
-"""Soft targets from several teachers, of which a gate picks by the query."""
+"""Soft targets from several teachers that a gate mixes for every query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kd_tfrs.distillation.losses.base import (
 )
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.inputs import LossInputs
-from kd_tfrs.distillation.losses.targets import known_targets
+from kd_tfrs.distillation.losses.targets import target_mask
 from kd_tfrs.distillation.losses.weighting import normalised_entropy
 from kd_tfrs.errors import UserError
 
@@ -32,9 +32,9 @@ class GatedSoftTargets(DistillationLoss):
 
     The gate is learned beside the student. Trained on the distillation loss
     alone it would come to trust the teacher that is easiest to imitate, and
-    not the one that is right. So the student's loss has no say where the real
-    event is among the candidates: there the gate learns how likely the
-    mixture makes that event,
+    not the one that is right. Where the real event is among the candidates,
+    the gate is therefore trained on the likelihood of that event under the
+    mixture, and not on the student's loss,
 
     $$l^g_i = -\log \sum_k g_{ik} \, \mathrm{softmax}(t_{ik})_{y_i}
     + \eta \, KL(g_i \| \text{uniform})$$
@@ -63,7 +63,7 @@ class GatedSoftTargets(DistillationLoss):
     0.0
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
+        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
         Distillation", section 3 (distillation from multiple teachers). Taken
         from there: a softmax gate with weights and biases over what all
         teachers answer, for each sample, learned with the student. Ours: the
@@ -113,7 +113,7 @@ class GatedSoftTargets(DistillationLoss):
             each,
             inputs,
         )
-        # Of the gate's own loss the gradient alone.
+        # The gate's own loss adds its gradient and not its value.
         return loss + (gate_loss - tf.stop_gradient(gate_loss))
 
     def get_config(self) -> dict:
@@ -131,18 +131,20 @@ class GatedSoftTargets(DistillationLoss):
         each: list[tf.Tensor],
         inputs: LossInputs,
     ) -> tf.Tensor:
-        target = known_targets(inputs)
+        target = target_mask(inputs)
         log_labels = _mixture(log_gate, each, inputs.mask, 1.0)
         surprise = -tf.reduce_logsumexp(
             tf.where(target, log_labels, log_labels.dtype.min), axis=1
         )
-        known = tf.reduce_any(target, axis=1)
+        has_target = tf.reduce_any(target, axis=1)
         uneven = tf.reduce_sum(
             tf.exp(log_gate)
             * (log_gate + tf.math.log(float(self.num_teachers))),
             axis=1,
         )
-        loss = tf.where(known, surprise, imitation) + self.evenness * uneven
+        loss = (
+            tf.where(has_target, surprise, imitation) + self.evenness * uneven
+        )
         return tf.where(tf.reduce_any(inputs.mask, axis=1), loss, 0.0)
 
     def _check(self, each: tf.Tensor | None) -> tf.Tensor:
@@ -158,7 +160,7 @@ class GatedSoftTargets(DistillationLoss):
 
 
 def _features(each: list[tf.Tensor], mask: tf.Tensor) -> tf.Tensor:
-    """What the gate sees, `[queries, 2 * teachers]`, all of it 0 to 1."""
+    """Inputs of the gate, `[queries, 2 * teachers]`, between 0 and 1."""
     features = []
     for scores in each:
         log_p = masked_log_softmax(scores, mask)

@@ -1,4 +1,4 @@
-"""Hints: the student's features, projected, are to be the teacher's."""
+"""Hints: the projected student features regress the teacher's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs in the teacher's order, weighed by what a swap does to NDCG."""
+"""Pairs in the teacher's order, weighted by the change of NDCG."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AUTO = tf.keras.losses.Reduction.AUTO
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class LambdaDistill(ListLoss):
-    r"""Logistic loss of the list's pairs, weighed by a swap's change of NDCG.
+    r"""Logistic loss of the list's pairs, weighted by the change of NDCG.
 
     $$l = \frac{1}{Z} \sum_{i < j} |g_i - g_j| \left|
     \frac{1}{\log_2(1 + r_i)} - \frac{1}{\log_2(1 + r_j)} \right|

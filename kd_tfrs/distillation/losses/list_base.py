@@ -1,4 +1,4 @@
-"""What the losses over the teacher's own lists share."""
+"""Base of the losses over the teacher's own lists."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ListLoss(Untempered):
         """The loss of every query.
 
         Args:
-            inputs: with `listed` of at least 1.
+            inputs: prepared inputs with `listed` of at least 1.
 
         Returns:
             `[queries]` float32, 0 where the mask leaves nothing of a list.
@@ -47,12 +47,12 @@ class ListLoss(Untempered):
 def require_lists(
     loss: tf.keras.losses.Loss, inputs: LossInputs, unlisted: bool = False
 ) -> None:
-    """Refuses what a loss over lists cannot use.
+    """Checks that a loss over lists receives lists.
 
     Args:
         loss: for its name.
-        inputs: of the loss.
-        unlisted: whether it needs candidates beside the lists as well.
+        inputs: the inputs of the loss.
+        unlisted: whether the loss needs unlisted candidates as well.
 
     Raises:
         UserError: there is no list, or nothing beside it.
@@ -60,14 +60,15 @@ def require_lists(
     name = type(loss).__name__
     if inputs.listed < 1:
         raise UserError(
-            f"`{name}` should be computed on the teacher's lists. Received: "
+            f"`{name}` should receive the teacher's lists. Received: "
             "candidates without lists. Give its DistillationTerm "
             "`candidates=RankSampled()` or `candidates=TeacherTopK()`."
         )
     if unlisted and inputs.student.shape[1] == inputs.listed:
         raise UserError(
-            f"`{name}` should have random candidates beside the lists. "
-            "Received: lists alone. Give its candidates a `num_random`."
+            f"`{name}` should receive random candidates beside the lists. "
+            "Received: lists alone. Give its candidate sampler a "
+            "`num_random`."
         )
 
 
@@ -91,7 +92,7 @@ def masked_logsumexp(scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 def relaxed_ranking(
     ordered: tf.Tensor, ordered_mask: tf.Tensor, below: tf.Tensor
 ) -> tf.Tensor:
-    r"""Minus log likelihood of an order, unlisted items below it.
+    r"""Negative log likelihood of an order above unlisted candidates.
 
     $$l = \sum_k \Big( \log \big( \sum_{j \ge k} e^{s_j} + e^b \big) - s_k
     \Big)$$
@@ -102,7 +103,7 @@ def relaxed_ranking(
         ordered: `[queries, K]` scores, the best first.
         ordered_mask: `[queries, K]` bool, false where an item does not count.
         below: `[queries, 1]` log of the summed exponentials of the unlisted
-            items, $b$.
+            candidates, $b$.
 
     Returns:
         `[queries]`.
@@ -110,7 +111,7 @@ def relaxed_ranking(
     References:
         Xia et al. 2008, "Listwise Approach to Learning to Rank: Theory and
         Algorithm", for the likelihood of an order (ListMLE); Kang et al.
-        2020, "DE-RRD", for the unlisted items.
+        2020, "DE-RRD", for the unlisted candidates.
     """
     logits = tf.where(ordered_mask, ordered, MASKED_LOGIT)
     return _order_likelihood(

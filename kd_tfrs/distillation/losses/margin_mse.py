@@ -1,4 +1,4 @@
-"""Margins between the target and the rest, regressed."""
+"""Regression of the margins between the target and all others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AUTO = tf.keras.losses.Reduction.AUTO
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class MarginMSE(Untempered):
-    r"""Mean squared difference of the margins by which the target leads.
+    r"""Mean squared difference of the margins of the target.
 
     $$l = \frac{1}{|N|} \sum_{j \in N}
     \big( (t_y - t_j) - (s_y - s_j) \big)^2$$

@@ -1,4 +1,4 @@
-"""Neuron selectivity transfer: what units respond to, as a distribution."""
+"""Neuron selectivity transfer: distributions of unit activations."""
 
 from __future__ import annotations
 

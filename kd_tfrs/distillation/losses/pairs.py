@@ -1,4 +1,4 @@
-"""What losses between pairs of rows share."""
+"""Helpers of the losses between pairs of rows."""
 
 from __future__ import annotations
 

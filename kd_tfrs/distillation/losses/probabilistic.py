@@ -1,4 +1,4 @@
-"""Probabilistic knowledge transfer: probabilities of neighbours."""
+"""Probabilistic knowledge transfer: the neighbours of every row."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ProbabilisticTransfer(FeatureLoss):
 
     References:
         Passalis and Tefas 2018, "Learning Deep Representations with
-        Probabilistic BatchScores Transfer", section 3, eq. 4 to 8.
+        Probabilistic Knowledge Transfer", section 3, eq. 4 to 8.
     """
 
     def __init__(

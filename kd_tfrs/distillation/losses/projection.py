@@ -1,4 +1,4 @@
-"""Learned projections that losses between features share."""
+"""Learned projections of the losses between features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranking distillation: the teacher's best as further positives."""
+"""Ranking distillation: the teacher's best candidates as positives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AUTO = tf.keras.losses.Reduction.AUTO
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class RankingDistillation(ListLoss):
-    r"""Log loss on the teacher's best, by position and by what is missing.
+    r"""Log loss on the teacher's best, by position and rank discrepancy.
 
     $$l = -\sum_{r=1}^{K} w_r \log \sigma(s_r), \quad
     w_r = \frac{w^a_r w^b_r}{\sum_i w^a_i w^b_i}$$
@@ -25,9 +25,9 @@ class RankingDistillation(ListLoss):
 
     $n_r$ counts those of the query's $\epsilon$ random candidates that the
     student scores above item $r$: an estimate of its rank among all $N$.
-    Before `warm_up_steps` the position weight $w^a$ stands alone, as a
-    student that knows nothing yet has no ranks worth a look. No gradient
-    flows through weights. The paper normalises them; its code does not.
+    Before `warm_up_steps` the position weight $w^a$ stands alone, as the
+    ranks of an untrained student are random. No gradient flows through
+    weights. The paper normalises them; its code does not.
 
     Args:
         num_candidates: $N$, items of the catalogue (users on the item side).

@@ -1,4 +1,4 @@
-"""Ranks of a query's candidates, and draws that a step makes by itself."""
+"""Ranks of candidates, and random draws that depend on the step alone."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def count_above(
 
 
 def share_above(inputs: LossInputs) -> tf.Tensor:
-    """Share of unlisted candidates with scores above the list's items.
+    """Share of unlisted candidates that the student scores above a listed one.
 
     Args:
-        inputs: unlisted candidates follow the list.
+        inputs: prepared inputs; the unlisted candidates follow the list.
 
     Returns:
         `[queries, listed]` in [0, 1]; 0 without unlisted candidates.

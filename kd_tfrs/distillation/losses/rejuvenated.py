@@ -1,4 +1,4 @@
-"""Rejuvenated cross entropy: on lists that the student's top closes."""
+"""Rejuvenated cross entropy: lists that contain the student's top."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class RejuvenatedCrossEntropy(DistillationLoss):
     The nearer the two tops, the more counts the first term.
 
     The paper looks for $Q^s$ and $A$ in the student's ranking of the whole
-    catalogue, once an epoch. Here they are looked for at every step among
-    the candidates of the loss, the teacher's list and the random ones, so
-    that `num_random` should be large; candidates below all of the teacher's
+    catalogue, once an epoch. Here the loss looks for them at every step among
+    the compared candidates, the teacher's list and the random ones, so that
+    `num_random` should be large. Candidates below all of the teacher's
     items, which close nothing, are not drawn. Draws depend on the step alone.
 
     Args:
@@ -63,7 +63,7 @@ class RejuvenatedCrossEntropy(DistillationLoss):
     ```
 
     References:
-        Zhu and Zhang 2025, "Rejuvenating Cross-Entropy Loss in BatchScores
+        Zhu and Zhang 2025, "Rejuvenating Cross-Entropy Loss in Knowledge
         Distillation for Recommender Systems", arXiv 2509.20989 (RCE-KD).
     """
 

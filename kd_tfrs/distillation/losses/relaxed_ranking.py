@@ -1,4 +1,4 @@
-"""Relaxed ranking distillation: the order at the top, unlisted items below."""
+"""Relaxed ranking distillation: the order of a list, and no order below."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class RelaxedRanking(ListLoss):
 
     with the student's scores $s_1 \dots s_K$ of the teacher's list in the
     teacher's order, and of the $L$ candidates that the queries share: those
-    have to stay below the list and may stand in any order. Only the teacher's
-    order counts, not its scores. It is a sum over the list, as in the paper:
-    a list of 40 weighs like 40 softmax losses, so that loss weights are
-    small.
+    have to stay below the list and may stand in any order. The loss reads
+    the teacher's order and not its scores. It is a sum over the list, as in
+    the paper: a list of 40 weighs like 40 softmax losses, so that loss
+    weights are small.
 
     Over `RankSampled` it is the paper's RRD; over `ItemSide(RankSampled())`
     its item side; over `TeacherTopK(k)` without random candidates it is

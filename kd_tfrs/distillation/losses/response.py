@@ -1,4 +1,4 @@
-"""Losses on the teacher's answers: its scores over candidates."""
+"""Response-based losses: the teacher's scores over candidates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SoftTargets(DistillationLoss):
     0.0
 
     References:
-        Hinton, Vinyals and Dean 2015, "Distilling the BatchScores in a Neural
+        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural
         Network", section 2, eq. 1 and 4.
     """
 
@@ -109,7 +109,7 @@ class SoftLabelLikelihood(Untempered):
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class TeacherHardLabel(Untempered):
-    r"""Cross entropy with the candidate that the teacher likes best.
+    r"""Cross entropy with the candidate of the highest teacher score.
 
     $$l = -\log \mathrm{softmax}(s)_{\arg\max_j t_j}$$
 

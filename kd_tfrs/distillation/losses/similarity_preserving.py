@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: what fires together in a batch."""
+"""Similarity-preserving distillation: similarity matrices of a batch."""
 
 from __future__ import annotations
 

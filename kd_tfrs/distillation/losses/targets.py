@@ -1,4 +1,4 @@
-"""Which candidates of a query are its real event."""
+"""Masks of the candidates that are the real event of a query."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import tensorflow as tf
 from kd_tfrs.distillation.losses.inputs import LossInputs
 
 
-def known_targets(inputs: LossInputs) -> tf.Tensor:
-    """Where an unmasked candidate is the query's own real event.
+def target_mask(inputs: LossInputs) -> tf.Tensor:
+    """Marks the unmasked candidate that is the real event of the query.
 
     Args:
-        inputs: of a loss.
+        inputs: the prepared inputs of a loss.
 
     Returns:
         `[queries, n]` bool; all false where the event is not among the
@@ -24,20 +24,20 @@ def known_targets(inputs: LossInputs) -> tf.Tensor:
 
 
 def targets_or_best(inputs: LossInputs) -> tf.Tensor:
-    """The query's real event; where it is missing, the teacher's best.
+    """Marks the real event of the query, or else the teacher's best.
 
     Lists of what a teacher recommends leave out what the user already has,
     so that its first candidate is the nearest thing to a target there.
 
     Args:
-        inputs: of a loss.
+        inputs: the prepared inputs of a loss.
 
     Returns:
         `[queries, n]` bool; all false for a query without candidates.
     """
-    known = known_targets(inputs)
+    mask = target_mask(inputs)
     scores = tf.where(inputs.mask, inputs.teacher, inputs.teacher.dtype.min)
     columns = tf.range(tf.shape(scores)[1], dtype=tf.int64)
     best = columns[None, :] == tf.argmax(scores, axis=1)[:, None]
-    chosen = tf.where(tf.reduce_any(known, axis=1)[:, None], known, best)
+    chosen = tf.where(tf.reduce_any(mask, axis=1)[:, None], mask, best)
     return tf.logical_and(chosen, inputs.mask)

@@ -69,9 +69,9 @@ class UnbiasedPairs(Untempered):
     items of a group they cannot.
 
     The paper draws from the ranking of all of a group's items that the user
-    has not seen, once an epoch. Here ranks count among the candidates that
-    are compared, at every step, so that they should be many and from all of the
-    catalogue: `TeacherTopK` with a large `num_random`. Every group counts
+    has not seen, once an epoch. Here ranks count among the compared
+    candidates, at every step, so that these should be many and from all of
+    the catalogue: `TeacherTopK` with a large `num_random`. Every group counts
     the same; a pair of one item with itself is left out, and so is a group
     without pairs. Draws depend on the step alone.
 
@@ -85,7 +85,7 @@ class UnbiasedPairs(Untempered):
 
     Raises:
         UserError: a number is out of range, or the catalogue rows of the
-            candidates are not known.
+            candidates are missing.
 
     Example:
     ```python
@@ -117,9 +117,9 @@ class UnbiasedPairs(Untempered):
         """See `DistillationLoss.per_query_of`."""
         if inputs.rows is None:
             raise UserError(
-                "`UnbiasedPairs` should be given the candidates' catalogue "
-                "rows. Received: none. Call it with `rows`, as the Distiller "
-                "does."
+                "`UnbiasedPairs` should receive the catalogue rows of the "
+                "candidates. Received: none. Call it with `rows`, as the "
+                "Distiller does."
             )
         order, weights = self._weights(inputs)
         places, drawn = self._draw(weights, inputs.step)

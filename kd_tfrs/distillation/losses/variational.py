@@ -23,9 +23,10 @@ class VariationalInformation(FeatureLoss):
     {2 \sigma_d^2}, \quad
     \sigma_d^2 = \log(1 + e^{\alpha_d}) + \epsilon$$
 
-    up to a constant. It bounds from below what the student's features tell
-    about the teacher's. Units of the teacher that cannot be guessed get a
-    large variance and stop counting; the loss may be negative.
+    up to a constant. It is a lower bound of the mutual information between the
+    features of student and teacher. Units of the teacher that cannot be
+    predicted get a large variance and little weight. The loss may be
+    negative.
 
     Args:
         hidden_units: widths of ReLU layers in $\mu$; linear without any.
@@ -42,7 +43,7 @@ class VariationalInformation(FeatureLoss):
     TensorShape([])
 
     References:
-        Ahn et al. 2019, "Variational Information Distillation for BatchScores
+        Ahn et al. 2019, "Variational Information Distillation for Knowledge
         Transfer", section 2.1, eq. 4 to 6; the initial variance is that of
         widely used code.
     """
@@ -107,6 +108,6 @@ class _Variance(tf.keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The variances, `[width]`, whatever comes in."""
+        """The variances, `[width]`, for any inputs."""
         del inputs
         return tf.nn.softplus(self.alpha) + _LEAST_VARIANCE

@@ -1,4 +1,4 @@
-"""Losses that count some queries more than others."""
+"""Losses with a weight for every query."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Weighted(DistillationLoss):
     """Another loss, with a weight for every query.
 
     Args:
-        loss: the loss to weigh; a dict is what `get_config` made of it.
+        loss: the loss to weight; a dict is its serialized form.
         temperature: of the weights; the loss has its own.
         reduction: see `DistillationLoss`.
         name: name of the loss in the logs.
@@ -55,7 +55,7 @@ class _Weighted(DistillationLoss):
         return self.loss.trainable_layers
 
     def importance(self, inputs: LossInputs) -> tf.Tensor:
-        """How much each query counts, `[queries]`, 0 to 1."""
+        """The importance of each query, `[queries]`, between 0 and 1."""
         raise NotImplementedError
 
     def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
@@ -79,27 +79,27 @@ class _Weighted(DistillationLoss):
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class ConfidenceWeighted(_Weighted):
-    r"""Another loss, in which sure teachers count more.
+    r"""Weights another loss by the confidence of the teacher.
 
     $$l'_i = \frac{a_i}{\frac{1}{B} \sum_k a_k} \, l_i, \quad
     a_i = 1 - \frac{H(\mathrm{softmax}(t_i / T))}{\log n_i}$$
 
     with $n_i$ the candidates that the mask leaves to query $i$ and the mean
-    over the $B$ queries that have any. The confidence $a_i$ is 0 for a
-    teacher that likes all candidates the same and 1 for one that likes a
-    single one. It is raised by 0.001, so that rounding does not decide
-    between teachers that know nothing.
+    over the $B$ queries that have any. The confidence $a_i$ is 0
+    where the teacher gives all candidates the same probability and 1 where it
+    gives a single candidate all of it. It is raised by 0.001, so that
+    rounding does not decide between queries without any confidence.
 
     Args:
-        loss: any `DistillationLoss` with its default reduction. Layers that
-            it learns are trained.
+        loss: any `DistillationLoss` with its default reduction. Its layers
+            are trained.
         temperature: $T$ of the confidence, at least 0.001; a number or a
             Keras schedule. The loss has a temperature of its own.
         reduction: see `DistillationLoss`.
         name: name of the loss in the logs.
 
     Raises:
-        UserError: `loss` is none, or has another reduction.
+        UserError: `loss` is no DistillationLoss, or has another reduction.
 
     Example:
     >>> loss = ConfidenceWeighted(ScoreRegression(), reduction="none")
@@ -110,7 +110,7 @@ class ConfidenceWeighted(_Weighted):
 
     References:
         The form is ours. The idea of weights by how reliable an answer is
-        stands in Zhang et al. 2022, "Confidence-Aware Multi-Teacher BatchScores
+        stands in Zhang et al. 2022, "Confidence-Aware Multi-Teacher Knowledge
         Distillation", section 2, there between teachers and measured by the
         cross entropy with the labels.
     """
@@ -134,7 +134,7 @@ class ConfidenceWeighted(_Weighted):
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class GapWeighted(_Weighted):
-    r"""Another loss, in which queries far from the teacher count more.
+    r"""Weights another loss by the gap between student and teacher.
 
     $$l'_i = \frac{a_i}{\frac{1}{B} \sum_k a_k} \, l_i, \quad
     a_i = \big( 1 - e^{-KL_i} \big)^\phi, \quad
@@ -146,8 +146,8 @@ class GapWeighted(_Weighted):
     does not decide between queries without a gap.
 
     Args:
-        loss: any `DistillationLoss` with its default reduction. Layers that
-            it learns are trained.
+        loss: any `DistillationLoss` with its default reduction. Its layers
+            are trained.
         focus: $\phi$, at least 0; 0 weighs all the same.
         temperature: $T$ of the gap, at least 0.001; a number or a Keras
             schedule. The loss has a temperature of its own.
@@ -155,8 +155,8 @@ class GapWeighted(_Weighted):
         name: name of the loss in the logs.
 
     Raises:
-        UserError: an argument is out of range, or `loss` is none or has
-            another reduction.
+        UserError: an argument is out of range, or `loss` is no
+            DistillationLoss or has another reduction.
 
     Example:
     >>> loss = GapWeighted(SoftTargets(), focus=2.0)
@@ -181,7 +181,7 @@ class GapWeighted(_Weighted):
         self.focus = check_number("focus", focus, 0.0)
 
     def importance(self, inputs: LossInputs) -> tf.Tensor:
-        """How far the student is from the teacher."""
+        """The divergence of the student from the teacher, below 1."""
         log_p, log_q = (
             masked_log_softmax(scores, inputs.mask, inputs.temperature)
             for scores in (inputs.teacher, inputs.student)

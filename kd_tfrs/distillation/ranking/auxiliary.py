@@ -1,4 +1,4 @@
-"""A second head of the student for the teacher, which is not served."""
+"""A second head of the student that is distilled and not served."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ class Head(Protocol):
 def with_auxiliary_head(
     network: tf.keras.Model, tasks: Sequence[Head]
 ) -> tf.keras.Model:
-    r"""Adds a head for every task that is trained on the teacher in its stead.
+    r"""Adds a head for every task, on which the teacher is distilled.
 
     $$z_k = w_k^\top h(x) + b_k, \qquad
     z^\text{teacher}_k = v_k^\top h(x) + c_k$$
 
-    The teacher teaches the layers that the two share, $h$, and the served head
-    $z_k$ is trained on labels alone: a teacher that is biased, or of another
-    base rate, does not leak into what is served. (Additive terms of a wide part
-    or of pairwise products are the served head's alone.)
+    The distillation loss trains the layers that both heads share, $h$, and
+    the served head $z_k$ is trained on labels alone. The bias or the base
+    rate of the teacher therefore does not change the served output. Additive
+    terms of a wide part or of pairwise products belong to the served head
+    alone.
 
     The new model shares its layers with `network`: training one trains the
     other.
 
     Args:
-        network: of a student, see `build_ranker`; it is left as it is.
+        network: of a student, see `build_ranker`; not changed.
         tasks: those that get a head.
 
     Returns:
@@ -80,7 +81,7 @@ def with_auxiliary_head(
                 getattr(task, "initial_logit", 0.0)
             ),
             name=f"head_{task.name}{AUXILIARY}",
-        )(_seen_by_head(network, task))
+        )(_head_input(network, task))
         outputs[name] = tf.keras.layers.Reshape((), dtype="float32", name=name)(
             column
         )
@@ -88,10 +89,10 @@ def with_auxiliary_head(
 
 
 def without_auxiliary_head(network: tf.keras.Model) -> tf.keras.Model:
-    """The network as it is served: what the teacher taught, without its head.
+    """Removes the auxiliary heads of a trained network, to serve it.
 
     Args:
-        network: from `with_auxiliary_head`, trained; left as it is.
+        network: from `with_auxiliary_head`, trained; not changed.
 
     Returns:
         A Functional model that shares its layers.
@@ -123,12 +124,12 @@ def _check_name(task: Head) -> None:
 
 
 def _outputs(network: tf.keras.Model) -> Mapping[str, tf.Tensor]:
-    output_widths(network)  # Refuses what is no Functional model.
+    output_widths(network)  # Checks that it is a Functional model.
     return network.output
 
 
-def _seen_by_head(network: tf.keras.Model, task: Head) -> tf.Tensor:
-    """What the served head's own layer sees, wrapped for pruning or not."""
+def _head_input(network: tf.keras.Model, task: Head) -> tf.Tensor:
+    """The input of the served head's layer, wrapped for pruning or not."""
     for layer in network.layers:
         if layer.name.removeprefix(_PRUNED) == f"head_{task.name}":
             return layer.input

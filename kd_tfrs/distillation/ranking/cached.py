@@ -1,4 +1,4 @@
-"""What a teacher of rankers said once, kept by row, in memory or on disk."""
+"""Cached outputs of a teacher of rankers, by row, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OrderedBatches(Protocol):
 
 
 class CachedTeacher(RankingTeacher):
-    """What another teacher said, by row.
+    """The cached outputs of another teacher, by row.
 
     Row numbers are those of the batches that it was made of: another part of
     the data, such as validation, has rows of its own and needs a cache of its
@@ -42,8 +42,8 @@ class CachedTeacher(RankingTeacher):
 
     Args:
         outputs: `[rows, ...]` by name, float32 or float16, in memory or
-            memory-mapped. Of the latter only a batch's rows are read at a
-            step. NaN where nothing is known of a row.
+            memory-mapped; a step reads only the rows of its batch from a
+            memory-mapped array. NaN where a row has no output.
         row_key: entry of a batch with its rows in the cache, `[batch]` int32.
 
     Raises:
@@ -80,13 +80,13 @@ class CachedTeacher(RankingTeacher):
         row_key: str = "row",
         progress: bool = True,
     ) -> CachedTeacher:
-        """Asks a teacher of every row once.
+        """Computes the outputs of a teacher for every row once.
 
         Args:
-            teacher: any other one.
+            teacher: any other teacher.
             batches: all rows, see `RankingBatches.in_order`.
-            outputs: names of those to keep; all logits when `None`.
-            dtype: kept as "float32" or "float16", which has three digits.
+            outputs: names of the outputs to keep; all logits when `None`.
+            dtype: "float32" or "float16", which has three digits.
             row_key: see the class.
             progress: show a progress bar.
 
@@ -94,7 +94,7 @@ class CachedTeacher(RankingTeacher):
             The cached teacher, in memory.
 
         Raises:
-            UserError: it has no such output, or `dtype` is neither.
+            UserError: there is no such output, or `dtype` is neither.
         """
         if dtype not in _DTYPES:
             raise UserError(
@@ -102,7 +102,7 @@ class CachedTeacher(RankingTeacher):
                 f"`dtype` = {dtype!r}."
             )
         arrays: dict[str, np.ndarray] = {}
-        ask = tf.function(teacher.outputs, reduce_retracing=True)
+        compute = tf.function(teacher.outputs, reduce_retracing=True)
         with tqdm(
             total=batches.num_rows,
             desc="teacher cache",
@@ -110,17 +110,17 @@ class CachedTeacher(RankingTeacher):
             disable=not progress,
         ) as bar:
             for batch in batches.in_order():
-                said = choose(ask(batch), outputs, type(teacher).__name__)
+                kept = choose(compute(batch), outputs, type(teacher).__name__)
                 rows = batch["row"].numpy()
-                _write(arrays, said, rows, batches.num_rows, dtype)
+                _write(arrays, kept, rows, batches.num_rows, dtype)
                 bar.update(len(rows))
         return cls(arrays, row_key)
 
     def save(self, directory: str | os.PathLike) -> None:
-        """Writes each array to a file of its own; see `files.replacing`.
+        """Writes every array to a file, which is renamed when complete.
 
         Args:
-            directory: made when missing; arrays of the same names are
+            directory: created when missing; arrays of the same names are
                 replaced.
         """
         directory = Path(directory)
@@ -134,17 +134,17 @@ class CachedTeacher(RankingTeacher):
     def load(
         cls, directory: str | os.PathLike, row_key: str = "row"
     ) -> CachedTeacher:
-        """Reads what `save` wrote, memory-mapped.
+        """Reads the files of `save`, memory-mapped.
 
         Args:
-            directory: where it is.
+            directory: of the cache.
             row_key: see the class.
 
         Returns:
             The cached teacher.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no cache.
         """
         files = sorted(Path(directory).glob("[!.]*.npy"))
         if not files:
@@ -180,29 +180,29 @@ class CachedTeacher(RankingTeacher):
         if self._tables[name] is not None:
             return tf.gather(self._tables[name], rows)
         array = self.arrays[name]
-        # Without state, so that outputs that no loss uses are not read.
-        found = tf.numpy_function(
+        # Stateless, so that outputs that no loss compares are not read.
+        values = tf.numpy_function(
             lambda at: np.asarray(array[at]),
             [rows],
             tf.as_dtype(array.dtype),
             stateful=False,
         )
-        found.set_shape([rows.shape[0], *array.shape[1:]])
-        return found
+        values.set_shape([rows.shape[0], *array.shape[1:]])
+        return values
 
 
 def choose(
-    outputs: Outputs, names: Sequence[str] | None, whose: str
+    outputs: Outputs, names: Sequence[str] | None, owner: str
 ) -> Outputs:
-    """Some of a teacher's outputs.
+    """Selects outputs of a teacher by name.
 
     Args:
         outputs: all of them.
-        names: which; all logits when `None`.
-        whose: for the error.
+        names: names to select; all logits when `None`.
+        owner: name of the teacher, for the error.
 
     Returns:
-        Those.
+        The selected outputs.
 
     Raises:
         UserError: one is missing.
@@ -212,7 +212,7 @@ def choose(
     missing = [name for name in names if name not in outputs]
     if missing or not names:
         raise UserError(
-            f"`outputs` should be among those of `{whose}`. Received: "
+            f"`outputs` should be among those of `{owner}`. Received: "
             f"{missing or 'none'}; it has {sorted(outputs)}."
         )
     return {name: outputs[name] for name in names}
@@ -220,12 +220,12 @@ def choose(
 
 def _write(
     arrays: dict[str, np.ndarray],
-    said: Outputs,
+    outputs: Outputs,
     rows: np.ndarray,
     num_rows: int,
     dtype: str,
 ) -> None:
-    for name, values in said.items():
+    for name, values in outputs.items():
         if name not in arrays:
             shape = (num_rows, *values.shape[1:])
             arrays[name] = np.full(shape, np.nan, dtype)

@@ -1,4 +1,4 @@
-"""Binary soft targets that are first brought to the labels' base rate."""
+"""Binary soft targets that are first calibrated to the labels."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class CalibratedSoftTargets(BinarySoftTargets):
     $$l = T^2 H\big(\sigma(t' / T), \sigma(s / T)\big), \qquad
     t' = a t + c, \qquad l^c = H\big(y, \sigma(t')\big)$$
 
-    with the cross entropy $H(p, q)$. The two numbers $a$ and $c$ learn from
-    $l^c$ alone, over the rows whose label $y$ is known; the student from $l$
-    alone. The loss has the value of $l$. It starts with $a = 1$.
+    with the cross entropy $H(p, q)$. The two numbers $a$ and $c$ are trained
+    on $l^c$ alone, over the rows with a label $y$, and the student on $l$
+    alone. The loss has the value of $l$. Training starts at $a = 1$.
 
-    So a teacher of clicks may teach likes, which are rarer: what it says of
-    who likes more than who is heard, its base rate is not.
+    A teacher of clicks can so be distilled into a student of likes, which are
+    rarer: the order of its logits is kept and its base rate is corrected.
 
     Args:
         temperature: $T$, at least 0.001; a number or a Keras schedule.
@@ -69,7 +69,7 @@ class CalibratedSoftTargets(BinarySoftTargets):
 
     @property
     def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
-        """The two numbers."""
+        """The scaling, with $a$ and $c$."""
         return (self._scaling,)
 
     def compute(self, inputs: LossInputs) -> tf.Tensor:

@@ -34,14 +34,14 @@ Losses = (
 
 
 class RankingDistiller(BaseDistiller):
-    r"""Trains a ranker on real labels and on what a teacher says.
+    r"""Trains a ranker on real labels and on the outputs of a teacher.
 
     $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
     \text{student})$$
 
     with the sum over the student's own tasks as $L_\text{student}$. The
-    student runs forward once a step, and every teacher once. Neither is
-    changed but the student by training.
+    student runs forward once a step, and so does every teacher. Training
+    changes the student and never a teacher.
 
     Args:
         teacher: see `RankingTeacher`.
@@ -71,7 +71,7 @@ class RankingDistiller(BaseDistiller):
     ```
 
     References:
-        Hinton, Vinyals and Dean 2015, "Distilling the BatchScores in a Neural
+        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural
         Network", section 2; Zhu et al. 2020, "Ensembled CTR Prediction via
         Knowledge Distillation".
     """
@@ -168,14 +168,14 @@ def _check_models(teacher: RankingTeacher, student: tf.keras.Model) -> None:
 
 
 def _only_logits(loss: DistillationLoss, student: tf.keras.Model) -> TaskLogits:
-    """The logits of the only task, for a loss whose term names none."""
+    """The logits of the only task, for a loss without a term."""
     if len(student.tasks) > 1:
         raise UserError(
             "`distillation_losses` should be DistillationTerm objects where "
             "the student has several tasks. Received: "
             f"{type(loss).__name__} for "
             f"{[task.name for task in student.tasks]}. Name a TaskLogits for "
-            "each task that is taught."
+            "each distilled task."
         )
     return TaskLogits(student.tasks[0].name)
 
@@ -189,8 +189,8 @@ def _check_term(term: DistillationTerm) -> None:
         )
     if not isinstance(term.candidates, OutputSelector):
         raise UserError(
-            "A term of a RankingDistiller should compare TaskLogits, "
-            "SessionLists or NetworkOutputs. Received: "
+            "A term of a RankingDistiller should have TaskLogits, "
+            "SessionLists or NetworkOutputs as its `candidates`. Received: "
             f"{type(term.loss).__name__} over "
             f"{type(term.candidates).__name__}, which is for retrieval."
         )

@@ -1,4 +1,4 @@
-"""Several rankers that speak with one voice, by the mean of their logits."""
+"""An ensemble of rankers: the mean of their logits."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class RankingEnsemble(RankingTeacher):
 
     $$t = \sum_m w_m t_m, \qquad \sum_m w_m = 1$$
 
-    for every task that all of them have. What each says is there as well: as
-    `teacher_0_hidden_1` and so on, so that a loss between features can use
-    one member without a second forward pass.
+    for every task that all of them have. The outputs of every member are
+    there as well, as `teacher_0_hidden_1` and so on, so that a loss between
+    features can compare with one member without a second forward pass.
 
     Args:
         teachers: two or more, of any kinds.
@@ -42,7 +42,7 @@ class RankingEnsemble(RankingTeacher):
     ```
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
+        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
         Distillation", for teachers of different kinds; there the mean is of
         the losses.
     """
@@ -63,30 +63,33 @@ class RankingEnsemble(RankingTeacher):
 
     def outputs(self, batch: RankingBatch) -> Outputs:
         """See `RankingTeacher.outputs`."""
-        said = [teacher.outputs(batch) for teacher in self.teachers]
-        found = {
+        outputs = [teacher.outputs(batch) for teacher in self.teachers]
+        logits = {
             name: tf.add_n(
-                [w * x[name] for w, x in zip(self.weights, said, strict=True)]
+                [
+                    w * x[name]
+                    for w, x in zip(self.weights, outputs, strict=True)
+                ]
             )
-            for name in common_logits(said)
+            for name in common_logits(outputs)
         }
-        return {**found, **by_member(said)}
+        return {**logits, **by_member(outputs)}
 
 
-def by_member(said: Sequence[Mapping]) -> dict:
-    """What each member says, under names of its own."""
+def by_member(values: Sequence[Mapping]) -> dict:
+    """The outputs, or widths, of every member, with its number in the name."""
     return {
         f"teacher_{m}_{name}": x
-        for m, outputs in enumerate(said)
+        for m, outputs in enumerate(values)
         for name, x in outputs.items()
     }
 
 
-def common_logits(said: Sequence[Mapping]) -> list[str]:
+def common_logits(values: Sequence[Mapping]) -> list[str]:
     """Names of the logits that all members have, in the first one's order.
 
     Args:
-        said: outputs, or widths, of every member.
+        values: outputs, or widths, of every member.
 
     Returns:
         One name or more.
@@ -96,13 +99,13 @@ def common_logits(said: Sequence[Mapping]) -> list[str]:
     """
     names = [
         name
-        for name in said[0]
-        if name.startswith(LOGITS) and all(name in other for other in said)
+        for name in values[0]
+        if name.startswith(LOGITS) and all(name in other for other in values)
     ]
     if not names:
         raise UserError(
             "`teachers` should have a task in common. Received: outputs "
-            f"{[sorted(outputs) for outputs in said]}. Train them for the "
+            f"{[sorted(outputs) for outputs in values]}. Train them for the "
             "same tasks."
         )
     return names
@@ -115,7 +118,7 @@ def member_widths(teachers: Sequence[RankingTeacher]) -> dict[str, int]:
         teachers: the members.
 
     Returns:
-        Widths by name; of the mean only if all members know theirs.
+        Widths by name; of the mean only if those of all members are known.
 
     Raises:
         UserError: they have no task in common.
@@ -134,6 +137,6 @@ def _check_teachers(
         raise UserError(
             "`teachers` should be two or more RankingTeachers. Received: "
             f"{[type(t).__name__ for t in teachers]}. Wrap a network in "
-            "NetworkTeacher; give a single one as it is."
+            "NetworkTeacher, and take a single teacher as it is."
         )
     return teachers

@@ -1,4 +1,4 @@
-"""The gate of an ensemble of rankers, and how it learns from labels."""
+"""The gate of an ensemble of rankers, and its training on labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEAST_SPREAD = 1e-6
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class TeacherGate(tf.keras.layers.Layer):
-    r"""Weights of teachers from what they answer, equal before training.
+    r"""Weights of teachers from their outputs, equal before training.
 
     $$g = \mathrm{softmax}\big(W (x - \mu) / \sigma + b\big)$$
 
@@ -67,23 +67,23 @@ class TeacherGate(tf.keras.layers.Layer):
 
 
 class GateRows(NamedTuple):
-    """What the gate of one task learns from.
+    """The training rows of the gate of one task.
 
     Args:
         inputs: `[n, width]` float32.
-        answers: `[n, teachers]` float32 logits.
+        logits: `[n, teachers]` float32 logits.
         labels: `[n]` float32.
         weight: `[n]` float32.
     """
 
     inputs: np.ndarray
-    answers: np.ndarray
+    logits: np.ndarray
     labels: np.ndarray
     weight: np.ndarray
 
-    def known(self) -> GateRows:
-        """The rows with a weight, a label and an answer of every teacher."""
-        finite = np.isfinite(self.answers).all(axis=1)
+    def labelled(self) -> GateRows:
+        """The rows with a weight, a label and an output of every teacher."""
+        finite = np.isfinite(self.logits).all(axis=1)
         finite &= np.isfinite(self.inputs).all(axis=1)
         kept = finite & np.isfinite(self.labels) & (self.weight > 0)
         return GateRows(*(x[kept] for x in self))
@@ -92,7 +92,7 @@ class GateRows(NamedTuple):
 def gate_loss(
     gate: tf.Tensor, rows: GateRows, kind: str, evenness: float
 ) -> tf.Tensor:
-    r"""What a gate minimises.
+    r"""The loss of a gate.
 
     $$L = \frac{\sum_i w_i \, l(\langle g_i, t_i \rangle, y_i)}{\sum_i w_i}
     + \eta \, \mathrm{mean}_i \, KL(g_i \| \text{uniform})$$
@@ -106,7 +106,7 @@ def gate_loss(
     Returns:
         A scalar.
     """
-    mixed = tf.reduce_sum(gate * rows.answers, axis=1)
+    mixed = tf.reduce_sum(gate * rows.logits, axis=1)
     if kind == "binary":
         losses = tf.nn.sigmoid_cross_entropy_with_logits(rows.labels, mixed)
     else:
@@ -133,10 +133,10 @@ def train_gate(
     """Trains one gate by Adam on rows that are in memory.
 
     Args:
-        gate: built; changed.
-        rows: known ones, at least one.
+        gate: a built gate, which is trained in place.
+        rows: labelled rows, at least one.
         kind: see `gate_loss`.
-        epochs: how often every row is seen.
+        epochs: passes over the rows.
         learning_rate: step size.
         batch_size: rows a step.
         evenness: see `gate_loss`.

@@ -1,4 +1,4 @@
-"""An ensemble whose members are trusted more or less, row by row."""
+"""An ensemble with a gate that weights its members for every row."""
 
 from __future__ import annotations
 
@@ -40,22 +40,23 @@ class GatedRankingEnsemble(RankingEnsemble):
     $$t_k = \sum_m g_{km} t_{km}, \qquad
     g_k = \mathrm{softmax}(W_k x + b_k)$$
 
-    where $x$ is what all members say of all tasks, and numeric features of
-    the batch, each standardised. It starts as the plain mean.
+    where $x$ are the logits of all members for all tasks and numeric features
+    of the batch, each standardised. It starts as the plain mean.
 
-    The gate is trained by `fit_gate`, on labels and before the student. (The
-    paper trains it beside the student, on the distillation loss: there it may
-    come to trust the teacher that is easiest to imitate, and not the one that
-    is right.) Give it rows that the members were not trained on: a teacher
-    that knows its training rows by heart looks better there than it is.
+    `fit_gate` trains the gate on labels, before the student. The paper trains
+    it together with the student on the distillation loss, where it may prefer
+    the teacher that is easiest to imitate to the one that is right. Give it
+    rows that the members were not trained on, because a teacher is better on
+    its training rows than on others.
 
     Args:
-        teachers: two or more that have all tasks.
-        tasks: the student's, as `RankingModel.tasks`.
-        features: names of numeric features, `[batch]`, that the gate sees.
+        teachers: two or more teachers with all tasks.
+        tasks: tasks of the student, see `RankingModel.tasks`.
+        features: names of numeric features, `[batch]`, which are inputs of
+            the gate.
 
     Raises:
-        UserError: the members do not have the tasks, or there is none.
+        UserError: a member lacks a task, or there is no task.
 
     Example:
     ```python
@@ -64,7 +65,7 @@ class GatedRankingEnsemble(RankingEnsemble):
     ```
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
+        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
         Distillation" (a softmax gate over the teachers' answers, sample by
         sample). Ours: a gate for each task, features beside the answers, and
         training on labels.
@@ -103,15 +104,15 @@ class GatedRankingEnsemble(RankingEnsemble):
 
     def outputs(self, batch: RankingBatch) -> Outputs:
         """See `RankingTeacher.outputs`; with `gate_<task>` `[batch, n]`."""
-        said = [teacher.outputs(batch) for teacher in self.teachers]
-        answers = self._answers(said)
-        inputs = self._inputs(answers, batch)
-        found = {}
+        members = [teacher.outputs(batch) for teacher in self.teachers]
+        logits = self._logits(members)
+        inputs = self._inputs(logits, batch)
+        outputs = {}
         for task in self.tasks:
             gate = tf.stop_gradient(self._gates[task.name](inputs))
-            found[f"gate_{task.name}"] = gate
-            found[task.output] = tf.reduce_sum(gate * answers[task.name], 1)
-        return {**found, **by_member(said)}
+            outputs[f"gate_{task.name}"] = gate
+            outputs[task.output] = tf.reduce_sum(gate * logits[task.name], 1)
+        return {**outputs, **by_member(members)}
 
     def fit_gate(
         self,
@@ -124,14 +125,14 @@ class GatedRankingEnsemble(RankingEnsemble):
         seed: int = 0,
         progress: bool = True,
     ) -> dict[str, tuple[float, float]]:
-        r"""Trains the gates on labels; the members run over the rows once.
+        r"""Trains the gates on labels. The members run over the rows once.
 
         Args:
             batches: rows that the members were not trained on.
             epochs: how often the gates see every row.
             learning_rate: step size of Adam.
             batch_size: rows a step.
-            evenness: $\eta$, at least 0; holds the weights together.
+            evenness: $\eta$, at least 0; keeps the weights close to equal.
             seed: of the order of rows.
             progress: show a progress bar.
 
@@ -144,8 +145,8 @@ class GatedRankingEnsemble(RankingEnsemble):
         check_count("epochs", epochs)
         check_count("batch_size", batch_size)
         check_number("evenness", evenness, 0.0)
-        found = {}
-        for task, rows in self._listen(batches, progress).items():
+        losses = {}
+        for task, rows in self._gate_rows(batches, progress).items():
             gate = self._gates[task.name]
             before = gate_loss(gate(rows.inputs), rows, task.kind, evenness)
             train_gate(
@@ -159,21 +160,21 @@ class GatedRankingEnsemble(RankingEnsemble):
                 seed=seed,
             )
             after = gate_loss(gate(rows.inputs), rows, task.kind, evenness)
-            found[task.name] = (float(before), float(after))
-        return found
+            losses[task.name] = (float(before), float(after))
+        return losses
 
-    def _answers(self, said: Sequence[Outputs]) -> dict[str, tf.Tensor]:
+    def _logits(self, members: Sequence[Outputs]) -> dict[str, tf.Tensor]:
         """`[batch, teachers]` logits of every task."""
         return {
-            task.name: tf.stack([x[task.output] for x in said], axis=1)
+            task.name: tf.stack([x[task.output] for x in members], axis=1)
             for task in self.tasks
         }
 
     def _inputs(
-        self, answers: dict[str, tf.Tensor], batch: RankingBatch
+        self, logits: dict[str, tf.Tensor], batch: RankingBatch
     ) -> tf.Tensor:
-        """`[batch, width]`, what the gates see."""
-        columns = list(answers.values())
+        """Inputs of the gates, `[batch, width]`."""
+        columns = list(logits.values())
         for name in self.features:
             if name not in batch["features"]:
                 raise UserError(
@@ -184,11 +185,11 @@ class GatedRankingEnsemble(RankingEnsemble):
             columns.append(column[:, None])
         return tf.concat(columns, axis=1)
 
-    def _listen(
+    def _gate_rows(
         self, batches: OrderedBatches, progress: bool
     ) -> dict[Task, GateRows]:
-        ask = tf.function(self._heard, reduce_retracing=True)
-        found: list[dict[str, GateRows]] = []
+        compute = tf.function(self._rows_of_batch, reduce_retracing=True)
+        parts: list[dict[str, GateRows]] = []
         with tqdm(
             total=batches.num_rows,
             desc="gate",
@@ -196,29 +197,29 @@ class GatedRankingEnsemble(RankingEnsemble):
             disable=not progress,
         ) as bar:
             for batch in batches.in_order():
-                found.append(tf.nest.map_structure(np.asarray, ask(batch)))
+                parts.append(tf.nest.map_structure(np.asarray, compute(batch)))
                 bar.update(len(batch["row"]))
-        return {task: _joined(task.name, found) for task in self.tasks}
+        return {task: _joined(task.name, parts) for task in self.tasks}
 
-    def _heard(self, batch: RankingBatch) -> dict[str, GateRows]:
-        said = [teacher.outputs(batch) for teacher in self.teachers]
-        answers = self._answers(said)
-        inputs = self._inputs(answers, batch)
+    def _rows_of_batch(self, batch: RankingBatch) -> dict[str, GateRows]:
+        members = [teacher.outputs(batch) for teacher in self.teachers]
+        logits = self._logits(members)
+        inputs = self._inputs(logits, batch)
         return {
             name: GateRows(
-                inputs, answer, batch["labels"][name], batch["weight"]
+                inputs, values, batch["labels"][name], batch["weight"]
             )
-            for name, answer in answers.items()
+            for name, values in logits.items()
         }
 
 
 def _joined(task: str, parts: Sequence[Mapping[str, GateRows]]) -> GateRows:
     columns = zip(*(part[task] for part in parts), strict=True)
-    rows = GateRows(*(np.concatenate(column) for column in columns)).known()
+    rows = GateRows(*(np.concatenate(column) for column in columns)).labelled()
     if not len(rows.labels):
         raise UserError(
             f"A gate should have labels of task {task!r} to learn from. "
-            "Received: no row with a label, a weight and an answer of every "
+            "Received: no row with a label, a weight and an output of every "
             "teacher."
         )
     return rows
@@ -234,6 +235,6 @@ def _check_tasks(
         )
     for teacher in teachers:
         for task in tasks:
-            # What does not know its outputs is found out when it is asked.
+            # Unknown outputs are checked when the teacher runs.
             if teacher.widths:
                 teacher.width(task.output)

@@ -22,8 +22,8 @@ from kd_tfrs.errors import UserError
 class NetworkOutputs(OutputSelector):
     """Named outputs of both networks, for losses between features.
 
-    Outputs of more than two axes, such as `embeddings`, count as flat. The
-    rows weigh as in the batch.
+    Outputs of more than two axes, such as `embeddings`, are flattened. Rows
+    have the weights of the batch.
 
     Args:
         teacher_output: such as "hidden_1", "interaction"; of one member of an
@@ -91,9 +91,9 @@ class NetworkOutputs(OutputSelector):
             raise no_output(self.student_output, widths)
         if loss.uses_rows:
             raise UserError(
-                f"`{type(loss).__name__}` should know the rows of its "
-                "features, and rows of a ranker are impressions. Received: "
-                f"{self.name!r}. Take Hint."
+                f"`{type(loss).__name__}` should receive the catalogue rows "
+                "of its features, and the rows of a ranker are impressions. "
+                f"Received: {self.name!r}. Take Hint."
             )
         loss.ensure_built(
             teacher.width(self.teacher_output), widths[self.student_output]

@@ -1,4 +1,4 @@
-"""Output selectors: the outputs that a loss between rankers compares."""
+"""Output selectors of a ranking batch: the base class, and logits."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ AUXILIARY = "_teacher"
 
 
 class OutputSelector(abc.ABC):
-    """Chooses the outputs that a loss is computed on.
+    """Selects the outputs of a ranking batch that a loss compares.
 
     Args:
-        name: tells terms with the same loss apart in the logs.
+        name: distinguishes terms with the same loss in the logs.
 
     Attributes:
-        of_features: whether it is for losses between features, rather than
-            between scores.
+        of_features: whether the selector is for losses between features,
+            rather than between scores.
     """
 
     of_features = False
@@ -44,7 +44,7 @@ class OutputSelector(abc.ABC):
     def select(
         self, batch: RankingBatch, teacher: Outputs, student: Outputs
     ) -> LossInputs:
-        """Picks what is compared.
+        """Selects the outputs that are compared.
 
         Args:
             batch: see `RankingBatches`.
@@ -63,28 +63,28 @@ class OutputSelector(abc.ABC):
         student: tf.keras.Model,
         widths: Mapping[str, int],
     ) -> None:
-        """Checks that all three fit and builds the layers of the loss.
+        """Checks the arguments and builds the layers of the loss.
 
         Args:
-            loss: that is computed on these outputs.
-            teacher: of the loss.
+            loss: the loss that is computed on the selected outputs.
+            teacher: the teacher that gives the outputs.
             student: a `RankingModel`.
             widths: of the student's outputs.
 
         Raises:
-            UserError: they do not fit.
+            UserError: loss, teacher and student do not fit.
         """
 
 
 class LogitSelector(OutputSelector):
-    """Base of the selectors of one task's logits.
+    """Base of the selectors of the logits of one task.
 
     Args:
         task: of the student.
         teacher_task: of the teacher; `task` when `None`. Another one makes it
             distillation across tasks.
-        auxiliary: whether the student's auxiliary head is compared, rather than
-            the one that is served, see `with_auxiliary_head`.
+        auxiliary: whether the logits are those of the student's auxiliary
+            head instead of the served head, see `with_auxiliary_head`.
         name: see `OutputSelector`.
     """
 
@@ -116,11 +116,12 @@ class LogitSelector(OutputSelector):
         ratings = {t.name for t in student.tasks if t.kind == "rating"}
         inputs = {self.task, self.teacher_task}
         if loss.uses_labels:
-            inputs = {self.task}  # It brings the teacher's to the labels.
+            # The loss maps the logits of the teacher to the labels.
+            inputs = {self.task}
         if isinstance(loss, BinarySoftTargets) and inputs & ratings:
             raise UserError(
-                f"`{type(loss).__name__}` should compare logits of binary "
-                f"tasks. Received: {self.name!r}, with a rating. Take "
+                f"`{type(loss).__name__}` should be computed on logits of "
+                f"binary tasks. Received: {self.name!r}, with a rating. Take "
                 "ScoreRegression."
             )
 
@@ -128,19 +129,19 @@ class LogitSelector(OutputSelector):
 class TaskLogits(LogitSelector):
     """The logits of one task, every row by itself: `[batch, 1]`.
 
-    For losses that say something of a single score, such as
-    `BinarySoftTargets` and `ScoreRegression`. The rows weigh as in the batch;
-    one without a label counts, one of which the teacher says nothing (NaN)
-    does not.
+    For losses that are defined on a single score, such as `BinarySoftTargets`
+    and `ScoreRegression`, see `DistillationLoss.uses_single_scores`. Rows have
+    the weights of the batch. A row without a label counts; a row without an
+    output of the teacher (NaN) does not.
 
     Args:
         task: of the student.
         teacher_task: of the teacher; `task` when `None`. Another one makes it
             distillation across tasks: its base rate differs, so that a served
             head loses its calibration unless the loss corrects it
-            (`CalibratedSoftTargets`) or an auxiliary head is compared.
-        auxiliary: whether the student's auxiliary head is compared, see
-            `with_auxiliary_head`.
+            (`CalibratedSoftTargets`) or is computed on an auxiliary head.
+        auxiliary: whether the logits are those of the student's auxiliary
+            head, see `with_auxiliary_head`.
         offset: added to the teacher's logits. Where the student's batches
             have fewer negatives than the data and the teacher is calibrated,
             `-batches.logit_offset`.
@@ -196,8 +197,8 @@ class TaskLogits(LogitSelector):
 
 
 def no_output(name: str, widths: Mapping[str, int]) -> UserError:
-    """The error for an output that the student's network lacks."""
-    remedy = "Name one of these"
+    """The error for a missing output of the student's network."""
+    remedy = "Take one of these"
     if name.endswith(AUXILIARY):
         remedy = "Build it with `with_auxiliary_head`"
     return UserError(

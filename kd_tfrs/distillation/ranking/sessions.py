@@ -20,21 +20,21 @@ class SessionLists(LogitSelector):
     ListMLE) and `RankNetDistillation`. A list holds the rows of a session
     that stand in the batch, in the teacher's descending order, so that the
     batches have to be grouped by session: take `SessionBatches`. Rows without
-    a weight, or of which the teacher says nothing (NaN), are left out. A list
-    weighs the mean of its rows' weights; a single row is no list and weighs
-    nothing.
+    a weight or without an output of the teacher (NaN) are left out. The
+    weight of a list is the mean of its rows' weights; a list of a single row
+    has the weight 0.
 
-    These losses do not see how high scores are: the head's calibration is
-    left to the labels.
+    These losses do not depend on the level of the scores, so that the labels
+    alone calibrate the head.
 
     Args:
         task: of the student.
-        max_length: rows of a list at most, at least 2; of a longer session
-            the batch's first ones.
-        teacher_task: of the teacher; `task` when `None`. As only the order
-            counts, another task's base rate does no harm.
-        auxiliary: whether the student's auxiliary head is compared, see
-            `with_auxiliary_head`.
+        max_length: maximum number of rows of a list, at least 2. The first
+            rows of a longer session are taken.
+        teacher_task: of the teacher; `task` when `None`. The base rate of
+            another task has no effect, as only the order counts.
+        auxiliary: whether the logits are those of the student's auxiliary
+            head, see `with_auxiliary_head`.
 
     Raises:
         UserError: `max_length` is less than 2.

@@ -1,4 +1,4 @@
-"""Early stop on what the student has left to learn from its teacher."""
+"""Early stopping on the distillation loss."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from kd_tfrs.errors import UserError
 
 
 class DistillationEarlyStopping(tf.keras.callbacks.EarlyStopping):
-    """Stops when the distillation loss of the validation rows falls no more.
+    """Stops when the distillation loss of the validation rows stops falling.
 
-    It watches the weighted sum of all terms but the student's own loss, so
-    that validation needs the teacher and no labels. Fit with
+    It monitors the weighted sum of all terms without the student's own loss,
+    so that validation needs the teacher and no labels. Fit with
     `validation_data`.
 
     Args:
-        patience: epochs without a fall before it stops.
-        min_delta: what counts as a fall, at least 0.
-        restore_best_weights: give the student the weights of the best epoch
-            back, also when all epochs were run.
+        patience: epochs without a decrease before training stops.
+        min_delta: the smallest decrease that counts, at least 0.
+        restore_best_weights: restore the weights of the best epoch, also when
+            all epochs have run.
         verbose: see `tf.keras.callbacks.EarlyStopping`.
 
     Example:
@@ -31,7 +31,7 @@ class DistillationEarlyStopping(tf.keras.callbacks.EarlyStopping):
     ```
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
+        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
         Distillation", for early stopping by the distillation loss.
     """
 
@@ -52,7 +52,7 @@ class DistillationEarlyStopping(tf.keras.callbacks.EarlyStopping):
         )
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Adds `val_distillation_loss` to the logs and watches it.
+        """Adds `val_distillation_loss` to the logs and monitors it.
 
         Args:
             epoch: counted from 0.
@@ -64,7 +64,7 @@ class DistillationEarlyStopping(tf.keras.callbacks.EarlyStopping):
         logs = {} if logs is None else logs
         if "val_loss" not in logs:
             raise UserError(
-                "`DistillationEarlyStopping` should see a validation after "
+                "`DistillationEarlyStopping` needs validation logs after "
                 f"every epoch. Received: {sorted(logs)}. Call `fit` with "
                 "`validation_data` and its default `validation_freq`."
             )

@@ -1,4 +1,4 @@
-"""Teachers of rankers: what a network says of every row of a batch."""
+"""Teachers of rankers: outputs for every row of a batch."""
 
 from __future__ import annotations
 
@@ -16,66 +16,69 @@ LOGITS = "logits_"
 
 
 class RankingTeacher(abc.ABC):
-    """Anything that says something of every row of a ranking batch.
+    """Base of the teachers with outputs for every row of a ranking batch.
 
-    It is never trained and no gradient reaches it.
+    A teacher is never trained and no gradient reaches it.
 
     Attributes:
-        learned: layers of its own that a checkpoint has to hold.
+        checkpointed: layers of the teacher that a checkpoint has to hold.
+        teachers: members of an ensemble.
     """
 
     checkpointed: tuple[tf.keras.layers.Layer, ...] = ()
+    teachers: tuple[RankingTeacher, ...] = ()
 
     @abc.abstractmethod
     def outputs(self, batch: RankingBatch) -> Outputs:
-        """What it says of a batch.
+        """The outputs for a batch.
 
         Args:
             batch: see `RankingBatches`.
 
         Returns:
             `logits_<task>` `[batch]` by name, and other `[batch, ...]`
-            outputs; float32, without gradient. NaN where it says nothing of
-            a row, which then does not count.
+            outputs; float32, without gradient. NaN where the teacher
+            has no output for a row, which then does not count.
         """
 
     @property
     @abc.abstractmethod
     def widths(self) -> Mapping[str, int]:
-        """How many numbers each output has a row; empty if not known."""
+        """Width of every output by name; empty if the widths are unknown."""
 
     def width(self, output: str) -> int:
-        """How many numbers an output has a row.
+        """Width of an output.
 
         Args:
             output: its name, such as "hidden_0".
 
         Returns:
-            A width; an output of more than two axes counts as flat.
+            A width; an output of more than two axes is flattened.
 
         Raises:
-            UserError: it has no such output, or does not know.
+            UserError: there is no such output, or its width is unknown.
         """
         if output not in self.widths:
             raise UserError(
                 f"`{type(self).__name__}` should have the output {output!r}. "
                 f"Received: {sorted(self.widths) or 'unknown outputs'}. "
-                "Name one that it has, or keep more in its cache."
+                "Take one that it has, or keep more in its cache."
             )
         return self.widths[output]
 
 
 class NetworkTeacher(RankingTeacher):
-    """A ranker that is asked at every step.
+    """A ranker that runs at every step.
 
-    It sees every feature of the batch that it has, those among them that the
+    Its inputs are all of its features in the batch, including those that the
     schema marks `training_only` and that the student lacks (privileged
     features). It runs without dropout.
 
     Args:
         model: a `RankingModel`, or a Keras model from a dict of features to a
             dict of outputs, or any such function.
-        widths: of the outputs of a function, where features are compared.
+        widths: widths of the outputs of a function, needed for losses between
+            features.
 
     Raises:
         UserError: a function's widths are needed, or a Keras model's given.
@@ -87,7 +90,7 @@ class NetworkTeacher(RankingTeacher):
 
     References:
         Xu et al. 2020, "Privileged Features Distillation at Taobao
-        Recommendations", for a teacher that sees more.
+        Recommendations", for a teacher with more features.
     """
 
     def __init__(
@@ -124,8 +127,8 @@ class NetworkTeacher(RankingTeacher):
                 f"no {missing} among {sorted(features)}. Encode the features "
                 "of teacher and student together."
             )
-        mine = {name: features[name] for name in self.network.input}
-        return without_gradients(self.network(mine, training=False))
+        inputs = {name: features[name] for name in self.network.input}
+        return without_gradients(self.network(inputs, training=False))
 
 
 def without_gradients(outputs: Mapping[str, tf.Tensor]) -> Outputs:
@@ -137,16 +140,16 @@ def without_gradients(outputs: Mapping[str, tf.Tensor]) -> Outputs:
 
 
 def output_widths(network: tf.keras.Model) -> dict[str, int]:
-    """How many numbers the outputs of a Functional network have a row.
+    """Widths of the outputs of a Functional network.
 
     Args:
-        network: with a dict of outputs.
+        network: a model with a dict of outputs.
 
     Returns:
         Widths by name; 1 for `[batch]`.
 
     Raises:
-        UserError: it has no dict of outputs.
+        UserError: the network has no dict of outputs.
     """
     outputs = getattr(network, "output", None)
     if not isinstance(outputs, Mapping):

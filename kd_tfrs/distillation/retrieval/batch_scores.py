@@ -1,7 +1,8 @@
-"""Scores of a teacher or a student for the candidates of a batch."""
+"""Scores that a teacher or a student gives to the candidates of a batch."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from kd_tfrs.data.retrieval.batches import Batch
 
 
 class Selection(NamedTuple):
-    """The queries and candidates of a batch that a loss is computed on.
+    """The queries and candidates of a batch that a loss compares.
 
     Positions count along the batch's queries and candidates. The scores are
     `[queries, lists + shared]`: every query's own list first, then the
@@ -25,12 +26,12 @@ class Selection(NamedTuple):
         weight: `[queries]` sample weights.
         shared: `[shared]` positions, or `None`.
         lists: `[queries, lists]` positions, or `None`.
-        list_scores: `[queries, lists]`, the teacher's scores over `lists`
-            where they are known already.
+        list_scores: `[queries, lists]`, the teacher's scores of `lists`
+            where they are already computed.
         target: bool, `[queries, lists + shared]`; true where the candidate
-            is the query's own event. `None` where events are not known.
-        reverse: queries are positions along the batch's candidates and
-            candidates along its queries: an item asks for its users.
+            is the query's own event. `None` where there are no events.
+        reverse: whether queries are positions along the batch's candidates
+            and candidates along its queries, for lists of users of an item.
         rows: catalogue rows of the features of a feature loss.
     """
 
@@ -68,39 +69,67 @@ class Selection(NamedTuple):
         return tf.concat([listed, tf.broadcast_to(shared, width)], axis=1)
 
 
+class BatchScores(abc.ABC):
+    """The scores that a model gives to the candidates of one batch."""
+
+    @abc.abstractmethod
+    def scores(self, selection: Selection) -> tf.Tensor:
+        """Scores of the selected candidates.
+
+        Args:
+            selection: queries and candidates of the batch.
+
+        Returns:
+            `[queries, lists + shared]` float32 logits.
+        """
+
+    def scores_of_each(self, selection: Selection) -> tf.Tensor | None:
+        """Scores of every member of an ensemble.
+
+        Args:
+            selection: queries and candidates of the batch.
+
+        Returns:
+            `[queries, lists + shared, teachers]` float32, or `None` for a
+            single model.
+        """
+        del selection
+        return None
+
+
 def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
     return tf.concat(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
 @dataclasses.dataclass(frozen=True)
-class EmbeddingScores:
+class EmbeddingScores(BatchScores):
     r"""Scores that are dot products: $\langle q, c \rangle / \tau$.
 
     Args:
         embed_queries: from `[n]` positions to `[n, dim]`.
-        embed_candidates: likewise; called only for selected rows.
+        embed_candidates: likewise; called only for the selected candidates.
         temperature: the model's own softmax temperature $\tau$.
-        trusts_lists: take `Selection.list_scores` as they are. For teachers;
-            a student has to compute its own.
+        reuses_list_scores: whether `Selection.list_scores` are taken as they
+            are. True for teachers; a student computes its own scores.
     """
 
     embed_queries: Callable[[tf.Tensor], tf.Tensor]
     embed_candidates: Callable[[tf.Tensor], tf.Tensor]
     temperature: float
-    trusts_lists: bool = False
+    reuses_list_scores: bool = False
 
     @classmethod
     def of_student(
         cls, outputs: Mapping[str, Mapping[str, tf.Tensor]], temperature: float
     ) -> EmbeddingScores:
-        """What a two-tower student said in its one forward pass.
+        """The scores of a two-tower student in its forward pass.
 
         Args:
             outputs: named outputs by side, see `RetrievalModel.call`.
             temperature: the student's softmax temperature.
 
         Returns:
-            Its scores, with gradients.
+            The scores, with gradients.
         """
         query = outputs["query"]["embedding"]
         candidate = outputs["candidate"]["embedding"]
@@ -114,20 +143,22 @@ class EmbeddingScores:
         """Scores of the selected candidates.
 
         Args:
-            selection: of candidates.
+            selection: queries and candidates of the batch.
 
         Returns:
             `[queries, lists + shared]` float32 logits.
         """
-        ask, answer = self.embed_queries, self.embed_candidates
+        embed, embed_candidates = self.embed_queries, self.embed_candidates
         if selection.reverse:
-            ask, answer = answer, ask
-        queries = ask(selection.query)
+            embed, embed_candidates = embed_candidates, embed
+        queries = embed(selection.query)
         parts = []
         if selection.lists is not None:
-            parts.append(self._list_scores(selection, queries, answer))
+            parts.append(
+                self._list_scores(selection, queries, embed_candidates)
+            )
         if selection.shared is not None:
-            shared = answer(selection.shared)
+            shared = embed_candidates(selection.shared)
             parts.append(
                 tf.matmul(queries, shared, transpose_b=True) / self.temperature
             )
@@ -137,17 +168,17 @@ class EmbeddingScores:
         self,
         selection: Selection,
         queries: tf.Tensor,
-        answer: Callable[[tf.Tensor], tf.Tensor],
+        embed_candidates: Callable[[tf.Tensor], tf.Tensor],
     ) -> tf.Tensor:
-        if self.trusts_lists and selection.list_scores is not None:
+        if self.reuses_list_scores and selection.list_scores is not None:
             return selection.list_scores
-        listed = answer(selection.lists)
+        listed = embed_candidates(selection.lists)
         return tf.einsum("qd,qld->ql", queries, listed) / self.temperature
 
 
 @dataclasses.dataclass(frozen=True)
-class PairScores:
-    """Scores of a teacher that knows pairs only and has no embeddings.
+class PairScores(BatchScores):
+    """Scores of a teacher of pairs, which has no embeddings.
 
     Args:
         score_pairs: from `[n]` query and `[n]` candidate positions to `[n]`

@@ -1,4 +1,4 @@
-"""Teachers on disk: written once, in shards, for many students."""
+"""Teacher caches on disk: written once, in shards, for many students."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kd_tfrs.distillation.retrieval.cache_manifest import (
     FORMAT,
     MANIFEST,
     Fingerprint,
-    check_whose,
+    check_fingerprint,
     claim,
     read_manifest,
 )
@@ -47,22 +47,22 @@ def build_cache(
     unlisted: Unlisted = None,
     progress: bool = True,
 ) -> EmbeddingTeacher | ListTeacher:
-    """Writes what a teacher knows to disk, or goes on where a kill stopped it.
+    """Writes a teacher's lists and embeddings, or resumes an unfinished cache.
 
     Parquet shards hold, for every query, its `k` best unseen candidates with
-    their scores. Of a teacher with embeddings they also hold an embedding for
-    every query and candidate row. A shard is written beside and renamed, so
-    that one that exists is whole. One cache serves any number of students.
+    their scores. For a teacher with embeddings they also hold an embedding of
+    every query and candidate row. A shard is renamed into place when it is
+    complete. One cache serves any number of students.
 
     Args:
         teacher: any teacher.
-        directory: where to write; made when missing.
-        fingerprint: of teacher and data; a text is the teacher's. A cache of
-            another fingerprint is refused, never overwritten.
+        directory: of the cache; created when missing.
+        fingerprint: of teacher and data; a string is the teacher's. A cache
+            with another fingerprint raises an error and is not overwritten.
         k: length of the lists, at least 1; at most as many as there are
             candidates are kept.
-        item_k: length of the lists of users for every item, which item-side
-            samplers ask for; `None` keeps none.
+        item_k: length of the lists of users for every item, which `ItemSide`
+            needs; `None` keeps none.
         outputs: named hidden outputs that are kept beside the embedding, of
             the sides that have them.
         dtype: of embeddings, outputs and scores, "float32" or "float16".
@@ -103,8 +103,8 @@ def build_cache(
     ) as bar:
         reverse = teacher.reversed() if item_k and todo else None
         for shard in todo:
-            asked = teacher if shard.side == "query" else reverse
-            write_shard(teacher, asked, manifest, shard, directory, bar)
+            ranker = teacher if shard.side == "query" else reverse
+            write_shard(teacher, ranker, manifest, shard, directory, bar)
     return load_cache(directory, fingerprint=fingerprint, unlisted=unlisted)
 
 
@@ -114,19 +114,20 @@ def load_cache(
     fingerprint: Fingerprint | str,
     unlisted: Unlisted = None,
 ) -> EmbeddingTeacher | ListTeacher:
-    """Reads a cache that `build_cache` has finished.
+    """Reads a complete cache of `build_cache`.
 
     Args:
-        directory: where it is.
+        directory: of the cache.
         fingerprint: of teacher and data; both have to match.
         unlisted: see `ListTeacher`; only for a cache without embeddings.
 
     Returns:
-        A teacher that gathers and never computes: an `EmbeddingTeacher`, or a
-        `ListTeacher` where the teacher has no embeddings.
+        An `EmbeddingTeacher`, or a `ListTeacher` where the teacher has no
+        embeddings. Both gather and do not compute.
 
     Raises:
-        UserError: there is no cache, it is not finished, or it is another's.
+        UserError: there is no cache, it is unfinished, or its fingerprint
+            differs.
 
     Example:
     ```python
@@ -140,7 +141,7 @@ def load_cache(
             f"No teacher cache in {directory}: {MANIFEST} is missing. "
             "Build it with `build_cache`."
         )
-    check_whose(directory, manifest, Fingerprint.of(fingerprint))
+    check_fingerprint(directory, manifest, Fingerprint.of(fingerprint))
     _check_unlisted(manifest["kind"], unlisted)
     shards = _shards(manifest)
     missing = [s.name for s in shards if not (directory / s.name).exists()]
@@ -156,13 +157,13 @@ def load_cache(
 def _as_teacher(
     directory: Path, manifest: dict, shards: list[Shard], unlisted: Unlisted
 ) -> EmbeddingTeacher | ListTeacher:
-    found = {
+    columns_of = {
         side: read_shards(directory, [s for s in shards if s.side == side])
         for side in SIDES
     }
     lists = {
         side: (columns["list_row"], columns["list_score"])
-        for side, columns in found.items()
+        for side, columns in columns_of.items()
         if "list_row" in columns
     }
     if manifest["kind"] == "lists":
@@ -173,12 +174,12 @@ def _as_teacher(
             lists.get("candidate"),
         )
     return EmbeddingTeacher(
-        found["query"]["embedding"],
-        found["candidate"]["embedding"],
+        columns_of["query"]["embedding"],
+        columns_of["candidate"]["embedding"],
         manifest["temperature"],
         lists=lists["query"],
         hidden={
-            side: {name: found[side][f"output_{name}"] for name in names}
+            side: {name: columns_of[side][f"output_{name}"] for name in names}
             for side, names in manifest["outputs"].items()
         },
         item_lists=lists.get("candidate"),
@@ -233,15 +234,15 @@ def _describe(
 def _find_outputs(
     teacher: Teacher, outputs: Sequence[str]
 ) -> dict[str, list[str]]:
-    """Which side has which of the outputs; one of them has to."""
-    found: dict[str, list[str]] = {side: [] for side in SIDES}
+    """The outputs by side; a side has to have each of them."""
+    by_side: dict[str, list[str]] = {side: [] for side in SIDES}
     for name in dict.fromkeys(outputs):
         sides = [side for side in SIDES if _has(teacher, side, name)]
         if not sides:
-            teacher.width("query", name)  # which raises what is missing
+            teacher.width("query", name)  # Raises the error of the teacher.
         for side in sides:
-            found[side].append(name)
-    return found
+            by_side[side].append(name)
+    return by_side
 
 
 def _has(teacher: Teacher, side: Side, output: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a teacher cache says of itself, and whose it is."""
+"""The manifest of a teacher cache, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MANIFEST = "manifest.json"
 
 
 class Fingerprint(NamedTuple):
-    """The teacher and the data of a cache.
+    """Identifies the teacher and the data of a cache.
 
     Args:
-        teacher: of the teacher's weights and of how it was asked.
+        teacher: of the teacher's weights and of its options.
         data: of the data and of the split.
 
     Example:
@@ -30,57 +30,57 @@ class Fingerprint(NamedTuple):
 
     @classmethod
     def of(cls, given: Fingerprint | tuple[str, str] | str) -> Fingerprint:
-        """The same of what a user gives; a text is the teacher's alone."""
+        """A fingerprint from a tuple, or from the teacher's string alone."""
         return cls(given) if isinstance(given, str) else cls(*given)
 
 
 def claim(directory: Path, manifest: dict) -> None:
-    """Writes the manifest of a new cache, or compares it with the one there.
+    """Writes the manifest of a new cache, or checks an existing one.
 
     Args:
-        directory: of the cache; made when missing.
-        manifest: what the cache is to be.
+        directory: of the cache; created when missing.
+        manifest: description of the cache.
 
     Raises:
         UserError: the directory holds another cache.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    found = read_manifest(directory)
-    if found is None:
+    existing = read_manifest(directory)
+    if existing is None:
         with replacing(directory / MANIFEST) as partial:
             partial.write_text(json.dumps(manifest, indent=1) + "\n")
         return
-    check_whose(
+    check_fingerprint(
         directory,
-        found,
+        existing,
         Fingerprint(
             manifest["teacher_fingerprint"], manifest["data_fingerprint"]
         ),
     )
-    if found != manifest:
-        changed = [k for k in manifest if found.get(k) != manifest[k]]
+    if existing != manifest:
+        changed = [k for k in manifest if existing.get(k) != manifest[k]]
         raise UserError(
             f"The teacher cache in {directory} is another one: "
             + ", ".join(
-                f"`{k}` is {found.get(k)!r}, asked for {manifest[k]!r}"
+                f"`{k}` is {existing.get(k)!r}, requested {manifest[k]!r}"
                 for k in changed
             )
             + ". Use another directory, or delete this one."
         )
 
 
-def check_whose(
+def check_fingerprint(
     directory: Path, manifest: dict, fingerprint: Fingerprint
 ) -> None:
-    """Refuses the cache of another teacher, or of other data.
+    """Checks that a cache is of the given teacher and data.
 
     Args:
         directory: of the cache.
-        manifest: what it says.
-        fingerprint: what was asked for.
+        manifest: of the cache.
+        fingerprint: the expected fingerprint.
 
     Raises:
-        UserError: naming which of the two does not match.
+        UserError: teacher or data do not match.
     """
     if manifest.get("format") != FORMAT:
         raise UserError(
@@ -88,19 +88,19 @@ def check_whose(
             f"Received: format {manifest.get('format')}. Delete it and build "
             "it again."
         )
-    for part, asked in fingerprint._asdict().items():
+    for part, expected in fingerprint._asdict().items():
         cached = manifest[f"{part}_fingerprint"]
-        if cached != asked:
+        if cached != expected:
             other = "another teacher" if part == "teacher" else "other data"
             raise UserError(
                 f"The teacher cache in {directory} is of {other}. Received: "
-                f"{part} fingerprint {asked[:12] or 'none'}, the cache has "
+                f"{part} fingerprint {expected[:12] or 'none'}, the cache has "
                 f"{cached[:12] or 'none'}. Use another directory, or delete "
                 "this one."
             )
 
 
 def read_manifest(directory: Path) -> dict | None:
-    """What a cache says of itself, or `None` where there is none."""
+    """The manifest of a cache, or `None` where there is none."""
     path = directory / MANIFEST
     return json.loads(path.read_text()) if path.exists() else None

@@ -1,4 +1,4 @@
-"""The Parquet shards of a teacher cache: which there are, one by one."""
+"""The Parquet shards of a teacher cache."""
 
 from __future__ import annotations
 
@@ -60,22 +60,22 @@ def list_shards(counts: Mapping[Side, int], shard_rows: int) -> list[Shard]:
 
 def write_shard(
     teacher: Teacher,
-    asked: Teacher | None,
+    ranker: Teacher | None,
     manifest: dict,
     shard: Shard,
     directory: Path,
     bar: tqdm,
 ) -> None:
-    """Computes a shard and writes it, whole or not at all.
+    """Computes a shard, writes it and renames it into place.
 
     Args:
         teacher: for embeddings and outputs.
-        asked: for the lists of the shard's side: the teacher itself, or
-            turned round; `None` for no lists.
+        ranker: teacher of the lists of the shard's side: the teacher itself,
+            or the reversed one; `None` for no lists.
         manifest: of the cache.
-        shard: which.
+        shard: the shard to write.
         directory: of the cache.
-        bar: told of every block of rows.
+        bar: progress bar, updated after every block of rows.
     """
     names = manifest["outputs"][shard.side]
     if manifest["kind"] == "embeddings":
@@ -90,8 +90,8 @@ def write_shard(
             )
             for name in names
         }
-        if asked is not None:
-            listed, scores = asked.top_k(rows, k)
+        if ranker is not None:
+            listed, scores = ranker.top_k(rows, k)
             block["list_row"] = listed.numpy()
             block["list_score"] = _cast(scores, manifest["dtype"])
         for column, values in block.items():
@@ -133,8 +133,8 @@ def _cast(values: tf.Tensor, dtype: str) -> np.ndarray:
     exact = values.numpy()
     with np.errstate(over="ignore"):
         cast = exact.astype(dtype)
-    # -inf fills a short list and stays; what float16 cannot hold must not
-    # turn into it.
+    # -inf pads a short list and stays; a value beyond the range of float16
+    # must not become -inf.
     if np.any(np.isfinite(exact) & ~np.isfinite(cast)):
         raise UserError(
             f"`dtype` = {dtype!r} should hold every score and embedding, up to "

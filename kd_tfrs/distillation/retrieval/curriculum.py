@@ -9,13 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.batch_scores import Selection
+from kd_tfrs.distillation.retrieval.batch_scores import BatchScores, Selection
 from kd_tfrs.distillation.retrieval.ensemble import EnsembleTeacher
-from kd_tfrs.distillation.retrieval.teachers import (
-    BatchScores,
-    Teacher,
-    rank_all,
-)
+from kd_tfrs.distillation.retrieval.teachers import Teacher, rank_all
 from kd_tfrs.distillation.retrieval.teachers.embedding import read_lists
 from kd_tfrs.errors import UserError
 
@@ -25,19 +21,20 @@ _BLOCK = 1024
 
 
 class TrajectoryTeacher(Teacher):
-    r"""A teacher as it was while it learned: early snapshots teach first.
+    r"""Snapshots of a teacher's training, distilled from early to final.
 
-    Every query is at a stage $v$, and is taught by the snapshot of that stage.
-    Now and then the student's list $\pi$ is compared with the next snapshot's,
-    $D = 1 - \text{NDCG@}k(\pi, E^{v+1})$, and the query advances when
+    Every query is at a stage $v$ and is compared with the snapshot of that
+    stage. At intervals, the student's list $\pi$ is compared with the next
+    snapshot's, $D = 1 - \text{NDCG@}k(\pi, E^{v+1})$, and the query advances
+    when
 
     $$D_\text{then} / D_\text{now} > \alpha \gamma^{n}
     \quad \text{or} \quad D_\text{now} > D_\text{then}$$
 
     with the discrepancy $D_\text{then}$ when the stage began and the number
-    $n$ of comparisons so far: the student has come closer to what follows,
-    or cannot get closer by the present snapshot. Until the first comparison all
-    are at the first stage.
+    $n$ of comparisons so far: the student has come closer to the next
+    snapshot, or does not come closer with the present one. Until the first
+    comparison all queries are at the first stage.
 
     For several teachers' trajectories put several of these into an
     `EnsembleTeacher`; every teacher then has stages of its own. The paper
@@ -52,7 +49,7 @@ class TrajectoryTeacher(Teacher):
         depth: how many of a list the discrepancy counts, at most `k`.
         alpha: how much closer the student has to come, positive.
         decay: $\gamma$, what `alpha` is multiplied by at every comparison, in
-            (0, 1], so that nobody stays behind for good.
+            (0, 1], so that every query advances in the end.
 
     Raises:
         UserError: snapshots do not fit together, or a number is out of range.
@@ -107,12 +104,12 @@ class TrajectoryTeacher(Teacher):
 
     @property
     def checkpointed(self) -> tuple[tf.Module, ...]:
-        """What a checkpoint has to hold: who is at which stage."""
+        """The stages of all queries, which a checkpoint has to hold."""
         return (self.state,)
 
     @property
     def stage(self) -> tf.Variable:
-        """`[num_queries]` int32: the snapshot that teaches each query."""
+        """`[num_queries]` int32: the snapshot of each query."""
         return self.state.stage
 
     def batch_scores(self, batch: Batch) -> StagedScores:
@@ -123,8 +120,8 @@ class TrajectoryTeacher(Teacher):
 
     def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
         """See `Teacher.all_scores`."""
-        found = [s.all_scores(query_rows) for s in self.snapshots]
-        return self.of_stage(found, query_rows)
+        scores = [s.all_scores(query_rows) for s in self.snapshots]
+        return self.of_stage(scores, query_rows)
 
     def top_k(
         self, query_rows: tf.Tensor, k: int
@@ -149,14 +146,14 @@ class TrajectoryTeacher(Teacher):
         return tf.gather(tf.stack(values, axis=1), stage, axis=1, batch_dims=1)
 
     def advance(self, lists: np.ndarray) -> float:
-        """Compares the student with what comes next, and moves on.
+        """Compares the student with the next snapshot and advances queries.
 
         Args:
             lists: `[num_queries, n]` rows of the student's best unseen
                 candidates, n at least `depth`.
 
         Returns:
-            The mean stage of all that stand for somebody.
+            The mean stage of all queries but the unknown one.
 
         Raises:
             UserError: the lists do not fit.
@@ -228,7 +225,7 @@ class AdvanceCurriculum(tf.keras.callbacks.Callback):
         every: int = 10,
     ) -> None:
         super().__init__()
-        members = getattr(teacher, "teachers", (teacher,))
+        members = teacher.teachers or (teacher,)
         self._staged = [x for x in members if isinstance(x, TrajectoryTeacher)]
         if not self._staged or every < 1:
             raise UserError(
@@ -254,7 +251,7 @@ class AdvanceCurriculum(tf.keras.callbacks.Callback):
 
 
 class _State(tf.Module):
-    """Who is at which stage, and how far from the next one it began."""
+    """The stage of every query, and its first distance to the next stage."""
 
     def __init__(self, num_queries: int) -> None:
         super().__init__(name="curriculum")
@@ -266,13 +263,13 @@ class _State(tf.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class StagedScores:
-    """What a trajectory says about a batch: each query's own snapshot.
+class StagedScores(BatchScores):
+    """Scores of a trajectory for a batch, from the snapshot of each query.
 
     Args:
         teacher: the trajectory.
         batch: see `RetrievalBatches`.
-        members: what its snapshots say.
+        members: scores of its snapshots.
     """
 
     teacher: TrajectoryTeacher
@@ -283,14 +280,14 @@ class StagedScores:
         """Scores of the selected candidates, see `EmbeddingScores`."""
         if selection.reverse:
             raise UserError(
-                "A TrajectoryTeacher should be asked for items of a user: its "
-                "stages are the users'. Received: a sampler of users of an "
-                "item. Give that loss a teacher of its own."
+                "A TrajectoryTeacher should score the items of a user: its "
+                "stages are the users'. Received: candidates that are users "
+                "of an item. Give that loss a teacher of its own."
             )
-        # A list joined before the query advanced is another stage's.
-        asked = selection._replace(list_scores=None)
+        # A list joined before the query advanced is of another stage.
+        unscored = selection._replace(list_scores=None)
         return self.teacher.of_stage(
-            [member.scores(asked) for member in self.members],
+            [member.scores(unscored) for member in self.members],
             tf.gather(self.batch["query_row"], selection.query),
         )
 
@@ -299,7 +296,7 @@ def _ndcg(lists: tf.Tensor, ranked: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
     """NDCG of lists by another list's ranks, `[queries]`.
 
     Args:
-        lists: `[queries, depth]` rows that are judged.
+        lists: `[queries, depth]` rows to evaluate.
         ranked: `[queries, depth]` rows, the most relevant first.
         counts: `[queries, depth]` bool, false where `ranked` is too short.
     """
@@ -308,8 +305,8 @@ def _ndcg(lists: tf.Tensor, ranked: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
     gain = tf.where(counts, gain, 0.0)
     discount = tf.math.log(2.0) / tf.math.log(ranks + 2.0)
     same = tf.cast(lists[:, :, None] == ranked[:, None, :], tf.float32)
-    found = tf.einsum("qlr,qr,l->q", same, gain, discount)
-    return tf.math.divide_no_nan(found, tf.linalg.matvec(gain, discount))
+    gains = tf.einsum("qlr,qr,l->q", same, gain, discount)
+    return tf.math.divide_no_nan(gains, tf.linalg.matvec(gain, discount))
 
 
 def _check_snapshots(snapshots: Sequence[Teacher]) -> tuple[Teacher, ...]:

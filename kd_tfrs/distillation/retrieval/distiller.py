@@ -1,4 +1,4 @@
-"""The Distiller: one training step on labels and on a teacher."""
+"""The distiller of retrieval models."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from kd_tfrs.errors import UserError
 
 
 class Distiller(BaseDistiller):
-    r"""Trains a student on real labels and on what a teacher says.
+    r"""Trains a student on real labels and on the outputs of a teacher.
 
     $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
     \text{student})$$
 
     with the student's own TFRS task as $L_\text{student}$. The student runs
-    forward once a step. The teacher is never changed, nor the student but by
-    training: it is yours, before and after.
+    forward once a step. Only training changes the student, and the teacher is
+    never changed.
 
     Args:
         teacher: see `kd_tfrs.distillation.retrieval.teachers`.
@@ -62,7 +62,7 @@ class Distiller(BaseDistiller):
     ```
 
     References:
-        Hinton, Vinyals and Dean 2015, "Distilling the BatchScores in a Neural
+        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural
         Network", section 2.
     """
 
@@ -122,7 +122,7 @@ class Distiller(BaseDistiller):
         return tf.reduce_sum(batch["event_weight"])
 
     def _samplers(self) -> list[tuple[CandidateSampler, Teacher]]:
-        """Each sampler once, however many losses share it."""
+        """Each candidate sampler once, with its teacher."""
         by_name = {
             term.candidates.name: (term.candidates, term.teacher)
             for term in self._terms.value

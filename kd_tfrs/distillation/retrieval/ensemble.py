@@ -1,4 +1,4 @@
-"""Several teachers that speak with one voice."""
+"""An ensemble of teachers: the mean of their scores."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.ensemble_weights import ensemble_weights
-from kd_tfrs.distillation.retrieval.batch_scores import Selection
-from kd_tfrs.distillation.retrieval.teachers import (
-    BatchScores,
-    Teacher,
-    rank_all,
-)
+from kd_tfrs.distillation.retrieval.batch_scores import BatchScores, Selection
+from kd_tfrs.distillation.retrieval.teachers import Teacher, rank_all
 from kd_tfrs.distillation.retrieval.teachers.embedding import read_lists
 from kd_tfrs.distillation.retrieval.teachers.top_k import query_blocks
 from kd_tfrs.errors import UserError
@@ -28,22 +24,23 @@ class EnsembleTeacher(Teacher):
     \sigma^1_u + \mu^1_u\right), \quad \sum_m w_m = 1$$
 
     with the mean $\mu^m_u$ and standard deviation $\sigma^m_u$ of teacher
-    $m$'s scores of all candidates for a query: what one teacher calls good is
-    not drowned by another with larger numbers, and the mean has the first
-    teacher's scale. A query to which a teacher gives one score alone gets
-    $\mu^1_u$ from it. Losses receive the scores of each teacher as well.
+    $m$'s scores of all candidates for a query. A teacher with larger scores
+    therefore does not dominate the others, and the mean has the scale of the
+    first teacher. Where a teacher gives all candidates of a query one score,
+    its part is $\mu^1_u$. Losses also receive the scores of every teacher,
+    see `LossInputs.each`.
 
     Args:
         teachers: two or more over the same rows, each able to score every
             candidate; the first sets the scale.
         weights: $w_m$ of each, not negative; they are divided by their sum.
             Equal when `None`.
-        standardize: whether scores are standardised; else they are averaged
-            as they are. It scores the whole catalogue for all queries once.
+        standardize: whether scores are standardised before the mean. It
+            scores the whole catalogue for all queries once.
         list_k: rank once, and keep lists of this length; `None` ranks at
             every step, which costs all candidates' scores of every teacher.
-        seen: see `Teacher`; when `None`, what the first teacher that knows
-            it has. Cached teachers have left it behind: give it again.
+        seen: see `Teacher`; when `None`, that of the first teacher with one.
+            Cached teachers do not keep it, so that it has to be given.
 
     Raises:
         UserError: teachers or weights do not fit together.
@@ -54,7 +51,7 @@ class EnsembleTeacher(Teacher):
     ```
 
     References:
-        Zhu et al. 2020, "Ensembled CTR Prediction via BatchScores
+        Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge
         Distillation", section 3.2, for the mean. The standardisation is ours:
         their teachers all give probabilities.
     """
@@ -69,18 +66,18 @@ class EnsembleTeacher(Teacher):
     ) -> None:
         self.teachers = _check_teachers(teachers)
         first = self.teachers[0]
-        known = [seen, *(teacher.seen for teacher in self.teachers), None]
+        seen_items = [seen, *(teacher.seen for teacher in self.teachers), None]
         super().__init__(
             first.num_queries,
             first.num_candidates,
-            next((x for x in known if x is not None), None),
+            next((x for x in seen_items if x is not None), None),
         )
         self.first_query = first.first_query
         self.first_candidate = first.first_candidate
         self.weights = ensemble_weights(weights, len(self.teachers))
         self.standardize = standardize
         self.list_k = list_k
-        # Variables, for members that change while a student learns.
+        # Variables, as members may change while a student is trained.
         shape = (len(self.teachers), self.num_queries)
         self._mean, self._spread = (
             tf.Variable(values, trainable=False)
@@ -90,7 +87,7 @@ class EnsembleTeacher(Teacher):
         self.refresh()
 
     def refresh(self) -> None:
-        """Measures and ranks again, where a member has changed."""
+        """Computes moments and lists again after a member has changed."""
         if self.standardize:
             moments = np.array([_moments(t) for t in self.teachers])
             self._mean.assign(moments[:, 0])
@@ -98,10 +95,10 @@ class EnsembleTeacher(Teacher):
         if self.list_k is None:
             return
         lists, self._lists = self._lists, None
-        found = rank_all(self, self.list_k)
+        ranked = rank_all(self, self.list_k)
         if lists is None:
-            lists = tuple(tf.Variable(x, trainable=False) for x in found)
-        for kept, new in zip(lists, found, strict=True):
+            lists = tuple(tf.Variable(x, trainable=False) for x in ranked)
+        for kept, new in zip(lists, ranked, strict=True):
             kept.assign(new)
         self._lists = lists
 
@@ -158,13 +155,13 @@ class EnsembleTeacher(Teacher):
 
 
 @dataclasses.dataclass(frozen=True)
-class EnsembleScores:
-    """What an ensemble says about a batch: the mean, and what each says.
+class EnsembleScores(BatchScores):
+    """Scores of an ensemble for a batch: the mean, and those of each member.
 
     Args:
         teacher: the ensemble.
         batch: see `RetrievalBatches`.
-        members: what its teachers say.
+        members: scores of its teachers.
     """
 
     teacher: EnsembleTeacher
@@ -179,7 +176,7 @@ class EnsembleScores:
         """Scores of every teacher on the first one's scale.
 
         Args:
-            selection: of candidates.
+            selection: queries and candidates of the batch.
 
         Returns:
             `[queries, lists + shared, teachers]` float32.
@@ -189,27 +186,27 @@ class EnsembleScores:
     def _each(self, selection: Selection) -> list[tf.Tensor]:
         if selection.reverse:
             raise UserError(
-                "An EnsembleTeacher should be asked for items of a user: its "
-                "scores are standardised by user. Received: a sampler of "
-                "users of an item. Give that loss a teacher of its own."
+                "An EnsembleTeacher should score the items of a user: its "
+                "scores are standardised by user. Received: candidates that "
+                "are users of an item. Give that loss a teacher of its own."
             )
-        # The list's scores are the mean's; each has to give its own.
-        asked = selection._replace(list_scores=None)
+        # The scores of the list are means; every member has its own.
+        unscored = selection._replace(list_scores=None)
         return self.teacher.common_scale(
-            [member.scores(asked) for member in self.members],
+            [member.scores(unscored) for member in self.members],
             tf.gather(self.batch["query_row"], selection.query),
         )
 
 
 def _moments(teacher: Teacher) -> np.ndarray:
     """`[2, num_queries]`: mean and deviation over all candidates."""
-    found = [
+    moments = [
         tf.stack(
             [tf.reduce_mean(scores, axis=1), tf.math.reduce_std(scores, axis=1)]
         ).numpy()
         for scores in map(teacher.all_scores, query_blocks(teacher))
     ]
-    return np.concatenate(found, axis=1)
+    return np.concatenate(moments, axis=1)
 
 
 def _check_teachers(teachers: Sequence[Teacher]) -> tuple[Teacher, ...]:
@@ -217,7 +214,7 @@ def _check_teachers(teachers: Sequence[Teacher]) -> tuple[Teacher, ...]:
     if len(teachers) < 2 or not all(isinstance(t, Teacher) for t in teachers):
         raise UserError(
             "`teachers` should be two or more Teachers. Received: "
-            f"{[type(t).__name__ for t in teachers]}. Give a single one "
+            f"{[type(t).__name__ for t in teachers]}. Take a single teacher "
             "as it is."
         )
     shapes = {(t.num_queries, t.num_candidates) for t in teachers}

@@ -25,16 +25,17 @@ class MutualDistiller(tf.keras.Model):
     \text{KL}(p_l \,\|\, p_k)$$
 
     over the candidates of a batch, summed over the $K$ students. No gradient
-    flows from one student's loss into another: each only receives what the
-    others say. Every student sees every batch once a step; where the paper
-    updates them one after the other, here all move at once.
+    flows from one student's loss into another: each
+    is only compared with the scores of the others. Every student sees every
+    batch once a step. The paper updates the students in turn; here all are
+    updated at once.
 
     Args:
         students: two or more `RetrievalModel`s over the same catalogue; they
-            read the same batches, and may differ in all else. Start them
-            from different weights, or they have nothing to tell each other.
-        loss: compares what another student says with what a student says;
-            `SoftTargets()` when `None`, the paper's.
+            read the same batches, and may differ otherwise. Start them
+            from different weights, as equal students have equal scores.
+        loss: compares the scores of another student with those of a student;
+            `SoftTargets()`, the loss of the paper, when `None`.
         weight: $w$, a number of at least 0 or a Keras schedule; 1 is the
             paper's.
         name: name of the model.
@@ -67,7 +68,7 @@ class MutualDistiller(tf.keras.Model):
         self.students = list(students)
         self.weight = schedules.check_scheduled("weight", weight, 0.0)
         self.mutual_loss = _check_loss(loss)
-        self._listener = InBatch()
+        self._candidates = InBatch()
         self._means = {
             name: tf.keras.metrics.Mean(name=name)
             for name in ("loss", *self._names("loss"), *self._names("mutual"))
@@ -79,7 +80,7 @@ class MutualDistiller(tf.keras.Model):
         return list(self._means.values())
 
     def call(self, batch: Batch, training: bool = False) -> list[dict]:
-        """What each student says, see `RetrievalModel.call`."""
+        """The outputs of every student, see `RetrievalModel.call`."""
         return [student(batch, training=training) for student in self.students]
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -103,8 +104,8 @@ class MutualDistiller(tf.keras.Model):
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         outputs = self(batch, training=training)
         own = [
-            student.task_loss(batch, said)
-            for student, said in zip(self.students, outputs, strict=True)
+            student.task_loss(batch, output)
+            for student, output in zip(self.students, outputs, strict=True)
         ]
         step = self.optimizer.iterations if self.optimizer else 0
         mutual = self._mutual(batch, outputs, step)
@@ -120,13 +121,13 @@ class MutualDistiller(tf.keras.Model):
     def _mutual(
         self, batch: Batch, outputs: list[dict], step: tf.Tensor | int
     ) -> list[tf.Tensor]:
-        """What each student loses by not saying what the others say."""
-        selection = self._listener.select(batch)
+        """The mean loss of every student against the others."""
+        selection = self._candidates.select(batch)
         scores = [
-            EmbeddingScores.of_student(said, student.temperature).scores(
+            EmbeddingScores.of_student(output, student.temperature).scores(
                 selection
             )
-            for student, said in zip(self.students, outputs, strict=True)
+            for student, output in zip(self.students, outputs, strict=True)
         ]
         inputs = LossInputs(
             scores[0],

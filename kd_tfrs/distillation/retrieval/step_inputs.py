@@ -1,4 +1,4 @@
-"""What the distillation terms of a retrieval step compare."""
+"""The inputs of the distillation terms of a retrieval step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.losses import FeatureLoss, LossInputs
-from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
+from kd_tfrs.distillation.retrieval.batch_scores import (
+    BatchScores,
+    EmbeddingScores,
+)
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.terms import DistillationTerm
 from kd_tfrs.errors import UserError
@@ -16,11 +19,11 @@ def build_features(term: DistillationTerm, student: tf.keras.Model) -> None:
     """Builds the layers of a loss between features before training starts.
 
     Args:
-        term: any; one between scores has nothing to build.
-        student: its towers say how wide its outputs are.
+        term: any term; a loss between scores has nothing to build.
+        student: a model with towers, which give the widths of its outputs.
 
     Raises:
-        UserError: one of the two has no such output.
+        UserError: teacher or student has no such output.
     """
     if not isinstance(term.loss, FeatureLoss):
         return
@@ -64,7 +67,7 @@ class RetrievalStepInputs:
         self._student = EmbeddingScores.of_student(outputs, temperature)
         self._step = step
         self._inputs: dict[str, LossInputs] = {}
-        self._teachers: dict[int, object] = {}
+        self._teachers: dict[int, BatchScores] = {}
 
     def loss_inputs(self, term: DistillationTerm) -> LossInputs:
         """The inputs of the loss of a term.
@@ -102,8 +105,7 @@ class RetrievalStepInputs:
 
     def _scores(self, term: DistillationTerm) -> LossInputs:
         selection = term.candidates.select(self._batch)
-        teacher = self._knowledge(term.teacher)
-        of_each = getattr(teacher, "scores_of_each", None)
+        teacher = self._teacher_scores(term.teacher)
         return LossInputs(
             teacher.scores(selection),
             self._student.scores(selection),
@@ -111,12 +113,12 @@ class RetrievalStepInputs:
             listed=selection.num_listed(),
             target=selection.target,
             rows=selection.candidate_rows(self._batch),
-            each=of_each and of_each(selection),
+            each=teacher.scores_of_each(selection),
             weight=selection.weight,
             step=self._step,
         )
 
-    def _knowledge(self, teacher: Teacher) -> object:
+    def _teacher_scores(self, teacher: Teacher) -> BatchScores:
         if id(teacher) not in self._teachers:
             self._teachers[id(teacher)] = teacher.batch_scores(self._batch)
         return self._teachers[id(teacher)]

@@ -201,5 +201,7 @@ class ListLossChecks:
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
     def test_candidates_without_lists_are_refused(self):
-        with pytest.raises(UserError, match="computed on the teacher's lists"):
+        with pytest.raises(
+            UserError, match="should receive the teacher's lists"
+        ):
             self.make()(*lists())

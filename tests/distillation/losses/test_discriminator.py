@@ -49,7 +49,7 @@ class TestFeatureDiscriminator(FeatureLossChecks):
             b.set_weights(a.get_weights())
         np.testing.assert_array_equal(twin(*features()), loss(*features()))
 
-    def test_the_opponent_tells_apart(self):
+    def test_the_adversary_separates_teacher_and_student(self):
         loss = self.built()
         t, s = features()
         weight = np.array([1, 0, 2, 1, 0.5, 1, 0, 3, 1], np.float32)

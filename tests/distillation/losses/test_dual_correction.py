@@ -49,7 +49,7 @@ def test_a_student_of_the_teachers_order_has_nothing_to_correct():
 
 
 def test_the_draw_follows_the_discrepancy():
-    # The student has the order 2, 3, 1 (and no unlisted item above):
+    # The student has the order 2, 3, 1 (and no unlisted candidate above):
     # item 1 fell by 2 ranks, items 2 and 3 rose by 1 each. One of the two is
     # drawn as over-estimated, with equal chances.
     s = np.tile(np.float32([[0.0, 2.0, 1.0, -9.0]]), (4000, 1))

@@ -49,7 +49,7 @@ def test_the_first_stage_sees_no_order():
     )
 
 
-def test_a_list_without_a_crowd_is_easy():
+def test_a_list_without_unlisted_candidates_is_easy():
     t, s = lists(shared=0)
     assert EasyToHard(10)(t, s, listed=5) == 0.0
 

@@ -79,8 +79,8 @@ def test_ranks_count_from_the_step_after_the_warm_up():
 
 
 def test_by_hand():
-    # Item 1 stands above the unlisted items: rank 1, no discrepancy. Item 2
-    # below both: rank 1 + 50 - 1, so that it takes all of the weight.
+    # Item 1 stands above the unlisted: rank 1, no discrepancy. Item 2 below
+    # both: rank 1 + 50 - 1, so that it takes all of the weight.
     s = np.array([[2.0, -1.0, 0.0, 1.0]], np.float32)
     value = RankingDistillation(N, warm_up_steps=0)(s, s, listed=2)
     np.testing.assert_allclose(value, np.log1p(np.exp(1.0)), rtol=1e-6)
@@ -91,7 +91,7 @@ def test_what_the_student_ranks_as_high_has_nothing_to_learn():
     assert RankingDistillation(N, warm_up_steps=0)(s, s, listed=3) == 0.0
 
 
-def test_lists_without_a_crowd_are_refused():
+def test_lists_without_unlisted_candidates_raise_an_error():
     t, s = lists(shared=0)
     with pytest.raises(UserError, match="random candidates beside the lists"):
         RankingDistillation(N)(t, s, listed=5)

@@ -32,7 +32,7 @@ def test_equal_scores_are_a_product_of_chances():
     np.testing.assert_allclose(value, math.log(5 * 4 * 3), rtol=1e-6)
 
 
-def test_the_orders_of_a_list_without_a_crowd_share_a_chance_of_one():
+def test_the_orders_of_a_list_alone_have_a_total_probability_of_one():
     s = lists(queries=1, listed=4, shared=0)[1]
     loss = RelaxedRanking()
     chances = [
@@ -49,7 +49,7 @@ def test_a_student_of_the_same_order_far_apart_has_nothing_to_learn():
     np.testing.assert_allclose(gradient, 0.0, atol=1e-6)
 
 
-def test_the_crowd_has_no_order():
+def test_unlisted_candidates_have_no_order():
     t, s = lists()
     mixed = s[:, [0, 1, 2, 3, 4, 8, 6, 5, 7]]
     loss = RelaxedRanking()

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.inputs import LossInputs
-from kd_tfrs.distillation.losses.targets import known_targets, targets_or_best
+from kd_tfrs.distillation.losses.targets import target_mask, targets_or_best
 
 TEACHER = np.array([[1.0, 5.0, 2.0], [-3.0, -1.0, -2.0], [9.0, 8.0, 7.0]])
 MASK = np.array([[1, 0, 1], [1, 1, 1], [0, 0, 0]], bool)
@@ -22,9 +22,9 @@ def inputs(target):
 
 def test_an_event_has_to_be_unmasked():
     target = tf.constant([[0, 1, 0], [1, 0, 0], [1, 0, 0]]) > 0
-    known = known_targets(inputs(target)).numpy()
-    np.testing.assert_array_equal(known, [[0, 0, 0], [1, 0, 0], [0, 0, 0]])
-    assert not known_targets(inputs(None)).numpy().any()
+    mask = target_mask(inputs(target)).numpy()
+    np.testing.assert_array_equal(mask, [[0, 0, 0], [1, 0, 0], [0, 0, 0]])
+    assert not target_mask(inputs(None)).numpy().any()
 
 
 def test_the_teachers_best_unmasked_candidate_stands_in():
@@ -37,5 +37,5 @@ def test_the_teachers_best_unmasked_candidate_stands_in():
 
 def test_a_target_of_candidates_serves_every_query():
     target = tf.constant([True, False, False])
-    known = known_targets(inputs(target)).numpy()
-    np.testing.assert_array_equal(known, [[1, 0, 0], [1, 0, 0], [0, 0, 0]])
+    mask = target_mask(inputs(target)).numpy()
+    np.testing.assert_array_equal(mask, [[1, 0, 0], [1, 0, 0], [0, 0, 0]])

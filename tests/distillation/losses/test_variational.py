@@ -24,7 +24,7 @@ class TestVariationalInformation(FeatureLossChecks):
         return rows.sum(axis=1).mean()
 
     @pytest.mark.parametrize("variance", [1e-3, 0.5, 5.0])
-    def test_the_variance_starts_as_asked(self, variance):
+    def test_the_variance_starts_at_its_initial_value(self, variance):
         loss = self.built(initial_variance=variance)
         alpha = loss.variance.get_weights()[0].astype(np.float64)
         np.testing.assert_allclose(

@@ -148,7 +148,7 @@ def test_the_loss_inside_keeps_its_own_temperature():
         )
 
 
-def test_the_loss_inside_gets_all_inputs():
+def test_the_weighted_loss_receives_all_inputs():
     t, s = RNG.normal(size=(2, 1, 7))
     target = np.arange(7)[None] == 3
     np.testing.assert_allclose(

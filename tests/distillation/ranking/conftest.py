@@ -84,7 +84,7 @@ class World:
         return next(iter(self.batches(ROWS).in_order()))
 
 
-class Spoken(RankingTeacher):
+class FixedTeacher(RankingTeacher):
     """Says what it was given, for rows of the whole world."""
 
     widths = None
@@ -94,10 +94,10 @@ class Spoken(RankingTeacher):
         self.arrays = {
             name: np.asarray(x, np.float32) for name, x in outputs.items()
         }
-        self.asked = 0
+        self.num_calls = 0
 
     def outputs(self, batch):
-        self.asked += 1
+        self.num_calls += 1
         return {
             name: tf.gather(x, batch["row"]) for name, x in self.arrays.items()
         }
@@ -109,5 +109,5 @@ def world():
 
 
 @pytest.fixture(scope="session")
-def spoken():
-    return Spoken
+def fixed_teacher():
+    return FixedTeacher

@@ -34,8 +34,8 @@ def test_a_head_is_added_and_taken_away(world, architecture, tmp_path):
     before = {k: x.numpy() for k, x in network(features).items()}
     both = with_auxiliary_head(network, tasks)
     assert sorted(network.output) == names
-    said = both(features)
-    assert sorted(set(said) - set(names)) == [
+    student_values = both(features)
+    assert sorted(set(student_values) - set(names)) == [
         "logits_clicked_teacher", "logits_liked_teacher",
     ]  # fmt: skip
     # What the served head's own layer sees, through a layer of its own.
@@ -44,7 +44,7 @@ def test_a_head_is_added_and_taken_away(world, architecture, tmp_path):
     mine = both.get_layer("head_liked_teacher")
     assert mine.kernel.shape == head.kernel.shape
     np.testing.assert_allclose(
-        said["logits_liked_teacher"],
+        student_values["logits_liked_teacher"],
         (seen @ mine.kernel + mine.bias)[:, 0],
         rtol=1e-5,
     )
@@ -60,7 +60,7 @@ def test_a_head_is_added_and_taken_away(world, architecture, tmp_path):
             np.testing.assert_array_equal(found[name], x)
 
 
-def test_the_teacher_never_reaches_the_served_head(world, spoken):
+def test_the_teacher_never_reaches_the_served_head(world, fixed_teacher):
     network = world.network()
     both = with_auxiliary_head(network, (world.liked,))
     student = RankingModel(both, (world.liked,))
@@ -69,7 +69,7 @@ def test_the_teacher_never_reaches_the_served_head(world, spoken):
     )
     # A teacher that is far too sure; the labels' part is left out.
     distiller = RankingDistiller(
-        spoken(logits_liked=np.full(24, 9.0)), student, term, 1.0, 0.0
+        fixed_teacher(logits_liked=np.full(24, 9.0)), student, term, 1.0, 0.0
     )
     distiller.compile(tf.keras.optimizers.legacy.SGD(0.5), run_eagerly=True)
     names = [layer.name for layer in both.layers if layer.weights]
@@ -86,12 +86,14 @@ def test_the_teacher_never_reaches_the_served_head(world, spoken):
     assert changed == set(names) - {"head_liked"}
 
 
-def test_the_served_head_stays_calibrated_under_a_biased_teacher(world, spoken):
+def test_the_served_head_stays_calibrated_under_a_biased_teacher(
+    world, fixed_teacher
+):
     # The teacher's odds are e^4. Straight into the served head, the slope of
     # its bias, the mean of (p - y) + (p - sigmoid(4)), would be 0 halfway
     # between the labels' mean and 0.98. Beside it, that slope is the mean of
     # p - y: at the optimum the mean prediction is the labels' mean.
-    biased = spoken(logits_liked=np.full(24, 4.0))
+    biased = fixed_teacher(logits_liked=np.full(24, 4.0))
     labels, w = world.labels["liked"], world.weights
     known = np.isfinite(labels)
     rate = np.average(labels[known], weights=w[known])
@@ -103,16 +105,19 @@ def test_the_served_head_stays_calibrated_under_a_biased_teacher(world, spoken):
     distiller = RankingDistiller(biased, student, term, 1.0, 1.0)
     distiller.compile(tf.keras.optimizers.legacy.Adam(0.05))
     distiller.fit(world.batches(24).dataset(150), verbose=0)
-    said = student(world.batch())
+    student_values = student(world.batch())
     served, inputs = (
         np.average(1 / (1 + np.exp(-x.numpy()[known])), weights=w[known])
-        for x in (said["logits_liked"], said["logits_liked_teacher"])
+        for x in (
+            student_values["logits_liked"],
+            student_values["logits_liked_teacher"],
+        )
     )
     assert abs(served - rate) < 0.03
     assert inputs > 0.95
 
 
-def test_what_has_no_such_head_is_told(world):
+def test_a_missing_head_raises_an_error(world):
     network = world.network()
     with pytest.raises(UserError, match="logits_rating"):
         with_auxiliary_head(network, (world.rating,))

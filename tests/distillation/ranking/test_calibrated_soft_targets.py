@@ -48,7 +48,7 @@ def test_the_value_is_that_of_soft_targets_to_the_scaled_teacher():
     )
 
 
-def test_the_scaling_learns_from_labels_and_the_student_from_the_teacher():
+def test_labels_train_the_scaling_and_the_teacher_trains_the_student():
     loss = scaled(CalibratedSoftTargets(), 0.5, -1.0)
     teacher, student = tf.Variable(TEACHER), tf.Variable(STUDENT)
     (layer,) = loss.trainable_layers
@@ -88,7 +88,7 @@ def test_a_masked_score_spoils_nothing():
         assert np.isfinite(gradient).all()
 
 
-def test_it_finds_the_base_rate(world, spoken):
+def test_it_finds_the_base_rate(world, fixed_teacher):
     # A teacher of a task with far higher odds: the labels say how far.
     rng = np.random.default_rng(1)
     truth = rng.normal(size=24) * 2
@@ -96,7 +96,7 @@ def test_it_finds_the_base_rate(world, spoken):
     student = world.student()
     loss = CalibratedSoftTargets()
     distiller = RankingDistiller(
-        spoken(logits_clicked=truth + 4.0),
+        fixed_teacher(logits_clicked=truth + 4.0),
         student,
         DistillationTerm(loss, TaskLogits("liked", "clicked")),
         1.0,

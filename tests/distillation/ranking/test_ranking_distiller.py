@@ -36,8 +36,8 @@ SGD = tf.keras.optimizers.legacy.SGD
 LIKED_OVER = TaskLogits("liked")
 
 
-class Judged(FeatureLoss):
-    """An opponent whose loss is linear in what it hears."""
+class LinearAdversary(FeatureLoss):
+    """A loss with an adversary, linear in its inputs."""
 
     def adversary_loss(self, teacher, student, weight, step):
         apart = tf.reduce_sum(teacher, 1) - 3 * tf.reduce_sum(student, 1)
@@ -74,11 +74,16 @@ def test_the_parts_are_what_numpy_says_and_the_total_their_sum(world):
     assert list(logs) == [
         "loss", "student_loss", "binary_soft_targets", "score_regression",
     ]  # fmt: skip
-    told, said = model(batch, training=False), student(batch)
+    teacher_values, student_values = (
+        model(batch, training=False),
+        student(batch),
+    )
     w = world.weights / world.weights.sum()
-    p = sigmoid(told["logits_liked"].numpy() / 2.0)
-    soft = cross_entropy(p, said["logits_liked"].numpy() / 2.0)
-    squares = (told["logits_rating"] - said["logits_rating"]).numpy() ** 2
+    p = sigmoid(teacher_values["logits_liked"].numpy() / 2.0)
+    soft = cross_entropy(p, student_values["logits_liked"].numpy() / 2.0)
+    squares = (
+        teacher_values["logits_rating"] - student_values["logits_rating"]
+    ).numpy() ** 2
     np.testing.assert_allclose(
         logs["binary_soft_targets"], 4.0 * (w * soft).sum(), rtol=1e-5
     )
@@ -86,7 +91,9 @@ def test_the_parts_are_what_numpy_says_and_the_total_their_sum(world):
         logs["score_regression"], (w * squares).sum(), rtol=1e-5
     )
     np.testing.assert_allclose(
-        logs["student_loss"], student.task_loss(batch, said), rtol=1e-6
+        logs["student_loss"],
+        student.task_loss(batch, student_values),
+        rtol=1e-6,
     )
     np.testing.assert_allclose(
         logs["loss"],
@@ -97,26 +104,30 @@ def test_the_parts_are_what_numpy_says_and_the_total_their_sum(world):
     )
 
 
-def test_a_step_goes_down_the_gradient_of_soft_targets(world, spoken):
+def test_a_step_goes_down_the_gradient_of_soft_targets(world, fixed_teacher):
     # d/ds of T^2 H(sigma(t/T), sigma(s/T)) is T (sigma(s/T) - sigma(t/T)):
     # the bias of the head moves by the weighted mean of it.
     student = world.student()
-    told = np.linspace(-3, 3, 24)
-    teacher = spoken(logits_liked=told)
+    teacher_values = np.linspace(-3, 3, 24)
+    teacher = fixed_teacher(logits_liked=teacher_values)
     distiller = compiled(
         RankingDistiller(teacher, student, BinarySoftTargets(2.0), 1.0, 0.0)
     )
     batch = world.batch()
-    said = student(batch)["logits_liked"].numpy()
+    student_values = student(batch)["logits_liked"].numpy()
     bias = student.network.get_layer("head_liked").bias
     before = bias.numpy()[0]
     distiller.train_step(batch)
     w = world.weights / world.weights.sum()
-    slope = (w * 2.0 * (sigmoid(said / 2.0) - sigmoid(told / 2.0))).sum()
+    slope = (
+        w
+        * 2.0
+        * (sigmoid(student_values / 2.0) - sigmoid(teacher_values / 2.0))
+    ).sum()
     np.testing.assert_allclose(bias.numpy()[0], before - 0.1 * slope, rtol=1e-5)
 
 
-def test_the_student_and_each_teacher_run_once_a_step(world, spoken):
+def test_the_student_and_each_teacher_run_once_a_step(world, fixed_teacher):
     student = world.student()
     calls = []
     run = student.call
@@ -124,7 +135,7 @@ def test_the_student_and_each_teacher_run_once_a_step(world, spoken):
         calls.append(training) or run(batch, training)
     )
     hidden = np.random.default_rng(0).normal(size=(24, 3))
-    teacher = spoken(logits_liked=np.zeros(24), hidden_0=hidden)
+    teacher = fixed_teacher(logits_liked=np.zeros(24), hidden_0=hidden)
     teacher.widths = {"logits_liked": 1, "hidden_0": 3}
     terms = [
         DistillationTerm(BinarySoftTargets(), LIKED_OVER),
@@ -134,7 +145,7 @@ def test_the_student_and_each_teacher_run_once_a_step(world, spoken):
     distiller = compiled(RankingDistiller(teacher, student, terms))
     distiller.train_step(world.batch())
     assert calls == [True]
-    assert teacher.asked == 1
+    assert teacher.num_calls == 1
 
 
 def test_the_teacher_sees_more_and_never_changes(world):
@@ -162,8 +173,8 @@ def test_the_teacher_sees_more_and_never_changes(world):
     assert len(names) == len(student.trainable_variables) + 2  # projection
     with tf.GradientTape() as tape:
         tape.watch(model.trainable_variables)
-        said = teacher.outputs(world.batch())
-        total = tf.add_n([tf.reduce_sum(x) for x in said.values()])
+        student_values = teacher.outputs(world.batch())
+        total = tf.add_n([tf.reduce_sum(x) for x in student_values.values()])
     assert tape.gradient(total, model.trainable_variables) == [None] * len(own)
     # Without dropout, though it trains with half of it.
     first = teacher.outputs(world.batch())["logits_liked"]
@@ -189,11 +200,11 @@ def test_the_epoch_does_not_depend_on_the_batch_size(world):
         np.testing.assert_allclose(values, values[0], rtol=1e-5)
 
 
-def test_rows_that_the_teacher_does_not_know_do_not_count(world, spoken):
-    told = np.linspace(-2, 2, 24)
-    told[5:] = np.nan
-    hidden = np.repeat(told[:, None], 2, 1)
-    teacher = spoken(logits_liked=told, hidden_0=hidden)
+def test_rows_without_a_teacher_output_do_not_count(world, fixed_teacher):
+    teacher_values = np.linspace(-2, 2, 24)
+    teacher_values[5:] = np.nan
+    hidden = np.repeat(teacher_values[:, None], 2, 1)
+    teacher = fixed_teacher(logits_liked=teacher_values, hidden_0=hidden)
     teacher.widths = {"logits_liked": 1, "hidden_0": 2}
     student = world.student()
     terms = [
@@ -204,12 +215,12 @@ def test_rows_that_the_teacher_does_not_know_do_not_count(world, spoken):
     ]
     distiller = compiled(RankingDistiller(teacher, student, terms))
     batch = world.batch()
-    said = student(batch)["logits_liked"].numpy()
+    student_values = student(batch)["logits_liked"].numpy()
     logs = distiller.train_step(batch)
     w = world.weights[:5] / world.weights[:5].sum()
     np.testing.assert_allclose(
         logs["score_regression"],
-        (w * (told[:5] - said[:5]) ** 2).sum(),
+        (w * (teacher_values[:5] - student_values[:5]) ** 2).sum(),
         rtol=1e-5,
     )
     assert all(np.isfinite(x) for x in logs.values())
@@ -217,8 +228,8 @@ def test_rows_that_the_teacher_does_not_know_do_not_count(world, spoken):
         assert np.isfinite(variable.numpy()).all(), variable.name
 
 
-def test_extreme_logits_stay_finite(world, spoken):
-    told = np.where(np.arange(24) % 2, 1e4, -1e4)
+def test_extreme_logits_stay_finite(world, fixed_teacher):
+    teacher_values = np.where(np.arange(24) % 2, 1e4, -1e4)
     student = world.student()
     terms = [
         DistillationTerm(BinarySoftTargets(), LIKED_OVER),
@@ -226,42 +237,47 @@ def test_extreme_logits_stay_finite(world, spoken):
         DistillationTerm(RelaxedRanking(), SessionLists("liked")),
     ]
     distiller = compiled(
-        RankingDistiller(spoken(logits_liked=told), student, terms, [1, 1, 1])
+        RankingDistiller(
+            fixed_teacher(logits_liked=teacher_values),
+            student,
+            terms,
+            [1, 1, 1],
+        )
     )
-    said = student(world.batch())["logits_liked"].numpy()
+    student_values = student(world.batch())["logits_liked"].numpy()
     logs = distiller.train_step(world.batch())
     w = world.weights / world.weights.sum()
-    expected = (w * cross_entropy(told > 0, said)).sum()
+    expected = (w * cross_entropy(teacher_values > 0, student_values)).sum()
     np.testing.assert_allclose(logs["binary_soft_targets"], expected, rtol=1e-5)
     assert all(np.isfinite(x) for x in logs.values())
     for variable in student.trainable_variables:
         assert np.isfinite(variable.numpy()).all()
 
 
-def test_no_label_and_no_weight(world, spoken):
+def test_no_label_and_no_weight(world, fixed_teacher):
     # A row without a label counts; one without a weight does not.
     student = world.student()
     distiller = compiled(
         RankingDistiller(
-            spoken(logits_liked=np.ones(24)), student, ScoreRegression()
+            fixed_teacher(logits_liked=np.ones(24)), student, ScoreRegression()
         )
     )
     batch = dict(world.batch())
     weight = np.zeros(24, np.float32)
     weight[3] = 2.0  # Its label is NaN.
     batch["weight"] = tf.constant(weight)
-    said = student(batch)["logits_liked"].numpy()[3]
+    student_values = student(batch)["logits_liked"].numpy()[3]
     logs = distiller.test_step(batch)
     np.testing.assert_allclose(
-        logs["score_regression"], (1 - said) ** 2, rtol=1e-5
+        logs["score_regression"], (1 - student_values) ** 2, rtol=1e-5
     )
     assert logs["student_loss"] == 0.0
 
 
 def test_a_graph_gives_what_eager_steps_give(world):
     found = []
-    told = np.linspace(-2, 2, 24).astype(np.float16)
-    cached = CachedTeacher({"logits_liked": told})
+    teacher_values = np.linspace(-2, 2, 24).astype(np.float16)
+    cached = CachedTeacher({"logits_liked": teacher_values})
     for eagerly in (True, False):
         student = world.student()
         distiller = compiled(
@@ -290,16 +306,18 @@ def test_a_student_learns_what_its_teacher_says(world):
 
     def gap():
         batch = world.batch()
-        told = teacher.outputs(batch)["logits_liked"]
-        return np.abs(told - student(batch)["logits_liked"]).mean()
+        teacher_values = teacher.outputs(batch)["logits_liked"]
+        return np.abs(teacher_values - student(batch)["logits_liked"]).mean()
 
     before = gap()
     distiller.fit(batches.dataset(150), verbose=0)
     assert gap() < 0.15 * before
 
 
-def test_terms_may_have_teachers_of_their_own(world, spoken):
-    first, second = (spoken(logits_liked=np.full(24, x)) for x in (0.0, 3.0))
+def test_terms_may_have_teachers_of_their_own(world, fixed_teacher):
+    first, second = (
+        fixed_teacher(logits_liked=np.full(24, x)) for x in (0.0, 3.0)
+    )
     student = world.student()
     terms = [
         DistillationTerm(ScoreRegression(), LIKED_OVER),
@@ -309,40 +327,20 @@ def test_terms_may_have_teachers_of_their_own(world, spoken):
     logs = distiller.test_step(world.batch())
     names = list(logs)[2:]
     assert names == ["score_regression", "score_regression_liked_teacher_1"]
-    said = student(world.batch())["logits_liked"].numpy()
+    student_values = student(world.batch())["logits_liked"].numpy()
     w = world.weights / world.weights.sum()
-    for name, told in zip(names, (0.0, 3.0), strict=True):
+    for name, teacher_values in zip(names, (0.0, 3.0), strict=True):
         np.testing.assert_allclose(
-            logs[name], (w * (said - told) ** 2).sum(), rtol=1e-5
+            logs[name],
+            (w * (student_values - teacher_values) ** 2).sum(),
+            rtol=1e-5,
         )
 
 
-def test_an_adversary_compares_both_sides_and_moves_no_student(world, spoken):
-    # sum_i w_i (sum(t_i) - 3 sum(s_i)) + step; a row of which the teacher
-    # says nothing weighs 0.
-    hidden = np.random.default_rng(1).normal(size=(24, 3))
-    hidden[5] = np.nan
-    teacher = spoken(hidden_0=hidden)
-    term = DistillationTerm(
-        Judged(), NetworkOutputs("hidden_0", "hidden_0"), teacher
-    )
-    student, batch = world.student(), world.batch()
-    with tf.GradientTape() as tape:
-        outputs = student(batch)
-        inputs = RankingStepInputs(batch, outputs, 7).loss_inputs(term)
-        value = term.loss.compute_adversary(inputs)
-    s = outputs["hidden_0"].numpy().sum(axis=1)
-    apart = np.nan_to_num(hidden).sum(axis=1) - 3 * s
-    w = np.where(np.arange(24) == 5, 0, world.weights)
-    np.testing.assert_allclose(value, (w * apart).sum() + 7, rtol=1e-5)
-    variables = student.trainable_variables
-    assert tape.gradient(value, variables) == [None] * len(variables)
-
-
-def test_across_tasks_and_with_an_offset(world, spoken):
+def test_across_tasks_and_with_an_offset(world, fixed_teacher):
     tasks = (world.liked, world.clicked)
     student = world.student(tasks)
-    teacher = spoken(logits_clicked=np.linspace(-1, 1, 24))
+    teacher = fixed_teacher(logits_clicked=np.linspace(-1, 1, 24))
     candidates = TaskLogits("liked", teacher_task="clicked", offset=-2.0)
     assert candidates.name == "liked_from_clicked"
     distiller = compiled(
@@ -351,9 +349,9 @@ def test_across_tasks_and_with_an_offset(world, spoken):
         )
     )
     logs = distiller.test_step(world.batch())
-    said = student(world.batch())["logits_liked"].numpy()
+    student_values = student(world.batch())["logits_liked"].numpy()
     w = world.weights / world.weights.sum()
-    squares = (np.linspace(-1, 1, 24) - 2.0 - said) ** 2
+    squares = (np.linspace(-1, 1, 24) - 2.0 - student_values) ** 2
     np.testing.assert_allclose(
         logs["score_regression"], (w * squares).sum(), rtol=1e-5
     )
@@ -367,7 +365,7 @@ def test_a_rating_teaches_a_binary_task_only_by_way_of_its_labels(world):
     RankingDistiller(
         teacher, student, DistillationTerm(CalibratedSoftTargets(), over)
     )
-    with pytest.raises(UserError, match="should compare logits of binary"):
+    with pytest.raises(UserError, match="computed on logits of binary"):
         RankingDistiller(
             teacher, student, DistillationTerm(BinarySoftTargets(), over)
         )
@@ -384,8 +382,10 @@ def test_a_member_of_an_ensemble_gives_hints(world):
     distiller = compiled(RankingDistiller(teacher, student, term))
     logs = distiller.test_step(world.batch())
     hidden = student(world.batch())["hidden_0"][:6]
-    told = world.teacher(seed=4)(world.batch())["hidden_0"][:6]
-    errors = tf.reduce_sum((term.loss.projection(hidden) - told) ** 2, 1)
+    teacher_values = world.teacher(seed=4)(world.batch())["hidden_0"][:6]
+    errors = tf.reduce_sum(
+        (term.loss.projection(hidden) - teacher_values) ** 2, 1
+    )
     w = world.weights[:6] / world.weights[:6].sum()
     np.testing.assert_allclose(
         logs["hint"], (w * errors.numpy()).sum(), rtol=1e-5
@@ -395,10 +395,10 @@ def test_a_member_of_an_ensemble_gives_hints(world):
 def test_two_rows_are_the_fewest_that_give_hints(world):
     over = NetworkOutputs("hidden_0", "hidden_0", 2)
     batch, student = world.batch(), world.student()
-    said = student(batch)
-    heard = over.select(batch, said, said)
-    np.testing.assert_array_equal(heard.student, said["hidden_0"][:2])
-    np.testing.assert_array_equal(heard.weight, world.weights[:2])
+    outputs = student(batch)
+    inputs = over.select(batch, outputs, outputs)
+    np.testing.assert_array_equal(inputs.student, outputs["hidden_0"][:2])
+    np.testing.assert_array_equal(inputs.weight, world.weights[:2])
 
 
 def test_early_stop_on_the_distillation_loss(world):
@@ -471,7 +471,7 @@ def test_early_stop_on_the_distillation_loss(world):
         (Hint(), "NetworkOutputs"),
     ],
 )
-def test_what_does_not_fit_is_told(world, losses, message):
+def test_terms_that_do_not_fit_raise_errors(world, losses, message):
     teacher = NetworkTeacher(world.network(seed=5))
     with pytest.raises(UserError, match=message):
         RankingDistiller(teacher, world.student(), losses)
@@ -503,7 +503,7 @@ def test_a_loss_that_would_be_silent_over_single_scores_is_refused(world, loss):
         LIKED_OVER.prepare(loss, anyone, student, {"logits_liked": 1})
 
 
-def test_wrong_models_are_told(world):
+def test_wrong_models_raise_errors(world):
     student = world.student()
     with pytest.raises(UserError, match="NetworkTeacher"):
         RankingDistiller(student, student, ScoreRegression())
@@ -524,3 +524,27 @@ def test_wrong_models_are_told(world):
         RankingDistiller(NetworkTeacher(rated), rated, BinarySoftTargets())
     with pytest.raises(UserError, match="num_rows"):
         NetworkOutputs("hidden_0", "hidden_0", 1)
+
+
+def test_an_adversary_compares_both_sides_and_moves_no_student(
+    world, fixed_teacher
+):
+    # sum_i w_i (sum(t_i) - 3 sum(s_i)) + step; a row without an
+    # output of the teacher has the weight 0.
+    hidden = np.random.default_rng(1).normal(size=(24, 3))
+    hidden[5] = np.nan
+    teacher = fixed_teacher(hidden_0=hidden)
+    term = DistillationTerm(
+        LinearAdversary(), NetworkOutputs("hidden_0", "hidden_0"), teacher
+    )
+    student, batch = world.student(), world.batch()
+    with tf.GradientTape() as tape:
+        outputs = student(batch)
+        inputs = RankingStepInputs(batch, outputs, 7).loss_inputs(term)
+        value = term.loss.compute_adversary(inputs)
+    s = outputs["hidden_0"].numpy().sum(axis=1)
+    apart = np.nan_to_num(hidden).sum(axis=1) - 3 * s
+    w = np.where(np.arange(24) == 5, 0, world.weights)
+    np.testing.assert_allclose(value, (w * apart).sum() + 7, rtol=1e-5)
+    variables = student.trainable_variables
+    assert tape.gradient(value, variables) == [None] * len(variables)

@@ -23,14 +23,14 @@ def test_a_network_says_what_it_says_and_how_wide_that_is(world):
     model = world.teacher()
     batch = world.batch()
     teacher = NetworkTeacher(model)
-    said = teacher.outputs(batch)
+    actual = teacher.outputs(batch)
     for name, x in model(batch, training=False).items():
-        np.testing.assert_array_equal(said[name], x)
+        np.testing.assert_array_equal(actual[name], x)
         assert teacher.width(name) == np.prod(x.shape[1:]), name
     assert teacher.width("embeddings") == 4 * 3
     # The network alone is the same teacher.
     alone = NetworkTeacher(model.network).outputs(batch)
-    np.testing.assert_array_equal(alone["hidden_0"], said["hidden_0"])
+    np.testing.assert_array_equal(alone["hidden_0"], actual["hidden_0"])
     with pytest.raises(UserError, match="hidden_9"):
         teacher.width("hidden_9")
     poorer = {**batch, "features": dict(batch["features"])}
@@ -44,8 +44,8 @@ def test_any_function_may_teach(world):
         lambda features: {"logits_liked": 2.0 * features["price"]},
         widths={"logits_liked": 1},
     )
-    said = teacher.outputs(world.batch())["logits_liked"]
-    np.testing.assert_allclose(said, 2.0 * world.features["price"])
+    actual = teacher.outputs(world.batch())["logits_liked"]
+    np.testing.assert_allclose(actual, 2.0 * world.features["price"])
     with pytest.raises(UserError, match="widths"):
         NetworkTeacher(world.network(), widths={"logits_liked": 1})
     with pytest.raises(UserError, match="function"):
@@ -56,10 +56,10 @@ def test_any_function_may_teach(world):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_cache_says_the_same_by_row_in_memory_and_on_disk(
-    world, spoken, tmp_path, dtype
+    world, fixed_teacher, tmp_path, dtype
 ):
     rng = np.random.default_rng(0)
-    teacher = spoken(
+    teacher = fixed_teacher(
         logits_liked=rng.normal(size=24), hidden_0=rng.normal(size=(24, 2, 3))
     )
     # 24 rows in batches of 7: the last is smaller.
@@ -75,21 +75,21 @@ def test_a_cache_says_the_same_by_row_in_memory_and_on_disk(
     assert isinstance(loaded.arrays["hidden_0"], np.memmap)
     assert loaded.widths == {"logits_liked": 1, "hidden_0": 6}
     shuffled = next(iter(world.batches(9, seed=3).dataset(1)))
-    told = teacher.outputs(shuffled)
+    wanted = teacher.outputs(shuffled)
     for kept in (cached, loaded):
-        for ask in (kept.outputs, tf.function(kept.outputs)):
-            said = ask(shuffled)
-            for name, x in told.items():
-                assert said[name].dtype == tf.float32
-                assert said[name].shape == x.shape
+        for compute in (kept.outputs, tf.function(kept.outputs)):
+            actual = compute(shuffled)
+            for name, x in wanted.items():
+                assert actual[name].dtype == tf.float32
+                assert actual[name].shape == x.shape
                 tolerance = 1e-3 if dtype == "float16" else 0.0
                 np.testing.assert_allclose(
-                    said[name], x, rtol=tolerance, atol=tolerance
+                    actual[name], x, rtol=tolerance, atol=tolerance
                 )
 
 
-def test_a_cache_keeps_logits_unless_asked_for_more(world, spoken):
-    teacher = spoken(
+def test_a_cache_keeps_logits_by_default(world, fixed_teacher):
+    teacher = fixed_teacher(
         logits_liked=np.zeros(24),
         logits_clicked=np.ones(24),
         hidden_0=np.zeros((24, 2)),
@@ -106,13 +106,13 @@ def test_another_part_of_the_data_has_its_own_key(world):
     places = np.arange(24, dtype=np.int32) + 6
     batches = world.batches(8, extras={"teacher_row": places})
     for batch in batches.dataset(1):
-        said = cached.outputs(batch)["logits_liked"]
-        np.testing.assert_array_equal(said, batch["row"].numpy() + 6.0)
+        actual = cached.outputs(batch)["logits_liked"]
+        np.testing.assert_array_equal(actual, batch["row"].numpy() + 6.0)
     with pytest.raises(UserError, match="teacher_row"):
         cached.outputs(world.batch())
 
 
-def test_bad_caches_are_told(world, spoken, tmp_path):
+def test_wrong_caches_raise_errors(world, fixed_teacher, tmp_path):
     with pytest.raises(UserError, match="one value a row"):
         CachedTeacher({"a": np.zeros(2, np.float32), "b": np.zeros(3, "f4")})
     with pytest.raises(UserError, match="float64"):
@@ -121,29 +121,35 @@ def test_bad_caches_are_told(world, spoken, tmp_path):
         CachedTeacher.load(tmp_path)
     with pytest.raises(UserError, match="int8"):
         CachedTeacher.of(
-            spoken(logits_liked=np.zeros(24)), world.batches(), dtype="int8"
+            fixed_teacher(logits_liked=np.zeros(24)),
+            world.batches(),
+            dtype="int8",
         )
 
 
-def test_an_ensemble_is_the_weighted_mean_of_logits(world, spoken):
+def test_an_ensemble_is_the_weighted_mean_of_logits(world, fixed_teacher):
     a, b = np.linspace(-1, 1, 24), np.linspace(5, 3, 24)
     members = [
-        spoken(logits_liked=a, hidden_0=np.ones((24, 2))),
-        spoken(logits_liked=b, logits_clicked=a),
+        fixed_teacher(logits_liked=a, hidden_0=np.ones((24, 2))),
+        fixed_teacher(logits_liked=b, logits_clicked=a),
     ]
-    said = RankingEnsemble(members, [1.0, 3.0]).outputs(world.batch())
-    np.testing.assert_allclose(said["logits_liked"], (a + 3 * b) / 4, rtol=1e-5)
+    actual = RankingEnsemble(members, [1.0, 3.0]).outputs(world.batch())
+    np.testing.assert_allclose(
+        actual["logits_liked"], (a + 3 * b) / 4, rtol=1e-5
+    )
     # What one has alone is that one's.
-    assert "logits_clicked" not in said
-    np.testing.assert_allclose(said["teacher_1_logits_clicked"], a, rtol=1e-5)
-    np.testing.assert_array_equal(said["teacher_0_hidden_0"], np.ones((24, 2)))
+    assert "logits_clicked" not in actual
+    np.testing.assert_allclose(actual["teacher_1_logits_clicked"], a, rtol=1e-5)
+    np.testing.assert_array_equal(
+        actual["teacher_0_hidden_0"], np.ones((24, 2))
+    )
     equal = RankingEnsemble(members).outputs(world.batch())["logits_liked"]
     np.testing.assert_allclose(equal, (a + b) / 2, rtol=1e-5)
 
 
-def test_bad_ensembles_are_told(world, spoken):
-    one = spoken(logits_liked=np.zeros(24))
-    other = spoken(logits_clicked=np.zeros(24))
+def test_wrong_ensembles_raise_errors(world, fixed_teacher):
+    one = fixed_teacher(logits_liked=np.zeros(24))
+    other = fixed_teacher(logits_clicked=np.zeros(24))
     with pytest.raises(UserError, match="two or more"):
         RankingEnsemble([one])
     with pytest.raises(UserError, match="NetworkTeacher"):
@@ -157,11 +163,11 @@ def test_bad_ensembles_are_told(world, spoken):
         GatedRankingEnsemble([one, one], ())
 
 
-def test_a_gate_mixes_by_what_all_say(world, spoken):
+def test_a_gate_mixes_by_the_outputs_of_all(world, fixed_teacher):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 24))
     ensemble = GatedRankingEnsemble(
-        [spoken(logits_liked=a), spoken(logits_liked=b)],
+        [fixed_teacher(logits_liked=a), fixed_teacher(logits_liked=b)],
         (world.liked,),
         features=("price",),
     )
@@ -180,10 +186,10 @@ def test_a_gate_mixes_by_what_all_say(world, spoken):
         variable.assign(x)
     inputs = np.stack([a, b, world.features["price"]], 1)
     weights = softmax((inputs - mean) / spread @ kernel + bias)
-    said = ensemble.outputs(batch)
-    np.testing.assert_allclose(said["gate_liked"], weights, rtol=1e-4)
+    actual = ensemble.outputs(batch)
+    np.testing.assert_allclose(actual["gate_liked"], weights, rtol=1e-4)
     np.testing.assert_allclose(
-        said["logits_liked"], weights[:, 0] * a + weights[:, 1] * b, atol=1e-5
+        actual["logits_liked"], weights[:, 0] * a + weights[:, 1] * b, atol=1e-5
     )
     assert ensemble.width("gate_liked") == 2
     copy = TeacherGate.from_config(gate.get_config())
@@ -199,7 +205,7 @@ def test_the_loss_of_a_gate():
         np.array([0, 1, 1, 0, 1], np.float32),
         rng.uniform(1, 2, 5).astype(np.float32),
     )
-    mixed = (gate * rows.answers).sum(1)
+    mixed = (gate * rows.logits).sum(1)
     w = rows.weight / rows.weight.sum()
     uneven = (gate * np.log(3 * gate)).sum(1).mean()
     entropy = np.logaddexp(0, mixed) - rows.labels * mixed
@@ -215,13 +221,13 @@ def test_the_loss_of_a_gate():
     )
 
 
-def test_a_gate_learns_on_labels_whom_to_trust_where(world, spoken):
+def test_a_gate_learns_on_labels_which_teacher_to_weight(world, fixed_teacher):
     # Each teacher knows the rating on one side of a price, and is off by 3
     # on the other: their mean is off by 1.5 everywhere.
     truth, cheap = world.labels["rating"], world.features["price"] < 0
     teachers = [
-        spoken(logits_rating=truth + 3.0 * ~cheap),
-        spoken(logits_rating=truth + 3.0 * cheap),
+        fixed_teacher(logits_rating=truth + 3.0 * ~cheap),
+        fixed_teacher(logits_rating=truth + 3.0 * cheap),
     ]
     ensemble = GatedRankingEnsemble(teachers, (world.rating,), ("price",))
     losses = ensemble.fit_gate(
@@ -235,20 +241,32 @@ def test_a_gate_learns_on_labels_whom_to_trust_where(world, spoken):
     before, after = losses["rating"]
     np.testing.assert_allclose(before, 1.5**2, rtol=1e-4)
     assert after < 0.3
-    said = ensemble.outputs(world.batch())
-    gate = said["gate_rating"].numpy()
+    actual = ensemble.outputs(world.batch())
+    gate = actual["gate_rating"].numpy()
     assert ((gate[:, 0] > 0.5) == cheap).mean() > 0.9
-    # The members were asked for every row once, when it learned.
-    assert teachers[0].asked <= 3
+    # The members ran over every row once, when the gate was trained.
+    assert teachers[0].num_calls <= 3
 
 
-def test_a_gate_learns_from_rows_of_which_all_is_known():
+def test_a_gate_needs_labels(world, fixed_teacher):
+    silent = fixed_teacher(logits_liked=np.full(24, np.nan))
+    ensemble = GatedRankingEnsemble([silent, silent], (world.liked,))
+    with pytest.raises(UserError, match="to learn from"):
+        ensemble.fit_gate(world.batches(), progress=False)
+    with pytest.raises(UserError, match="epochs"):
+        ensemble.fit_gate(world.batches(), epochs=0, progress=False)
+    blind = GatedRankingEnsemble([silent, silent], (world.liked,), ("size",))
+    with pytest.raises(UserError, match="size"):
+        blind.outputs(world.batch())
+
+
+def test_a_gate_learns_from_rows_with_all_values():
     # Of each of the first four rows one thing is missing.
     inputs, answers = np.ones((2, 6, 2), np.float32)
     labels, weight = np.ones((2, 6), np.float32)
     inputs[0, 1] = answers[1, 0] = labels[2] = np.nan
     weight[3] = 0.0
-    rows = GateRows(inputs, answers, labels, weight).known()
+    rows = GateRows(inputs, answers, labels, weight).labelled()
     assert [len(x) for x in rows] == [2] * 4
     assert all(np.isfinite(x).all() for x in rows)
 
@@ -262,11 +280,11 @@ def test_a_gate_takes_a_constant_input_for_zero():
     np.testing.assert_allclose(gate.spread, [1, 2])
 
 
-def test_gates_of_several_tasks_use_the_answers_to_all(world, spoken):
+def test_gates_of_several_tasks_use_the_outputs_of_all(world, fixed_teacher):
     rng = np.random.default_rng(0)
     liked, clicked = rng.normal(size=(2, 2, 24))
     teachers = [
-        spoken(logits_liked=a, logits_clicked=b)
+        fixed_teacher(logits_liked=a, logits_clicked=b)
         for a, b in zip(liked, clicked, strict=True)
     ]
     tasks = (world.liked, world.clicked)
@@ -274,21 +292,9 @@ def test_gates_of_several_tasks_use_the_answers_to_all(world, spoken):
     kernel = rng.normal(size=(4, 2))
     for gate in ensemble.checkpointed:
         gate.kernel.assign(kernel)
-    said = ensemble.outputs(world.batch())
+    outputs = ensemble.outputs(world.batch())
     weights = softmax(np.stack([*liked, *clicked], 1) @ kernel)
     for name, answers in (("liked", liked), ("clicked", clicked)):
         np.testing.assert_allclose(
-            said[f"logits_{name}"], (weights * answers.T).sum(1), atol=1e-5
+            outputs[f"logits_{name}"], (weights * answers.T).sum(1), atol=1e-5
         )
-
-
-def test_a_gate_needs_labels(world, spoken):
-    silent = spoken(logits_liked=np.full(24, np.nan))
-    ensemble = GatedRankingEnsemble([silent, silent], (world.liked,))
-    with pytest.raises(UserError, match="to learn from"):
-        ensemble.fit_gate(world.batches(), progress=False)
-    with pytest.raises(UserError, match="epochs"):
-        ensemble.fit_gate(world.batches(), epochs=0, progress=False)
-    blind = GatedRankingEnsemble([silent, silent], (world.liked,), ("size",))
-    with pytest.raises(UserError, match="size"):
-        blind.outputs(world.batch())

@@ -44,8 +44,8 @@ def test_rows_by_session_in_the_teachers_order(in_graph):
         )
 
 
-def test_the_losses_are_those_of_every_session(world, spoken):
-    told = np.random.default_rng(0).normal(size=24).astype(np.float32)
+def test_the_losses_are_those_of_every_session(world, fixed_teacher):
+    teacher_values = np.random.default_rng(0).normal(size=24).astype(np.float32)
     student = world.student()
     batch = dict(world.batch())
     weight = world.weights.copy()
@@ -57,16 +57,16 @@ def test_the_losses_are_those_of_every_session(world, spoken):
         DistillationTerm(RelaxedRanking(), SessionLists("liked", 5)),
     ]
     distiller = RankingDistiller(
-        spoken(logits_liked=told), student, terms, [1.0, 1.0]
+        fixed_teacher(logits_liked=teacher_values), student, terms, [1.0, 1.0]
     )
     distiller.compile(run_eagerly=True)
     logs = distiller.test_step(batch)
-    said = student(batch)["logits_liked"].numpy().astype(np.float64)
+    student_values = student(batch)["logits_liked"].numpy().astype(np.float64)
     soft, order, weights = [], [], []
     for session in range(4):
         rows = np.flatnonzero((world.sessions == session) & (weight > 0))
-        rows = rows[np.argsort(-told[rows])]
-        t, s = told[rows], said[rows]
+        rows = rows[np.argsort(-teacher_values[rows])]
+        t, s = teacher_values[rows], student_values[rows]
         log_p, log_q = (x / 2 - np.log(np.exp(x / 2).sum()) for x in (t, s))
         soft.append(4 * (np.exp(log_p) * (log_p - log_q)).sum())
         order.append(
@@ -79,13 +79,13 @@ def test_the_losses_are_those_of_every_session(world, spoken):
         )
 
 
-def test_a_batch_without_lists_costs_nothing(world, spoken):
+def test_a_batch_without_lists_costs_nothing(world, fixed_teacher):
     student = world.student()
     batch = dict(world.batch())
     batch["session"] = tf.range(24)
     term = DistillationTerm(RelaxedRanking(), SessionLists("liked"))
     distiller = RankingDistiller(
-        spoken(logits_liked=np.ones(24)), student, term, 1.0, 0.0
+        fixed_teacher(logits_liked=np.ones(24)), student, term, 1.0, 0.0
     )
     distiller.compile(tf.keras.optimizers.legacy.SGD(1.0), run_eagerly=True)
     before = [w.copy() for w in student.get_weights()]
@@ -101,7 +101,7 @@ def test_a_batch_without_lists_costs_nothing(world, spoken):
         SessionLists("liked", 1)
 
 
-def test_names_tell_what_is_heard():
+def test_names_distinguish_the_outputs():
     assert SessionLists("liked").name == "session_liked"
     across = SessionLists("liked", teacher_task="clicked", auxiliary=True)
     assert across.name == "session_liked_from_clicked_teacher"

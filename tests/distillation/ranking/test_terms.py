@@ -1,4 +1,4 @@
-"""Every ranking method through the Distiller, on its sampler."""
+"""Every ranking method through the Distiller, on its selector."""
 
 import numpy as np
 import pytest
@@ -104,7 +104,7 @@ def trained(world, vectors, losses, steps):
     return student, history.history
 
 
-def test_every_term_has_its_say_in_one_step(world, vectors):
+def test_every_term_is_computed_in_one_step(world, vectors):
     losses = terms(world)
     student, history = trained(world, vectors, losses, 1)
     # The total and every term; labels of weight 0 are not computed.

@@ -1,4 +1,4 @@
-"""A cache says what the teacher said, and never what another one said."""
+"""A cache gives the scores of its teacher, and of no other one."""
 
 import json
 
@@ -62,16 +62,16 @@ def test_what_was_written_is_read(tmp_path, teacher):
     assert isinstance(cached, EmbeddingTeacher)
     assert len(shards(tmp_path)) == 2 + 4
     users, items = tf.range(NUM_USERS + 1), tf.range(NUM_ITEMS)
-    for told, known in (
+    for actual, wanted in (
         (cached.embed_queries(users), teacher.embed_queries(users)),
         (cached.embed_candidates(items), teacher.embed_candidates(items)),
         (cached.all_scores(users), teacher.all_scores(users)),
     ):
-        np.testing.assert_allclose(told, known, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-6)
     for k in (1, 7):
-        told, known = cached.top_k(users, k), teacher.top_k(users, k)
-        np.testing.assert_array_equal(told[0], known[0])
-        np.testing.assert_allclose(told[1], known[1], rtol=1e-4, atol=1e-5)
+        actual, wanted = cached.top_k(users, k), teacher.top_k(users, k)
+        np.testing.assert_array_equal(actual[0], wanted[0])
+        np.testing.assert_allclose(actual[1], wanted[1], rtol=1e-4, atol=1e-5)
 
 
 def test_short_lists_keep_their_empty_places(tmp_path):
@@ -105,8 +105,8 @@ def test_only_missing_shards_are_written_again(tmp_path, teacher):
     again = build(teacher, tmp_path).top_k(tf.range(10), 7)
     for path, time in whole.items():
         assert (path.stat().st_mtime_ns == time) == (path != gone)
-    for told, known in zip(again, expected, strict=True):
-        np.testing.assert_array_equal(told, known)
+    for actual, wanted in zip(again, expected, strict=True):
+        np.testing.assert_array_equal(actual, wanted)
 
 
 def test_a_finished_cache_asks_the_teacher_nothing(
@@ -132,7 +132,7 @@ def test_a_finished_cache_asks_the_teacher_nothing(
             "none",
         ),
         ({"k": 6}, "`k`"),
-        ({"item_k": 3}, "`item_k` is None, asked for 3"),
+        ({"item_k": 3}, "`item_k` is None, requested 3"),
         ({"dtype": "float16"}, "`dtype`"),
     ],
 )
@@ -256,25 +256,25 @@ def test_hidden_outputs_are_kept(tmp_path, deep_teacher, dtype):
     ):
         for name in names:
             rows = tf.range(count)
-            known = deep_teacher.features(side, rows, name)
-            told = cached.features(side, rows, name)
-            assert told.dtype == tf.float32
-            assert cached.width(side, name) == known.shape[1]
-            np.testing.assert_allclose(told, known, rtol=2e-3, atol=2e-3)
+            wanted = deep_teacher.features(side, rows, name)
+            actual = cached.features(side, rows, name)
+            assert actual.dtype == tf.float32
+            assert cached.width(side, name) == wanted.shape[1]
+            np.testing.assert_allclose(actual, wanted, rtol=2e-3, atol=2e-3)
     with pytest.raises(UserError, match="candidate side has: emb"):
         cached.width("candidate", "hidden_1")
 
 
 def test_lists_of_the_items_side_are_kept(tmp_path, deep_teacher):
     cached = build(deep_teacher, tmp_path, item_k=4)
-    users, told = cached.reversed().top_k(tf.range(NUM_ITEMS), 4)
-    _, known = deep_teacher.reversed().top_k(tf.range(NUM_ITEMS), 4)
-    np.testing.assert_allclose(told, known, rtol=1e-4, atol=1e-5)
+    users, actual = cached.reversed().top_k(tf.range(NUM_ITEMS), 4)
+    _, wanted = deep_teacher.reversed().top_k(tf.range(NUM_ITEMS), 4)
+    np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-5)
     scores = deep_teacher.reversed().all_scores(tf.range(NUM_ITEMS))
     listed = tf.gather(scores, users, batch_dims=1)
-    left = np.isfinite(told)
+    left = np.isfinite(actual)
     np.testing.assert_allclose(
-        told.numpy()[left], listed.numpy()[left], rtol=1e-4, atol=1e-5
+        actual.numpy()[left], listed.numpy()[left], rtol=1e-4, atol=1e-5
     )
     with pytest.raises(UserError, match="item_k"):
         build(deep_teacher, tmp_path / "without").reversed()
@@ -290,15 +290,15 @@ def test_a_teacher_without_embeddings_leaves_its_lists(tmp_path, item_k):
     assert isinstance(cached, ListTeacher)
     assert (cached.num_queries, cached.num_candidates) == (9, 13)
     assert len(shards(tmp_path)) == 2 + (3 if item_k else 0)
-    told, known = (x.top_k(tf.range(9), 5) for x in (cached, teacher))
-    np.testing.assert_array_equal(told[0], known[0])
-    np.testing.assert_allclose(told[1], known[1])
+    actual, wanted = (x.top_k(tf.range(9), 5) for x in (cached, teacher))
+    np.testing.assert_array_equal(actual[0], wanted[0])
+    np.testing.assert_allclose(actual[1], wanted[1])
     assert float(tf.reduce_min(cached.all_scores(tf.range(9)))) == -9.0
     if item_k:
-        told, known = (
+        actual, wanted = (
             x.reversed().top_k(tf.range(13), 3) for x in (cached, teacher)
         )
-        np.testing.assert_array_equal(told[0], known[0])
+        np.testing.assert_array_equal(actual[0], wanted[0])
     with pytest.raises(UserError, match="`unlisted` = None"):
         load_cache(tmp_path, fingerprint="abc").all_scores(tf.range(2))
 
@@ -319,7 +319,7 @@ def test_students_share_a_cache(tmp_path, deep_teacher):
     cached = build(deep_teacher, tmp_path, item_k=3, outputs=("hidden_0",))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     rows = tf.range(NUM_USERS + 1)
-    known = cached.top_k(rows, 7)[1].numpy()
+    wanted = cached.top_k(rows, 7)[1].numpy()
     for dim in (2, 3):
         student = world.model(dim)
         start = student.query_tower.get_weights()[0].copy()
@@ -333,5 +333,5 @@ def test_students_share_a_cache(tmp_path, deep_teacher):
             world.batches().dataset(1, join=distiller.join), verbose=0
         )
         assert not np.allclose(start, student.query_tower.get_weights()[0])
-    np.testing.assert_array_equal(cached.top_k(rows, 7)[1], known)
+    np.testing.assert_array_equal(cached.top_k(rows, 7)[1], wanted)
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}

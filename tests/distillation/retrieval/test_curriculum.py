@@ -1,4 +1,4 @@
-"""Queries that advance in a curriculum, against loops."""
+"""The stages of a curriculum, against loops, and the scores of a stage."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def gap(listed, ranked):
     return 1 - found / best
 
 
-def test_every_query_has_the_snapshot_of_its_stage(world):
+def test_every_query_has_the_scores_of_its_stage(world):
     teacher, scores = trajectory(), matrices()
     stages = np.arange(NUM_QUERIES) % STAGES
     teacher.stage.assign(stages)
@@ -223,7 +223,7 @@ def test_training_advances_it_while_batches_flow(world, several):
     )
 
 
-def test_mistakes_are_told(world):
+def test_wrong_arguments_raise_errors(world):
     scores = [ScoreTeacher(x) for x in matrices()]
     other = EmbeddingTeacher(np.ones((2, 1)), np.ones((3, 1)))
     teacher = trajectory()

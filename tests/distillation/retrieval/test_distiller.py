@@ -120,11 +120,14 @@ def test_the_parts_are_the_losses_themselves(world, teacher):
         logs["student_loss"], student.task_loss(batch, outputs), rtol=1e-6
     )
     inputs = EmbeddingScores.of_student(outputs, TAU)
-    told = teacher.batch_scores(batch)
+    teacher_scores = teacher.batch_scores(batch)
     for name, term in zip(NAMES, distiller._terms.value, strict=True):
         at = term.candidates.select(batch)
         expected = term.loss(
-            told.scores(at), inputs.scores(at), at.weight, mask=at.mask
+            teacher_scores.scores(at),
+            inputs.scores(at),
+            at.weight,
+            mask=at.mask,
         )
         np.testing.assert_allclose(logs[name], expected, rtol=1e-5)
 
@@ -339,7 +342,7 @@ def test_weights_by_default_share_what_the_student_leaves(world, teacher):
     np.testing.assert_allclose(distiller._weights.value, [0.2] * 4)
 
 
-def test_losses_of_one_name_are_told_apart(world, teacher):
+def test_losses_of_one_name_have_different_names_in_logs(world, teacher):
     same = [SoftTargets(t) for t in (1.0, 2.0, 4.0)]
     terms = [
         *same,
@@ -364,7 +367,7 @@ def test_losses_of_one_name_are_told_apart(world, teacher):
     )
 
 
-def test_losses_share_what_their_listener_joined(world, teacher):
+def test_losses_share_the_candidates_of_equal_samplers(world, teacher):
     terms = [
         DistillationTerm(loss, Sampled(5))
         for loss in (SoftTargets(), ScoreRegression())
@@ -411,7 +414,7 @@ def test_mixed_precision(world, teacher):
     assert not np.array_equal(before[0], student.get_weights()[0])
 
 
-def test_mistakes_are_told(world, teacher, teacher_model):
+def test_wrong_arguments_raise_errors(world, teacher, teacher_model):
     student, loss = student_of(world), SoftTargets()
     schedule = Decay(1.0, 4, 0.0)
     for message, arguments in {

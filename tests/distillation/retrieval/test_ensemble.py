@@ -89,14 +89,14 @@ def test_lists_are_of_the_mean_and_unseen(teachers, matrices, world, list_k):
             teacher.top_k(tf.constant([1]), 7)
 
 
-def test_losses_hear_each_teacher(teachers, matrices, world):
+def test_losses_receive_the_scores_of_each_teacher(teachers, matrices, world):
     teacher = EnsembleTeacher(teachers, (3.0, 1.0))
     sampler = TeacherTopK(k=4, num_random=5, num_queries=6)
     batch = world.batch(lambda rows, seed: sampler.join(rows, seed, teacher))
     for selection in (sampler.select(batch), InBatch().select(batch)):
-        knowledge = teacher.batch_scores(batch)
-        each = knowledge.scores_of_each(selection)
-        mean = knowledge.scores(selection)
+        batch_scores = teacher.batch_scores(batch)
+        each = batch_scores.scores_of_each(selection)
+        mean = batch_scores.scores(selection)
         users = batch["query_row"].numpy()[selection.query]
         items = selection.candidate_rows(batch).numpy()
         items = np.broadcast_to(items, mean.shape)
@@ -149,7 +149,7 @@ def test_a_student_learns_from_it(world, teachers):
     assert all(np.isfinite(values).all() for values in history.values())
 
 
-def test_mistakes_are_told(teachers, world):
+def test_wrong_arguments_raise_errors(teachers, world):
     other = ScoreTeacher(np.ones((2, 3), np.float32))
     for message, make in {
         "two or more Teachers": lambda: EnsembleTeacher(teachers[:1]),

@@ -1,4 +1,4 @@
-"""A teacher of lists says what is on them, and no more than it was told."""
+"""A teacher of lists gives their scores and the assumed ones."""
 
 import numpy as np
 import pytest
@@ -34,11 +34,11 @@ def test_lists_are_given_as_they_are():
     np.testing.assert_array_equal(scores, [[9, 7]] * 2)
     with pytest.raises(UserError, match="exceed the cache's 3"):
         teacher.top_k(tf.constant([1]), 4)
-    told = tf.constant([[1.0], [2.0]])
+    list_scores = tf.constant([[1.0], [2.0]])
     inputs = teacher.batch_scores(BATCH).scores(
-        selection(lists=tf.constant([[0], [0]]), list_scores=told)
+        selection(lists=tf.constant([[0], [0]]), list_scores=list_scores)
     )
-    np.testing.assert_array_equal(inputs, told)
+    np.testing.assert_array_equal(inputs, list_scores)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_nothing_is_made_up():
         lambda: teacher.all_scores(tf.range(3)),
         lambda: teacher.batch_scores(BATCH).scores(shared),
     ):
-        with pytest.raises(UserError, match="use its lists alone"):
+        with pytest.raises(UserError, match="computed on its lists alone"):
             ask()
 
 

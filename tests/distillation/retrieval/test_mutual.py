@@ -1,4 +1,4 @@
-"""Students that teach each other: values, gradients, and who teaches whom."""
+"""Students that teach each other: values, gradients and comparisons."""
 
 import numpy as np
 import pytest
@@ -76,9 +76,9 @@ def test_no_gradient_crosses(world):
     outputs = [s(batch) for s in students]
     selection = InBatch().select(batch)
 
-    def scores(student, said):
+    def scores(student, outputs):
         query, candidate = (
-            said[x]["embedding"] for x in ("query", "candidate")
+            outputs[x]["embedding"] for x in ("query", "candidate")
         )
         weight = tf.shape(selection.weight)[0]
         return (
@@ -88,10 +88,10 @@ def test_no_gradient_crosses(world):
 
     other = scores(students[1], outputs[1]).numpy()
     with tf.GradientTape() as tape:
-        said = students[0](batch)
-        loss = students[0].task_loss(batch, said) + SoftTargets()(
+        outputs = students[0](batch)
+        loss = students[0].task_loss(batch, outputs) + SoftTargets()(
             other,
-            scores(students[0], said),
+            scores(students[0], outputs),
             selection.weight,
             mask=selection.mask,
         )
@@ -152,7 +152,7 @@ def test_any_score_loss_may_compare(world):
         assert np.isfinite(float(logs["loss"]))
 
 
-def test_mistakes_are_told(world):
+def test_wrong_arguments_raise_errors(world):
     student = world.model(3)
     for make in (
         lambda: MutualDistiller([student]),

@@ -26,11 +26,11 @@ from kd_tfrs.testing.retrieval import tiny_world
 NUM_USERS, NUM_ITEMS, TAU = 12, 20, 0.5
 
 
-def loss_of(inputs, term):
+def value(inputs, term):
     return term.loss.compute(inputs.loss_inputs(term))
 
 
-def adversary_loss_of(inputs, term):
+def adversary_value(inputs, term):
     return term.loss.compute_adversary(inputs.loss_inputs(term))
 
 
@@ -38,7 +38,7 @@ def own_terms(losses, teacher):
     return terms_of(losses, teacher, lambda _: InBatch())
 
 
-class Judged(FeatureLoss):
+class LinearAdversary(FeatureLoss):
     """Linear in its inputs, as is the loss of its adversary."""
 
     def per_row(self, teacher, student, weight, step):
@@ -72,13 +72,14 @@ def step_inputs(world, batch, step=0):
     return RetrievalStepInputs(batch, outputs, TAU, step), outputs
 
 
-def test_a_loss_and_its_adversary_hear_both_sides_once_a_row(world, teachers):
+def test_a_loss_and_its_adversary_count_every_row_once(world, teachers):
     # sum_i w_i (sum(t_i) - 3 sum(s_i)) + step, with w_i = 1 for the first of
     # equal rows and 0 for the others.
     batch = world.batch()
     inputs, outputs = step_inputs(world, batch, step=7)
     (term,) = own_terms(
-        DistillationTerm(Judged(), FeaturePair("candidate")), teachers[0]
+        DistillationTerm(LinearAdversary(), FeaturePair("candidate")),
+        teachers[0],
     )
     rows = batch["candidate_row"].numpy()
     once = np.array([x not in rows[:i] for i, x in enumerate(list(rows))])
@@ -87,11 +88,11 @@ def test_a_loss_and_its_adversary_hear_both_sides_once_a_row(world, teachers):
     s = outputs["candidate"]["embedding"].numpy()
     total = (once * (t.sum(axis=1) - 3 * s.sum(axis=1))).sum()
     np.testing.assert_allclose(
-        adversary_loss_of(inputs, term), total + 7, rtol=1e-5
+        adversary_value(inputs, term), total + 7, rtol=1e-5
     )
     # The loss is the mean over the rows that count.
     np.testing.assert_allclose(
-        loss_of(inputs, term), total / once.sum(), rtol=1e-5
+        value(inputs, term), total / once.sum(), rtol=1e-5
     )
 
 
@@ -99,13 +100,13 @@ def test_an_adversary_does_not_move_the_student(world, teachers):
     batch = world.batch()
     student = world.model(3)
     (term,) = own_terms(
-        DistillationTerm(Judged(), FeaturePair("query")), teachers[0]
+        DistillationTerm(LinearAdversary(), FeaturePair("query")), teachers[0]
     )
     with tf.GradientTape() as tape:
         inputs = RetrievalStepInputs(batch, student(batch), TAU, 0)
-        value = adversary_loss_of(inputs, term)
+        loss = adversary_value(inputs, term)
     variables = student.trainable_variables
-    assert tape.gradient(value, variables) == [None] * len(variables)
+    assert tape.gradient(loss, variables) == [None] * len(variables)
 
 
 def test_one_sampler_of_several_teachers_has_a_place_for_each(world, teachers):
@@ -135,19 +136,19 @@ def test_one_sampler_of_several_teachers_has_a_place_for_each(world, teachers):
     q, c = (outputs[x]["embedding"].numpy() for x in ("query", "candidate"))
     w = at.weight.numpy() / at.weight.numpy().sum()
     for term, own in zip(terms, (0, 1, 2, 1), strict=True):
-        told = teachers[own].batch_scores(batch).scores(at).numpy()
-        squares = (told - q @ c.T / TAU)[:, at.mask.numpy()] ** 2
+        expected = teachers[own].batch_scores(batch).scores(at).numpy()
+        squares = (expected - q @ c.T / TAU)[:, at.mask.numpy()] ** 2
         np.testing.assert_allclose(
-            loss_of(inputs, term), (w * squares.mean(axis=1)).sum(), rtol=1e-4
+            value(inputs, term), (w * squares.mean(axis=1)).sum(), rtol=1e-4
         )
 
 
-def test_features_of_several_teachers_are_told_apart(world, teachers):
+def test_features_of_several_teachers_are_kept_apart(world, teachers):
     over = FeaturePair("candidate")
     terms = own_terms(
         [
-            DistillationTerm(Judged(), over),
-            DistillationTerm(Judged(), over, teachers[1]),
+            DistillationTerm(LinearAdversary(), over),
+            DistillationTerm(LinearAdversary(), over, teachers[1]),
         ],
         teachers[0],
     )
@@ -156,8 +157,10 @@ def test_features_of_several_teachers_are_told_apart(world, teachers):
     for term, teacher in zip(terms, teachers, strict=False):
         alone = RetrievalStepInputs(batch, outputs, TAU, 0)
         np.testing.assert_allclose(
-            adversary_loss_of(together, term),
-            adversary_loss_of(alone, DistillationTerm(Judged(), over, teacher)),
+            adversary_value(together, term),
+            adversary_value(
+                alone, DistillationTerm(LinearAdversary(), over, teacher)
+            ),
             rtol=1e-6,
         )
 

@@ -100,10 +100,10 @@ def test_they_agree_on_a_batch(teachers, world):
         )
         selection = sampler.select(batch)
         inputs.append(teacher.batch_scores(batch).scores(selection))
-        # The same, asked again instead of believed.
-        asked = selection._replace(list_scores=None)
+        # The same, unscored again instead of believed.
+        unscored = selection._replace(list_scores=None)
         np.testing.assert_allclose(
-            teacher.batch_scores(batch).scores(asked),
+            teacher.batch_scores(batch).scores(unscored),
             inputs[-1],
             rtol=1e-4,
             atol=1e-5,
@@ -128,18 +128,18 @@ def test_mask_seen_leaves_the_rest():
 
 def test_nothing_flows_back_and_nothing_is_dropped(teachers, world, model):
     batch = world.batch()
-    listener_rows = tf.range(3)
+    query_rows = tf.range(3)
     for teacher in teachers:
         with tf.GradientTape() as tape:
-            scores = teacher.all_scores(listener_rows)
+            scores = teacher.all_scores(query_rows)
         variables = model.trainable_variables
         if teacher is not teachers[1]:
             assert tape.gradient(scores, variables) == [None] * len(variables)
-        np.testing.assert_array_equal(scores, teacher.all_scores(listener_rows))
+        np.testing.assert_array_equal(scores, teacher.all_scores(query_rows))
     # Where the towers run inside the step, in training or not.
-    knowledge = teachers[0].batch_scores(batch)
+    batch_scores = teachers[0].batch_scores(batch)
     with tf.GradientTape() as tape:
-        embedded = knowledge.embed_queries(tf.range(8))
+        embedded = batch_scores.embed_queries(tf.range(8))
     assert tape.gradient(embedded, variables) == [None] * len(variables)
 
 
@@ -344,7 +344,7 @@ def test_teachers_without_towers_say_so():
             ask()
 
 
-def test_mistakes_are_told():
+def test_wrong_arguments_raise_errors():
     two, three = np.ones((2, 1)), np.ones((3, 1))
     lists = (np.zeros((2, 1)), np.zeros((2, 1)))
     seen = tf.ragged.constant([[0], []], dtype=tf.int32)

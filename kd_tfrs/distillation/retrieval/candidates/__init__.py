@@ -1,4 +1,4 @@
-"""Candidate samplers: the candidates and queries that a loss is computed on."""
+"""Candidate samplers: the queries and candidates that a loss compares."""
 
 from kd_tfrs.distillation.retrieval.candidates.all_candidates import (
     AllCandidates,

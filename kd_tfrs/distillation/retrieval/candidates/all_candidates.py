@@ -1,4 +1,4 @@
-"""The whole catalogue, for catalogues that are small enough."""
+"""All candidates of the catalogue, for small catalogues."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kd_tfrs.errors import UserError
 
 
 class AllCandidates(CandidateSampler):
-    """Every candidate there is, for some users.
+    """All candidates of the catalogue, for some users.
 
     Every step draws `num_queries` users uniformly, apart from the batch's
-    events. Nothing is sampled but the users, so that a softmax over the
-    candidates is the model's own; a step costs `num_queries` times the
-    catalogue, which suits up to some 100,000 items.
+    events. Only users are sampled, so that a softmax over the candidates is
+    the model's own. A step costs `num_queries` times the catalogue, which
+    suits up to about 100,000 items.
 
     Args:
         num_queries: users drawn a step.
@@ -56,7 +56,7 @@ class AllCandidates(CandidateSampler):
             dtype=tf.int32,
         )
         start = tf.shape(rows["candidate_row"])[0]
-        everything = tf.range(teacher.num_candidates)
+        candidates = tf.range(teacher.num_candidates)
         mask = tf.fill([self.num_queries, teacher.num_candidates], True)
         if self.seen is not None:
             seen = tf.gather(self.seen, queries)
@@ -69,11 +69,11 @@ class AllCandidates(CandidateSampler):
         return {
             **rows,
             "query_row": tf.concat([rows["query_row"], queries], 0),
-            "candidate_row": tf.concat([rows["candidate_row"], everything], 0),
+            "candidate_row": tf.concat([rows["candidate_row"], candidates], 0),
             self.name: {
                 "query": tf.shape(rows["query_row"])[0]
                 + tf.range(self.num_queries),
-                "shared": start + everything,
+                "shared": start + candidates,
                 "mask": mask,
             },
         }

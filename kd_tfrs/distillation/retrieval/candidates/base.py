@@ -1,4 +1,4 @@
-"""Candidate samplers: the candidates and queries that a loss is computed on."""
+"""Base of the candidate samplers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from kd_tfrs.errors import UserError
 
 
 class CandidateSampler(abc.ABC):
-    """Chooses the queries and candidates that a loss is computed on.
+    """Chooses the queries and candidates of a batch that a loss compares.
 
     `join` runs in the `tf.data` pipeline and may append queries and
-    candidates to the batch; `select` runs in the training step and says where
-    they stand. Two losses with equal samplers share what was joined.
+    candidates to the batch; `select` runs in the training step and gives
+    their positions. Two losses with equal samplers share the joined rows.
 
     Args:
-        name: key of what it joins; unique in a batch.
+        name: key of the joined entry; unique in a batch.
 
     Attributes:
-        of_features: whether it is for losses between features, rather than
-            between scores.
+        of_features: whether the sampler is for losses between features,
+            rather than between scores.
     """
 
     of_features = False
@@ -38,33 +38,33 @@ class CandidateSampler(abc.ABC):
         Args:
             rows: see `RetrievalBatches`.
             seed: `[2]` int32, of the training step.
-            teacher: for its lists.
+            teacher: the teacher with the lists.
 
         Returns:
-            The batch, or a larger one with a key of its own.
+            The batch, or a larger batch with an entry under `name`.
         """
         del seed, teacher
         return rows
 
     @abc.abstractmethod
     def select(self, batch: Batch) -> Selection:
-        """Says where in a batch the candidates stand."""
+        """Gives the positions of queries and candidates in a batch."""
 
     def joined(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """What `join` has put into a batch under its name.
+        """The entry that `join` has added to a batch.
 
         Args:
             batch: a batch of `RetrievalBatches`.
 
         Returns:
-            Its entry.
+            The entry under `name`.
 
         Raises:
             UserError: the batches were made without `join`.
         """
         if self.name not in batch:
             raise UserError(
-                f"`{type(self).__name__}` uses candidates that the "
+                f"`{type(self).__name__}` needs candidates that the "
                 f"batches lack. Received: a batch with {sorted(batch)}. Make "
                 "them with `batches.dataset(..., join=distiller.join)`."
             )
@@ -78,7 +78,7 @@ def first_occurrences(rows: tf.Tensor) -> tf.Tensor:
         rows: `[n]` int32.
 
     Returns:
-        `[n]` bool, false where the same row stood before.
+        `[n]` bool, false where an equal row comes before.
     """
     unique, groups = tf.unique(rows)
     places = tf.range(tf.shape(rows)[0])

@@ -1,4 +1,4 @@
-"""The candidates of the softmax itself."""
+"""The candidates of the in-batch softmax."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kd_tfrs.distillation.retrieval.candidates.base import (
 
 
 class InBatch(CandidateSampler):
-    """The softmax's own candidates: the batch's items, and its negatives.
+    """The candidates of the in-batch softmax: items and negatives.
 
     Repeated items count once.
 

@@ -13,15 +13,15 @@ from kd_tfrs.errors import UserError
 
 
 class ItemSide(CandidateSampler):
-    """Turns a sampler of the teacher's lists round: users for an item.
+    """Reverses a sampler of teacher lists: users for an item.
 
-    Every step draws items uniformly, and compares the teacher's best users for
-    them and random users. The teacher has to have embeddings; a cached one
-    has to have lists of that side.
+    Every step draws items uniformly, and takes the teacher's best users for
+    them and random users. The teacher needs embeddings; a cached teacher
+    needs lists of that side.
 
     Args:
-        over: `TeacherTopK` or `RankSampled`; its numbers count users where
-            they counted items and the other way round.
+        candidates: `TeacherTopK` or `RankSampled`. Its numbers of items are
+            numbers of users here, and the other way round.
 
     Raises:
         UserError: `candidates` is another sampler.
@@ -48,19 +48,19 @@ class ItemSide(CandidateSampler):
 
     def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
         """See `CandidateSampler.join`."""
-        turned = {
+        reversed_rows = {
             "query_row": rows["candidate_row"],
             "candidate_row": rows["query_row"],
         }
         with tf.init_scope():
             reverse = teacher.reversed()
-        # Another seed, so that items and users are not drawn in step.
-        turned = self.candidates.join(turned, seed + 16, reverse)
+        # Another seed, so that draws of items and users are independent.
+        reversed_rows = self.candidates.join(reversed_rows, seed + 16, reverse)
         return {
             **rows,
-            "query_row": turned["candidate_row"],
-            "candidate_row": turned["query_row"],
-            self.name: turned[self.candidates.name],
+            "query_row": reversed_rows["candidate_row"],
+            "candidate_row": reversed_rows["query_row"],
+            self.name: reversed_rows[self.candidates.name],
         }
 
     def select(self, batch: Batch) -> Selection:

@@ -1,4 +1,4 @@
-"""The teacher's good candidates, the better the likelier."""
+"""The teacher's best candidates, sampled by rank."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class RankSampled(TeacherLists):
     without replacement, anew for every query of every step, kept in the
     teacher's order: the "interesting" items of relaxed ranking distillation.
     The random candidates are the "uninteresting" ones: drawn uniformly and
-    shared by the queries, and left out for a query that has them among its
-    `k` best. The paper draws both once an epoch and the uninteresting ones
-    for each user; to share them saves most of the scores.
+    shared by the queries, and masked for a query that has them among its `k`
+    best. The paper draws both once an epoch, and the uninteresting ones for
+    each user. Sharing them saves most of the scores.
 
     Args:
         num_interesting: candidates drawn from the `k` best of a query.
@@ -87,11 +87,11 @@ class RankSampled(TeacherLists):
         self, rows: tf.Tensor, scores: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `TeacherLists.choose`."""
-        # The largest of log weight plus Gumbel noise are such a draw.
+        # The largest log weights plus Gumbel noise are a draw by weight.
         draws = tf.random.stateless_uniform(rows.shape, seed, minval=_TINY)
         ranks = tf.range(1, self.k + 1, dtype=tf.float32)
         keys = -tf.math.log(-tf.math.log(draws)) - ranks / self.rank_decay
-        # Places that a short list lacks come last and are masked.
+        # The padding of a short list comes last and is masked.
         keys = tf.where(tf.math.is_finite(scores), keys, keys.dtype.min)
         chosen = tf.math.top_k(keys, self.num_interesting, sorted=False)
         at = tf.sort(chosen.indices, axis=1)

@@ -1,4 +1,4 @@
-"""Samplers of the teacher's own lists: the shared base."""
+"""Base of the samplers of the teacher's lists."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ class TeacherLists(CandidateSampler):
     """Base of the samplers of the teacher's best candidates for some users.
 
     Every step draws users uniformly, apart from the batch's events, takes
-    the teacher's `k` best for each and `choose`s from them. Beside the lists
-    stand random candidates that the queries share; one that is among a
-    query's `k` best, chosen or not, or that the query has seen, does not
-    count for that query.
+    the teacher's `k` best for each and `choose`s from them. The queries share
+    random candidates beside the lists. A random candidate is masked for a
+    query that has it among its `k` best, chosen or not, or that has seen it.
 
     Args:
         name: see `CandidateSampler`.
@@ -84,21 +83,21 @@ class TeacherLists(CandidateSampler):
         )
         best, best_scores = teacher.top_k(queries, self.k)
         lists, list_scores = self.choose(best, best_scores, seed + 4)
-        # Listed by many queries, embedded once.
+        # A candidate on many lists is embedded once.
         unique, places = tf.unique(
             tf.concat([tf.reshape(lists, [-1]), random], 0)
         )
         width = lists.shape[1]
         places += tf.shape(rows["candidate_row"])[0]
-        # A teacher with too few items left fills its list with -inf.
+        # A teacher with too few items pads its list with -inf.
         mask = tf.math.is_finite(list_scores)
         if self.num_random:
-            known = best
+            excluded = best
             if self.seen is not None:
                 seen = tf.gather(self.seen, queries).to_tensor(-1)
-                known = tf.concat([best, seen], axis=1)
+                excluded = tf.concat([best, seen], axis=1)
             unlisted_mask = tf.ensure_shape(
-                _strangers(random, known), [self.num_queries, self.num_random]
+                _unlisted(random, excluded), [self.num_queries, self.num_random]
             )
             mask = tf.concat([mask, unlisted_mask], axis=1)
         return {
@@ -139,8 +138,8 @@ def _draw(count: int, seed: tf.Tensor, first: int, end: int) -> tf.Tensor:
     )
 
 
-def _strangers(random: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
-    """True for the first of equal random rows where the list lacks it.
+def _unlisted(random: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
+    """Marks random rows that a list lacks, and of equal rows the first.
 
     Args:
         random: `[n]` int32, n positive.

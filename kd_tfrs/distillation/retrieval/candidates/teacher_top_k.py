@@ -11,12 +11,12 @@ class TeacherTopK(TeacherLists):
     """The teacher's best candidates for some users, and random ones beside.
 
     Every step draws `num_queries` users uniformly, apart from the batch's
-    events, so that a user counts the same however many events he has.
+    events, so that all users count the same.
 
     Args:
         k: how many of the teacher's best, at least 1.
         num_random: candidates drawn uniformly and shared by the queries;
-            those that are in a query's list already do not count twice.
+            those that are in a query's list are masked.
         num_queries: users drawn a step.
         seen: see `TeacherLists`.
 

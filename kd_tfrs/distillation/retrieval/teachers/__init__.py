@@ -1,7 +1,6 @@
-"""Teachers: what all share, and those that have embeddings."""
+"""Teachers: the base class, and teachers with embeddings."""
 
 from kd_tfrs.distillation.retrieval.teachers.base import (
-    BatchScores,
     Side,
     Teacher,
     mask_seen,
@@ -12,7 +11,6 @@ from kd_tfrs.distillation.retrieval.teachers.top_k import rank_all
 from kd_tfrs.distillation.retrieval.teachers.two_tower import TwoTowerTeacher
 
 __all__ = [
-    "BatchScores",
     "EmbeddingTeacher",
     "Side",
     "Teacher",

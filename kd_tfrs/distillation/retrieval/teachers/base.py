@@ -1,4 +1,4 @@
-"""What all teachers share: scores, lists, and their other side."""
+"""Base of the teachers: scores, lists, and the reversed teacher."""
 
 from __future__ import annotations
 
@@ -10,23 +10,19 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.batch_scores import (
-    EmbeddingScores,
-    PairScores,
-)
+from kd_tfrs.distillation.retrieval.batch_scores import BatchScores
 from kd_tfrs.errors import UserError
 
-BatchScores = EmbeddingScores | PairScores
 Side = Literal["query", "candidate"]
 SIDES: tuple[Side, ...] = ("query", "candidate")
 
 
 class Teacher(abc.ABC):
-    """Anything that knows how good candidates are for a query.
+    """Base of the models that score the candidates of a query.
 
-    Queries and candidates are rows of a `Catalogue`; a teacher owns its
-    inputs by row, which may differ from the student's. It is never trained
-    and no gradient reaches it.
+    Queries and candidates are rows of a `Catalogue`; a teacher has
+    its inputs by row, which may differ from the student's. It is never
+    trained and no gradient reaches it.
 
     Args:
         num_queries: user rows, the unknown one counted.
@@ -35,13 +31,17 @@ class Teacher(abc.ABC):
             out of a query's top-k lists, or `None`.
 
     Attributes:
-        first_query: the first row that stands for somebody: 1, as row 0 is
-            the unknown user; 0 where items are the queries.
+        first_query: the first row of a real query. It is 1, as row 0 is the
+            unknown user, and 0 where items are the queries.
         first_candidate: likewise; 0, and 1 where users are the candidates.
+        teachers: members of an ensemble.
+        checkpointed: modules that a checkpoint has to hold.
     """
 
     first_query = 1
     first_candidate = 0
+    teachers: tuple[Teacher, ...] = ()
+    checkpointed: tuple[tf.Module, ...] = ()
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Teacher(abc.ABC):
 
     @abc.abstractmethod
     def batch_scores(self, batch: Batch) -> BatchScores:
-        """What it says about a batch, see `RetrievalBatches`."""
+        """Scores for a batch, see `RetrievalBatches`."""
 
     @abc.abstractmethod
     def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
@@ -85,8 +85,8 @@ class Teacher(abc.ABC):
             )
         scores = self.all_scores(query_rows)
         if self.first_candidate:
-            nobody = tf.range(self.num_candidates) < self.first_candidate
-            scores = tf.where(nobody, -np.inf, scores)
+            unknown = tf.range(self.num_candidates) < self.first_candidate
+            scores = tf.where(unknown, -np.inf, scores)
         if self.seen is not None:
             scores = mask_seen(scores, tf.gather(self.seen, query_rows))
         values, rows = tf.math.top_k(scores, k)
@@ -95,7 +95,7 @@ class Teacher(abc.ABC):
     def features(
         self, side: Side, rows: tf.Tensor, output: str = "embedding"
     ) -> tf.Tensor:
-        """A named output of one of its towers, without gradient.
+        """A named output of a tower, without gradient.
 
         Args:
             side: "query" or "candidate".
@@ -106,52 +106,52 @@ class Teacher(abc.ABC):
             `[n, width]` float32.
 
         Raises:
-            UserError: it has no such output.
+            UserError: the teacher has no such output.
         """
         del side, rows
         raise self._no_features(output)
 
     def width(self, side: Side, output: str = "embedding") -> int:
-        """How wide a named output is, see `features`."""
+        """Width of a named output, see `features`."""
         del side
         raise self._no_features(output)
 
     def reversed(self) -> Teacher:
-        """The same teacher asked from the other side: users for an item.
+        """The same teacher with queries and candidates exchanged.
 
         Returns:
             A teacher whose queries are the items and whose candidates are the
-            user rows. Its lists leave out the unknown user, and those who
-            have seen the item.
+            user rows. Its lists leave out the unknown user and the users
+            that have seen the item.
 
         Raises:
-            UserError: this kind of teacher cannot be turned round.
+            UserError: this kind of teacher cannot be reversed.
         """
         raise UserError(
-            "A teacher that is asked for an item's best users should have "
+            "A teacher with lists of users for an item should have "
             f"embeddings. Received: {type(self).__name__}. Take a "
             "TwoTowerTeacher or an EmbeddingTeacher."
         )
 
     def _turn(self, other: Teacher) -> Teacher:
-        """Tells a teacher that was built the other way round that it is."""
+        """Exchanges the first rows of a teacher that was built reversed."""
         other.first_query = self.first_candidate
         other.first_candidate = self.first_query
         return other
 
     def _no_features(self, output: str) -> UserError:
         return UserError(
-            "A teacher whose features are compared should have towers. "
-            f"Received: {type(self).__name__}, asked for {output!r}. Take a "
-            "TwoTowerTeacher or an EmbeddingTeacher, or compare scores."
+            "A teacher of a loss between features should have towers. "
+            f"Received: {type(self).__name__} for output {output!r}. Take a "
+            "TwoTowerTeacher or an EmbeddingTeacher, or a loss on scores."
         )
 
 
 def check_side(side: str) -> None:
-    """Refuses anything but a side.
+    """Checks the name of a side.
 
     Args:
-        side: what was asked for.
+        side: the name to check.
 
     Raises:
         UserError: it is neither "query" nor "candidate".
@@ -162,28 +162,28 @@ def check_side(side: str) -> None:
         )
 
 
-def check_output(side: Side, output: str, known: Iterable[str]) -> None:
-    """Refuses an output that a teacher does not have.
+def check_output(side: Side, output: str, names: Iterable[str]) -> None:
+    """Checks that a teacher has an output.
 
     Args:
         side: "query" or "candidate".
-        output: what was asked for.
-        known: the outputs of that side.
+        output: the name to check.
+        names: the outputs of that side.
 
     Raises:
         UserError: it is not among them.
     """
-    if output not in known:
+    if output not in names:
         raise UserError(
             f"`output` should be one that the teacher's {side} side has: "
-            f"{', '.join(sorted(known))}. Received: `output` = {output!r}. "
-            "Name one of these; a cache keeps what `build_cache` was asked "
-            "to keep."
+            f"{', '.join(sorted(names))}. Received: `output` = {output!r}. "
+            "Name one of these; a cache keeps the `outputs` of "
+            "`build_cache`."
         )
 
 
 def mask_seen(scores: tf.Tensor, seen: tf.RaggedTensor) -> tf.Tensor:
-    """Puts -inf where a query has seen the candidate.
+    """Sets scores to -inf where a query has seen the candidate.
 
     Args:
         scores: `[queries, candidates]`.
@@ -203,7 +203,7 @@ def mask_seen(scores: tf.Tensor, seen: tf.RaggedTensor) -> tf.Tensor:
 def transpose_seen(
     seen: tf.RaggedTensor | None, num_candidates: int
 ) -> tf.RaggedTensor | None:
-    """Who has seen a candidate, from what a query has seen.
+    """The queries that have seen a candidate.
 
     Args:
         seen: `[queries, (events)]` ragged candidate rows, or `None`.
@@ -225,7 +225,7 @@ def transpose_seen(
 
 
 def positive_temperature(temperature: float) -> float:
-    """A teacher's temperature, refused where it is not positive."""
+    """A teacher's temperature, checked to be positive."""
     if temperature <= 0:
         raise UserError(
             "A teacher's `temperature` should be positive. Received: "

@@ -1,4 +1,4 @@
-"""A teacher whose embeddings are known: gathered, never computed."""
+"""A teacher with given embeddings, which are gathered by row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Hidden = Mapping[str, Mapping[str, np.ndarray]]
 
 
 class EmbeddingTeacher(Teacher):
-    """A teacher whose embeddings are known: gathered, never computed.
+    """A teacher with given embeddings, which are gathered by row.
 
     Args:
         query_embeddings: `[num_users + 1, dim]` by user row.
@@ -101,13 +101,13 @@ class EmbeddingTeacher(Teacher):
         """See `Teacher.reversed`; its lists are the `item_lists`.
 
         Raises:
-            UserError: there are `lists` but no `item_lists`: who has seen an
-                item cannot be told from them.
+            UserError: there are `lists` but no `item_lists`. The lists do not
+                show which users have seen an item.
         """
         if self._lists is not None and self._item_lists is None:
             raise UserError(
-                "A cached teacher that is asked for an item's best users "
-                "should have `item_lists`. Received: lists of users only. "
+                "A cached teacher with lists of users for an item should "
+                "have `item_lists`. Received: lists of users only. "
                 "Build the cache with `item_k`."
             )
         users, items = (self._outputs[side] for side in SIDES)
@@ -138,7 +138,7 @@ class EmbeddingTeacher(Teacher):
                 tf.gather(batch["candidate_row"], at)
             ),
             self.temperature,
-            trusts_lists=True,
+            reuses_list_scores=True,
         )
 
     def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:
@@ -166,7 +166,7 @@ class EmbeddingTeacher(Teacher):
 def _with_hidden(
     embeddings: tuple[np.ndarray, np.ndarray], hidden: Hidden
 ) -> dict[str, dict[str, np.ndarray]]:
-    """All outputs by side, refused where a row is missing."""
+    """All outputs by side, with a check of their rows."""
     unknown = sorted(set(hidden) - set(SIDES))
     if unknown:
         raise UserError(
@@ -190,7 +190,7 @@ def _with_hidden(
 def read_lists(
     lists: tuple[tf.Tensor, tf.Tensor], query_rows: tf.Tensor, k: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The first `k` of some known lists, see `Teacher.top_k`.
+    """The first `k` entries of given lists, see `Teacher.top_k`.
 
     Args:
         lists: `[num_queries, K]` rows and scores.
@@ -218,7 +218,7 @@ def read_lists(
 def as_lists(
     lists: Lists | None, num_rows: int, name: str
 ) -> tuple[tf.Tensor, tf.Tensor] | None:
-    """Lists as tensors, refused where they do not fit.
+    """Lists as tensors, with a check of their shapes.
 
     Args:
         lists: rows and scores of one shape, or `None`.

@@ -1,4 +1,4 @@
-"""What a teacher reads: inputs by row, and models of any kind."""
+"""Inputs of a teacher by row, and calls of models of any kind."""
 
 from __future__ import annotations
 

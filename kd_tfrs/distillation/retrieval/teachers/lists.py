@@ -1,4 +1,4 @@
-"""A teacher that knows its lists and nothing else."""
+"""A teacher that consists of lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
-from kd_tfrs.distillation.retrieval.batch_scores import Selection
+from kd_tfrs.distillation.retrieval.batch_scores import BatchScores, Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.retrieval.teachers.embedding import (
     as_lists,
@@ -21,11 +21,11 @@ Unlisted = float | Literal["lowest"] | None
 
 
 class ListTeacher(Teacher):
-    """A teacher whose best candidates are known, with their scores alone.
+    """A teacher with lists of the best candidates and their scores.
 
-    It is what a cache of a teacher without embeddings is, and what another
-    system's recommendations are. Losses may use its lists
-    (`TeacherTopK`, `RankSampled`); what it says of other candidates has to be
+    The cache of a teacher without embeddings is a `ListTeacher`, and so are
+    the recommendations of another system. Losses are computed on its lists
+    (`TeacherTopK`, `RankSampled`); the score of other candidates has to be
     assumed.
 
     Args:
@@ -35,7 +35,8 @@ class ListTeacher(Teacher):
         num_candidates: item rows.
         unlisted: the score of a candidate that is not on a query's list: a
             number, or "lowest" for the last score of the query's list, which
-            no other candidate exceeds. `None` refuses to say.
+            no other candidate exceeds. With `None`, unlisted candidates
+            raise an error.
         item_lists: `[num_items, K]` rows of the best users of an item and
             their scores: the lists of `reversed()`.
 
@@ -94,30 +95,31 @@ class ListTeacher(Teacher):
             `[queries, n]` float32.
 
         Raises:
-            UserError: what is not listed has no score.
+            UserError: a candidate is unlisted and has no score.
         """
         if self.unlisted is None:
             raise UserError(
-                "A loss on a ListTeacher should use its "
-                "lists alone, or `unlisted` should say what all else scores. "
-                "Received: other candidates, and `unlisted` = None. Use "
-                "TeacherTopK(num_random=0), or give `unlisted='lowest'`."
+                "A loss of a ListTeacher should be computed on its lists "
+                "alone, or `unlisted` should be the score of all other "
+                "candidates. Received: other candidates, and `unlisted` = "
+                "None. Take TeacherTopK(num_random=0), or give "
+                "`unlisted='lowest'`."
             )
         rows, scores = (tf.gather(x, query_rows) for x in self._sorted)
         at = tf.searchsorted(rows, candidate_rows)
         at = tf.minimum(at, rows.shape[1] - 1)
-        found = tf.cast(tf.gather(scores, at, batch_dims=1), tf.float32)
-        # A place that a short list lacks names a row that is not on it.
+        score = tf.cast(tf.gather(scores, at, batch_dims=1), tf.float32)
+        # The padding of a short list names a row that is not on it.
         listed = tf.gather(rows, at, batch_dims=1) == candidate_rows
-        listed &= tf.math.is_finite(found)
-        return tf.where(listed, found, self._floor(scores))
+        listed &= tf.math.is_finite(score)
+        return tf.where(listed, score, self._floor(scores))
 
     def reversed(self) -> ListTeacher:
         """See `Teacher.reversed`; its lists are the `item_lists`."""
         if self._item_lists is None:
             raise UserError(
-                "A ListTeacher that is asked for an item's best users should "
-                "have `item_lists`. Received: lists of users only. Build the "
+                "A ListTeacher with lists of users for an item should have "
+                "`item_lists`. Received: lists of users only. Build the "
                 "cache with `item_k`."
             )
         return self._turn(
@@ -130,17 +132,17 @@ class ListTeacher(Teacher):
         if self.unlisted != "lowest":
             return self.unlisted
         scores = tf.cast(scores, tf.float32)
-        known = tf.where(tf.math.is_finite(scores), scores, np.inf)
-        lowest = tf.reduce_min(known, axis=1, keepdims=True)
+        finite = tf.where(tf.math.is_finite(scores), scores, np.inf)
+        lowest = tf.reduce_min(finite, axis=1, keepdims=True)
         return tf.where(tf.math.is_finite(lowest), lowest, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class ListScores:
-    """Scores of a teacher that knows its lists only.
+class ListScores(BatchScores):
+    """Scores of a `ListTeacher` for a batch.
 
     Args:
-        teacher: whose.
+        teacher: the teacher.
         batch: see `RetrievalBatches`.
     """
 

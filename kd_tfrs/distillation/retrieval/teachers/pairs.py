@@ -1,4 +1,4 @@
-"""A teacher that knows pairs only: any model from inputs to a score."""
+"""A teacher of pairs: any model from inputs to a score."""
 
 from __future__ import annotations
 

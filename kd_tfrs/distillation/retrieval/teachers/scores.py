@@ -1,4 +1,4 @@
-"""A teacher that is a matrix of scores, whatever made it."""
+"""A teacher that consists of a matrix of scores."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from kd_tfrs.errors import UserError
 
 
 class ScoreTeacher(Teacher):
-    """A teacher that knows the score of every query and candidate.
+    """A teacher with a matrix of the scores of all queries and candidates.
 
-    For linear models, neighbourhoods, or what another program has written: it
-    needs neither embeddings nor a model. The matrix of 5,000 users and 25,000
-    items takes 250 MB in float16. A memory-mapped one stays on disk and is
-    read from Python at every step: for what does not fit in memory.
+    For linear models, neighbourhood models, or the scores of another program.
+    It needs neither embeddings nor a model. The matrix of 5,000 users and
+    25,000 items takes 250 MB in float16. A memory-mapped matrix stays on disk
+    and is read from Python at every step, for scores that do not fit in
+    memory.
 
     Args:
         scores: `[num_users + 1, num_items]` float16 or float32 by rows of the
@@ -74,25 +75,25 @@ class ScoreTeacher(Teacher):
     def reversed(self) -> ScoreTeacher:
         """See `Teacher.reversed`; in memory the matrix is held once more."""
         scores = self._scores
-        turned = ScoreTeacher(
+        reversed_teacher = ScoreTeacher(
             scores.T if isinstance(scores, np.memmap) else tf.transpose(scores),
             self.temperature,
             transpose_seen(self.seen, self.num_candidates),
         )
-        return self._turn(turned)
+        return self._turn(reversed_teacher)
 
     def _read(self, *places: tf.Tensor) -> tf.Tensor:
         """Rows, or single scores of rows and columns, as float32."""
         scores = self._scores
         if isinstance(scores, np.memmap):
             dtype = tf.as_dtype(scores.dtype)
-            found = tf.numpy_function(
+            values = tf.numpy_function(
                 lambda *at: scores[at], places, dtype, stateful=False
             )
             width = [self.num_candidates] if len(places) == 1 else []
-            found.set_shape([places[0].shape[0], *width])
+            values.set_shape([places[0].shape[0], *width])
         elif len(places) == 1:
-            found = tf.gather(scores, places[0])
+            values = tf.gather(scores, places[0])
         else:
-            found = tf.gather_nd(scores, tf.stack(places, axis=1))
-        return tf.cast(found, tf.float32) / self.temperature
+            values = tf.gather_nd(scores, tf.stack(places, axis=1))
+        return tf.cast(values, tf.float32) / self.temperature

@@ -1,4 +1,4 @@
-"""What a teacher says of all queries, in blocks."""
+"""Scores and lists of a teacher for all queries, in blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def query_blocks(teacher: Teacher) -> Iterator[tf.Tensor]:
     """All query rows, as many at a time as keep the scores in memory.
 
     Args:
-        teacher: whose queries.
+        teacher: the teacher with the queries.
 
     Yields:
         `[block]` int32 rows.
@@ -30,7 +30,7 @@ def rank_all(teacher: Teacher, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The lists of all queries.
 
     Args:
-        teacher: any.
+        teacher: any teacher.
         k: their length; at most as many as there are candidates are kept.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A live teacher: two models that yield embeddings."""
+"""A live teacher: two models that give embeddings."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _BLOCK = 4096
 
 
 class TwoTowerTeacher(Teacher):
-    """A live teacher: any two models that yield embeddings.
+    """A live teacher: any two models that give embeddings.
 
-    The towers run at every step, on the rows of the losses. Where they
-    are slow, build a cache of the same teacher once (`build_cache`).
+    The towers run at every step, on the rows that the losses compare. Where
+    they are slow, build a cache of the same teacher once (`build_cache`).
 
     Args:
         query_model: a Keras model, a loaded SavedModel or a function, from
@@ -122,7 +122,7 @@ class TwoTowerTeacher(Teacher):
                 tf.gather(batch["candidate_row"], at)
             ),
             self.temperature,
-            trusts_lists=True,
+            reuses_list_scores=True,
         )
 
     def all_scores(self, query_rows: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""What candidate samplers select, against brute force on tiny data."""
+"""Selections of the samplers, against brute force on tiny data."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,9 @@ def test_first_occurrences(rows):
     np.testing.assert_array_equal(marked, first(rows))
 
 
-def test_in_batch_has_the_candidates_of_the_softmax(world, teacher, vectors):
+def test_in_batch_selects_the_candidates_of_the_softmax(
+    world, teacher, vectors
+):
     batch = world.batch(num_uniform_negatives=9)
     selection = InBatch().select(batch)
     users, items = (batch[k].numpy() for k in ("query_row", "candidate_row"))
@@ -248,15 +250,17 @@ def test_a_teachers_lists_are_trusted_and_a_students_are_computed(
     rows = rng.permuted(
         np.tile(np.arange(NUM_ITEMS), (NUM_USERS + 1, 1)), axis=1
     )[:, :4]
-    told = np.sort(rng.normal(size=rows.shape))[:, ::-1] + 100
-    teacher = EmbeddingTeacher(*vectors, temperature=TAU, lists=(rows, told))
+    list_scores = np.sort(rng.normal(size=rows.shape))[:, ::-1] + 100
+    teacher = EmbeddingTeacher(
+        *vectors, temperature=TAU, lists=(rows, list_scores)
+    )
     sampler = TeacherTopK(k=3, num_random=5, num_queries=9)
     batch = joined(world, sampler, teacher)
     selection = sampler.select(batch)
     users = batch["query_row"].numpy()[8:]
     np.testing.assert_allclose(
         teacher.batch_scores(batch).scores(selection)[:, :3],
-        told[users, :3],
+        list_scores[users, :3],
         rtol=1e-6,
     )
     model = world.model(temperature=0.25)
@@ -346,10 +350,10 @@ def test_queries_and_candidates_are_not_drawn_in_step():
     rng = np.random.default_rng(0)
     queries, items = rng.normal(size=(2, 51, 3)).astype(np.float32)
     teacher = EmbeddingTeacher(queries, items[:50])
-    listener = TeacherTopK(1, num_random=300, num_queries=300)
+    sampler = TeacherTopK(1, num_random=300, num_queries=300)
     rows = {name: tf.zeros([0], tf.int32) for name in ROWS}
-    batch = listener.join(rows, tf.constant([3, 7]), teacher)
-    shared = listener.select(batch).shared
+    batch = sampler.join(rows, tf.constant([3, 7]), teacher)
+    shared = sampler.select(batch).shared
     users = batch["query_row"].numpy() - 1
     drawn = batch["candidate_row"].numpy()[shared.numpy()]
     # By chance, a 50th of them.

@@ -108,7 +108,7 @@ def test_teacher_and_student_score_the_same_pairs(world, vectors):
     np.testing.assert_array_equal(selection.candidate_rows(batch), pairs)
 
 
-def test_both_sides_of_the_same_listener_stand_in_one_batch(world, vectors):
+def test_both_sides_of_the_same_sampler_fit_in_one_batch(world, vectors):
     teacher = EmbeddingTeacher(*vectors, temperature=TAU)
     candidates = RankSampled(3, k=6, num_random=5, num_queries=7)
     alone, [wanted] = selected(world, [candidates], teacher)

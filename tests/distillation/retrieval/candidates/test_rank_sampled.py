@@ -145,7 +145,7 @@ def test_short_lists_give_what_they_have(world, vectors):
         assert set(row) == set(range(NUM_ITEMS - 3, NUM_ITEMS))
 
 
-def test_listeners_of_other_numbers_have_other_names():
+def test_samplers_of_other_numbers_have_other_names():
     names = {
         RankSampled().name,
         RankSampled(39).name,
