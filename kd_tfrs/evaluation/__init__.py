@@ -1,4 +1,4 @@
-"""What all evaluations share: significance, latency, tables, plots."""
+"""Shared parts of all evaluations: significance, latency, tables, plots."""
 
 from typing import TYPE_CHECKING
 

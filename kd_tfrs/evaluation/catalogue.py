@@ -17,7 +17,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import Exclusions, IdIndex, as_ids
 
-# 64 MB of float32 scores at a time, whatever the size of the catalogue.
+# 64 MB of float32 scores at a time, for any size of the catalogue.
 _BLOCK_SCORES = 2**24
 # Groups of columns in `top_k`: more bound tighter, fewer are faster.
 _GROUPS = 512
@@ -100,7 +100,7 @@ class CatalogueScorer(abc.ABC):
             raise UserError(
                 "`candidates` should have the shape [queries, candidates] = "
                 f"[{rows}, m]. Received: {list(columns.shape)}. Give one row "
-                "of item ids a query."
+                "of item ids for each query."
             )
         return columns
 

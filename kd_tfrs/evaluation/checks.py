@@ -13,11 +13,11 @@ def check_k(k: int, name: str = "k") -> None:
     """Raises `UserError` unless a number is a positive integer.
 
     Args:
-        k: the value that a caller gave.
-        name: what the caller calls it.
+        k: the value to check.
+        name: name of the argument in the error.
 
     Raises:
-        UserError: it is something else.
+        UserError: any other value.
 
     Example:
     >>> check_k(1)
@@ -34,13 +34,14 @@ def checked_ks(ks: Sequence[int], depth: int) -> tuple[int, ...]:
 
     Args:
         ks: lengths of the lists.
-        depth: the longest that is possible.
+        depth: the largest allowed length.
 
     Returns:
         The distinct lengths, ascending.
 
     Raises:
-        UserError: none, not positive integers, or beyond the depth.
+        UserError: no lengths, lengths that are not positive integers, or
+            lengths beyond the depth.
 
     Example:
     >>> checked_ks([20, 10], depth=100)

@@ -20,7 +20,7 @@ from kd_tfrs.evaluation.plots import (
 from kd_tfrs.evaluation.stage_style import stage_style, stage_styles
 
 # All methods are distilled students, with the colour and marker of that stage
-# in all plots; the verdict is in what is filled, grey or turned.
+# in all plots; fill, grey colour and turned markers show the verdict.
 _DISTILLED = stage_style("distilled")
 _GREY = "#777777"
 _VERDICTS = {
@@ -44,7 +44,7 @@ def plot_comparison(
     note: str = "",
     reference_intervals: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Draws the methods from the best to the worst, a panel a metric.
+    """Draws the methods from best to worst, one panel for each metric.
 
     An axis starts at 0, or at any value where all methods have an interval.
 

@@ -38,7 +38,7 @@ def as_ids(values: Any, name: str = "ids") -> np.ndarray:
     Args:
         values: ids of any shape: integers, text, or the bytes that TensorFlow
             returns for text.
-        name: what to call them in an error.
+        name: name of the ids in an error.
 
     Returns:
         An array of the same shape, dtype `int64` or `object` (of `str`).
@@ -125,7 +125,7 @@ class IdIndex:
 
     Args:
         ids: [n], distinct.
-        name: what to call them in an error.
+        name: name of the ids in an error.
 
     Raises:
         UserError: no ids, or duplicate ids.
@@ -206,9 +206,9 @@ class Exclusions:
         """Converts the `exclude` argument of `Scorer.recommend`.
 
         Args:
-            exclude: `Exclusions`, a sequence of id arrays (one a query), or
-                None for no exclusions.
-            num_queries: rows that are needed.
+            exclude: `Exclusions`, a sequence of id arrays (one for each
+                query), or None for no exclusions.
+            num_queries: expected number of rows.
 
         Returns:
             The exclusions.
@@ -221,7 +221,7 @@ class Exclusions:
             return cls(bounds, np.empty(0, np.int64))
         if len(exclude) != num_queries:
             raise UserError(
-                "`exclude` should hold one row a query. Received: "
+                "`exclude` should hold one row for each query. Received: "
                 f"{len(exclude)} rows for {num_queries} queries. Give an empty "
                 "row where nothing is excluded."
             )

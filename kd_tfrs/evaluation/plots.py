@@ -30,7 +30,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Point:
-    """Where a stage is drawn, and how.
+    """Position and style of a stage in a plot.
 
     Args:
         name: of the stage.
@@ -54,7 +54,7 @@ def plot_stages(
     metric: str = "ndcg@10",
     size: str | None = None,
 ) -> None:
-    """Draws quality against size, one labelled point a stage.
+    """Draws quality against size, one labelled point for each stage.
 
     The axis of the metric starts at 0; where every stage has an interval it
     may start anywhere. A stage without a size, such as a baseline, is a dotted
@@ -62,8 +62,8 @@ def plot_stages(
     by side.
 
     Args:
-        stages: one dict a stage; see `kd_tfrs.evaluation.report`. Intervals
-            are under "intervals": 95 %, `[low, high]` by metric.
+        stages: one dict for each stage; see `kd_tfrs.evaluation.report`.
+            Intervals are under "intervals": 95 %, `[low, high]` by metric.
         path: the PNG to write.
         metric: the metric on the vertical axis.
         size: the size on the logarithmic horizontal axis: "model_bytes",
@@ -105,7 +105,7 @@ def plot_stages(
 def plot_curves(
     history: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path
 ) -> None:
-    """Draws learning curves: a panel a quantity, a line a stage.
+    """Draws learning curves: one panel for each quantity, one line by stage.
 
     The axis of a metric starts at 0. The axis of a loss does not, since the
     smallest possible loss is above 0 and differs between losses.
@@ -355,7 +355,7 @@ def spread(
             blocks[-2].extend(blocks.pop())
     moved = np.empty(len(heights))
     kept = [np.full(len(block), np.mean(block)) for block in blocks]
-    # What is ascending stays so when it is clipped.
+    # Clipping keeps values ascending.
     room = max(low, high - gap * (len(heights) - 1))
     moved[order] = np.clip(np.concatenate([[], *kept]), low, room) + steps
     return moved
@@ -395,7 +395,7 @@ def save_png(figure: Figure, path: str | Path) -> None:
     """Writes a PNG without the version of matplotlib in its metadata.
 
     Args:
-        figure: what was drawn.
+        figure: the figure to write.
         path: the PNG to write.
 
     Example:

@@ -51,7 +51,7 @@ def stages_markdown(
     "kept", each value is also a percentage of the reference.
 
     Args:
-        stages: one dict a stage, in the order of the rows.
+        stages: one dict for each stage, in the order of the rows.
         metrics: names of the metrics to show.
         reference: the stage that is 100 % where no stage has "kept".
         percentiles: of the latency.
@@ -89,7 +89,7 @@ def stages_text(
     lead, "~1 (noise)" that two latencies differ by less than the noise.
 
     Args:
-        stages: one dict a stage, in the order of the rows.
+        stages: one dict for each stage, in the order of the rows.
         metrics: names of the metrics to show.
 
     Returns:
@@ -275,7 +275,7 @@ def _faster_interval(ratio: Mapping[str, Any]) -> str:
 def _cells(
     stages: Sequence[Stage], columns: Sequence[Column]
 ) -> list[list[str]]:
-    """The header and one row of texts a stage, without empty columns."""
+    """The header and a row of texts by stage, without empty columns."""
     if not stages:
         raise UserError(
             "`stages` should hold at least one stage. Received: none. Measure "

@@ -137,8 +137,9 @@ def paired_test_over_seeds(
     """
     if len(runs_a) != len(runs_b) or not len(runs_a):
         raise UserError(
-            "`runs_a` and `runs_b` should hold one array a seed. Received: "
-            f"{len(runs_a)} and {len(runs_b)}. Give both for the same seeds."
+            "`runs_a` and `runs_b` should hold one array for each seed. "
+            f"Received: {len(runs_a)} and {len(runs_b)}. Give both for the "
+            "same seeds."
         )
     if len(runs_a) == 1:
         return paired_test(runs_a[0], runs_b[0])

@@ -1,4 +1,4 @@
-"""One colour, marker and line style a stage, the same in all plots."""
+"""Colour, marker and line style of each stage, the same in all plots."""
 
 from __future__ import annotations
 

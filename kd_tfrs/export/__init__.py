@@ -1,4 +1,4 @@
-"""What all exports share: version folders, storage, LiteRT."""
+"""Shared parts of all exports: version folders, storage, LiteRT."""
 
 from kd_tfrs.export.c_api import CSavedModel
 from kd_tfrs.export.litert import to_litert

@@ -1,9 +1,9 @@
 """An exported model in TensorFlow's C library, without Python TensorFlow.
 
 The C library loads a version folder as TensorFlow Serving's loader does: the
-graph and the variables, nothing of Python. What it answers is what a server
-would answer. Nothing here imports `tensorflow`; even its protobuf messages
-would, which is why the few fields of `saved_model.pb` are read by hand.
+graph and the variables, without Python. Its outputs are those of a server.
+This module does not import `tensorflow`. TensorFlow's protobuf messages would
+import it, so the few fields of `saved_model.pb` are parsed here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kd_tfrs.export.c_library import (
     to_tensor,
 )
 
-# Name in the graph and type number of each tensor, by its name outside.
+# Name in the graph and type number of tensors, by name in the signature.
 _Tensors = dict[str, tuple[str, int]]
 
 
@@ -36,10 +36,10 @@ class CSavedModel:
 
     Args:
         path: a version folder.
-        threads: for one operation, and for operations side by side;
-            TensorFlow decides when `None`. TensorFlow has these threads once
-            a process: the first model counts, or Python TensorFlow where it
-            was used before.
+        threads: number of threads within an operation and between operations;
+            TensorFlow chooses it when `None`. A process has one pool of
+            threads: the first model, or an earlier use of Python TensorFlow,
+            sets its size.
 
     Raises:
         UserError: there is no C library, it cannot load the folder, or
@@ -48,8 +48,8 @@ class CSavedModel:
     Example:
     ```python
     model = CSavedModel("models/retrieval/1", threads=1)
-    found = model.run("serving_default", {"user_id": np.array([196])})
-    found["item_id"]  # [1, 10]
+    outputs = model.run("serving_default", {"user_id": np.array([196])})
+    outputs["item_id"]  # [1, 10]
     ```
     """
 
@@ -78,7 +78,7 @@ class CSavedModel:
     def run(
         self, signature: str, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """Asks a signature.
+        """Runs a signature.
 
         Args:
             signature: its name.
@@ -89,15 +89,15 @@ class CSavedModel:
             Outputs by name; text as arrays of `bytes`, dtype `object`.
 
         Raises:
-            UserError: there is no such signature, it takes other inputs, or
-                it fails on these.
+            UserError: the signature does not exist, takes other inputs, or
+                fails on these inputs.
         """
         return self.prepare(signature, inputs).run()
 
     def prepare(
         self, signature: str, inputs: Mapping[str, np.ndarray]
     ) -> PreparedCall:
-        """Makes the tensors of a request once, to ask it many times.
+        """Creates the tensors of a request once, to run it many times.
 
         Args:
             signature: see `run`.
@@ -107,7 +107,7 @@ class CSavedModel:
             A call without arguments.
 
         Raises:
-            UserError: there is no such signature, or it takes other inputs.
+            UserError: the signature does not exist, or takes other inputs.
 
         Example:
         ```python
@@ -117,9 +117,12 @@ class CSavedModel:
         """
         takes, gives = self._signatures.get(signature, ({}, {}))
         if not gives or set(takes) != set(inputs):
-            known = {name: list(t) for name, (t, _) in self._signatures.items()}
+            accepted = {
+                name: list(tensors)
+                for name, (tensors, _) in self._signatures.items()
+            }
             raise UserError(
-                f"A request should name one of the signatures {known} and "
+                f"A request should name one of the signatures {accepted} and "
                 f"its inputs. Received: {signature!r} with {list(inputs)}."
             )
         values = [(inputs[name], number) for name, (_, number) in takes.items()]
@@ -140,10 +143,10 @@ class CSavedModel:
 
 
 class PreparedCall:
-    """A request whose input tensors are made; see `CSavedModel.prepare`.
+    """A request with its input tensors; see `CSavedModel.prepare`.
 
-    A call runs the graph and frees what it answers, without reading it: no
-    array is converted in the time that it takes.
+    A call runs the graph and frees its outputs without reading them, so that
+    the time of a call contains no conversion of arrays.
     """
 
     def __init__(
@@ -155,7 +158,7 @@ class PreparedCall:
         gives: ctypes.Array[Output],
         names: Iterable[str],
     ) -> None:
-        self._model = model  # which deletes the session when it goes
+        self._model = model  # deletes the session when it is freed
         self._session, self._takes, self._gives = session, takes, gives
         self._names = tuple(names)
         self._tensors = (Handle * len(values))()
@@ -167,18 +170,18 @@ class PreparedCall:
         """Runs the graph.
 
         Raises:
-            UserError: it fails on these inputs.
+            UserError: the graph fails on these inputs.
         """
         _delete_tensors(self._session_run(), own=False)
 
     def run(self) -> dict[str, np.ndarray]:
-        """Runs the graph and reads what it answers.
+        """Runs the graph and reads its outputs.
 
         Returns:
             Outputs by name, see `CSavedModel.run`.
 
         Raises:
-            UserError: it fails on these inputs.
+            UserError: the graph fails on these inputs.
         """
         results = self._session_run()
         try:
@@ -248,7 +251,7 @@ def _signatures(saved_model: bytes) -> dict[str, tuple[_Tensors, _Tensors]]:
         for number, graph in _fields(saved_model)
         if number == 2
         for name, signature in _entries(graph, 5)
-        # What TensorFlow adds for itself, such as __saved_model_init_op.
+        # TensorFlow adds signatures of its own, such as __saved_model_init_op.
         if not name.startswith("__")
     }
 

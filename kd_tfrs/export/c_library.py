@@ -49,13 +49,13 @@ def library() -> ctypes.CDLL:
     """The C library of the installed TensorFlow wheel.
 
     Returns:
-        The library, with the result types of what this package calls.
+        The library, with the result types of the functions in use.
 
     Raises:
         UserError: there is no TensorFlow, or its wheel lacks the library.
     """
-    found = importlib.util.find_spec("tensorflow")
-    folders = found.submodule_search_locations if found else ()
+    spec = importlib.util.find_spec("tensorflow")
+    folders = spec.submodule_search_locations if spec else ()
     for file in (
         f for d in folders for f in Path(d).glob("libtensorflow_cc.*")
     ):
@@ -70,14 +70,14 @@ def library() -> ctypes.CDLL:
 
 
 def call(function: str, *arguments: object) -> Handle:
-    """Calls a function that takes a status at the end, and reads the status.
+    """Calls a function with a status as last argument, and checks the status.
 
     Args:
-        function: its name.
-        *arguments: all but the status.
+        function: name of the function.
+        *arguments: all arguments except the status.
 
     Returns:
-        What it returns.
+        The result of the function.
 
     Raises:
         UserError: the status is not OK.
@@ -104,18 +104,18 @@ def to_tensor(values: np.ndarray, number: int) -> Handle:
         number: TensorFlow's number of the tensor's type.
 
     Returns:
-        A tensor, to be given to `delete_tensor`.
+        A tensor. Free it with `delete_tensor`.
 
     Raises:
         UserError: the values are of another kind.
     """
     is_text, values = number == _STRING, np.asarray(values)
-    # An empty array has no kind of its own.
+    # The kind of an empty array has no meaning.
     if values.size and is_text != (values.dtype.kind in "OSU"):
         kind = "text" if is_text else "numbers"
         raise UserError(
             f"A tensor should hold {kind} here. Received: an array of "
-            f"{values.dtype}. Ask with the kind of ids that the data has."
+            f"{values.dtype}. Give ids of the kind that the data has."
         )
     if not is_text:
         values = values.astype(_TYPES[number])
@@ -165,9 +165,9 @@ def delete_tensor(tensor: Handle, own: bool) -> None:
     """Frees a tensor.
 
     Args:
-        tensor: nothing happens where it is null.
-        own: made by `to_tensor`. TensorFlow frees the long strings of its
-            own tensors, not those of ours.
+        tensor: the tensor; nothing happens where it is null.
+        own: whether `to_tensor` created it. TensorFlow frees the long strings
+            of its own tensors only.
     """
     if not tensor:
         return

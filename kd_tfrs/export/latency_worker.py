@@ -1,9 +1,9 @@
 """Times version folders in a process of its own; see `served_latency`.
 
-TensorFlow has one pool of threads a process, which whoever comes first sizes:
-a caller that trained before cannot measure one thread any more. So nothing
-here imports Python TensorFlow, and the packages that would (`COMMAND`) are
-entered past their `__init__`.
+TensorFlow has one pool of threads in each process, and its first use sets the
+size: a process that has trained a model cannot measure one thread any more.
+This module therefore does not import Python TensorFlow, and `COMMAND` skips
+the `__init__` of packages that do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kd_tfrs.export.c_api import CSavedModel
 
 Request = Mapping[str, np.ndarray]
 
-# For `python -c`: modules of these packages without what the packages import.
+# For `python -c`: modules of these packages without the packages' imports.
 COMMAND = """
 import sys, types
 import kd_tfrs
@@ -53,20 +53,20 @@ def measure(
 
     Args:
         versions: folder by stage.
-        signature: that is asked.
-        requests: inputs by name; asked one after the other, again and again.
-        core: to be pinned to; see `pinned`.
-        seed: of the order, in which they are loaded as well.
-        **options: of `measure_in_turns`.
+        signature: name of the signature to run.
+        requests: inputs by name; they run one after the other, in a cycle.
+        core: core to pin the process to; see `pinned`.
+        seed: seed of the order, also of the order of loading.
+        **options: options of `measure_in_turns`.
 
     Returns:
-        "milliseconds", `[rounds, calls]` by stage, and "contention", the
-        fields of `Contention`.
+        A dict with "milliseconds", `[rounds, calls]` by stage, and
+        "contention", the fields of `Contention`.
 
     Raises:
         UserError: a folder cannot be loaded, or refuses a request.
     """
-    # First of all, since threads stay on the core where they begin.
+    # Pinned first, since threads stay on the core where they start.
     with pinned(core) as pinned_core:
         loaded = {
             name: _call(versions[name], signature, requests)
@@ -74,12 +74,12 @@ def measure(
         }
         calls = {name: loaded[name] for name in versions}
         meter = ContentionMeter(pinned_core)
-        found = measure_in_turns(
+        times = measure_in_turns(
             calls, seed=seed, clock=time.process_time_ns, **options
         )
         contention = meter.read()
     return {
-        "milliseconds": {n: x.milliseconds.tolist() for n, x in found.items()},
+        "milliseconds": {n: x.milliseconds.tolist() for n, x in times.items()},
         "contention": dataclasses.asdict(contention),
     }
 

@@ -30,9 +30,9 @@ Outputs = dict[str, tf.Tensor]
 ITEM_ROW = "item_row"
 MODES = ("float32", "float16", "dynamic", "int8")
 _CALIBRATION_ROWS = 500
-# Users that each item is seen with.
+# Number of users for each item in the calibration.
 _CALIBRATION_USERS = 50
-# A prime, so that a catalogue is seen all over.
+# A prime, so that the calibration covers the whole catalogue.
 _STRIDE = 104_729
 
 
@@ -49,43 +49,43 @@ def to_litert(
     r"""Converts a Functional network to a LiteRT model of builtin operations.
 
     The file takes *encoded* features: the integers and floats that
-    `FeatureSet.encode` gives. Looking up raw strings, and hashing them, would
-    need TensorFlow's own operations (Flex), which no LiteRT wheel has; the
+    `FeatureSet.encode` returns. Lookups and hashes of raw strings need
+    TensorFlow's own operations (Flex), which no LiteRT wheel contains, so the
     client keeps the vocabularies. The batch size is free.
 
-    With `user_inputs` the file scores `candidates` items of one user: those
-    inputs have one row, and what depends on them alone is computed once, see
-    `OneUserNetwork`. That is many times faster.
+    With `user_inputs` the file scores `candidates` items of one user. These
+    inputs have one row, and the layers that depend on them alone are computed
+    once, see `OneUserNetwork`. This is many times faster.
 
     With the scale $s$ and the zero point $z$ of a tensor,
 
     $$x \approx s (q - z), \qquad q \in \{-128, \ldots, 127\}$$
 
     Args:
-        network: from a dict of features to a dict of outputs.
-        mode: "float32"; "float16", weights of half the size; "dynamic",
-            int8 weights of layers of some size (a thousand weights and more)
-            with scales by output, activations as they come; "int8", all
-            weights, those of embeddings among them, and the activations
-            between them.
+        network: a model from a dict of features to a dict of outputs.
+        mode: "float32"; "float16", with weights of half the size; "dynamic",
+            with int8 weights and scales by output for layers of a thousand
+            weights and more, and float activations; "int8", with all
+            weights, including embeddings, and activations in int8.
         representative: for "int8": encoded rows by feature, `[n, ...]`, from
-            which the ranges of activations are read; a few hundred rows of
-            training are enough, 500 are looked at.
-        outputs: which are kept; the logits when `None`, or all where there
-            are none. What no output needs is left out of the file.
-        user_inputs: names of the inputs that all rows share, which are then
-            `[1, ...]`; `None` where each row has a user of its own.
+            which the ranges of activations are estimated. At most 500 rows
+            are used; a few hundred training rows are enough.
+        outputs: names of the outputs to keep; the logits when `None`, or all
+            outputs of a network without logits. Layers that no output needs
+            are left out of the file.
+        user_inputs: names of the inputs that all rows share, of shape
+            `[1, ...]`; `None` where each row has its own user.
         candidates: with `user_inputs`, the fixed number of items; free when
             `None`, which is slower.
-        catalogue: with `user_inputs`, encoded features of all items that can
-            be asked for, `[num_items, ...]`. What depends on an item alone is
-            then in the file, which takes the input "item_row", `[n]` int32
-            rows of the catalogue, in the place of the items' features. The
-            fastest of all.
+        catalogue: with `user_inputs`, encoded features of all candidate
+            items, `[num_items, ...]`. The results of the layers that depend
+            on an item alone are then stored in the file. It takes the input
+            "item_row", `[n]` int32 rows of the catalogue, instead of the
+            items' features. This is the fastest option.
 
     Returns:
-        The model, to be written to a `.tflite` file. Its signature is
-        `serving_default`; inputs are named by `input_key`.
+        The bytes of a `.tflite` file. Its signature is `serving_default`;
+        inputs are named by `input_key`.
 
     Raises:
         UserError: an argument is out of range, or would be ignored.
@@ -106,8 +106,8 @@ def to_litert(
     run, variables = _callable(network, kept, user_inputs, catalogue)
     specs = _specs(network, user_inputs, candidates, catalogue)
     function = concrete(run, specs)
-    # The converter writes a SavedModel of what owns the variables; a model
-    # would bring a function of each of its layers.
+    # The converter writes a SavedModel of the owner of the variables. With a
+    # model as owner, it would contain a function for each layer.
     owner = tf.Module()
     owner.weights = variables
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
@@ -122,7 +122,7 @@ def to_litert(
             specs, representative, user_inputs or (), catalogue
         )
     with warnings.catch_warnings():
-        # The converter itself calls what TensorFlow has deprecated.
+        # The converter calls deprecated functions of TensorFlow.
         warnings.simplefilter("ignore", UserWarning)
         return converter.convert()
 
@@ -163,21 +163,21 @@ def _callable(
     user_inputs: Collection[str] | None,
     catalogue: Mapping[str, np.ndarray] | None,
 ) -> tuple[Callable[[Outputs], Outputs], list[tf.Variable]]:
-    """What is converted, and the variables that it reads."""
+    """The function to convert, and the variables that it reads."""
     variables = list(network.variables)
     if user_inputs is None:
 
         def run(features: Outputs) -> Outputs:
-            found = network(features, training=False)
-            return {name: found[name] for name in kept}
+            outputs = network(features, training=False)
+            return {name: outputs[name] for name in kept}
 
         return run, variables
     once = OneUserNetwork(network, user_inputs, kept)
     if catalogue is None:
         return lambda features: once(features, features), variables
-    known = once.of_catalogue(catalogue)
-    variables += known.tables
-    return lambda features: known(features, features[ITEM_ROW]), variables
+    stored = once.of_catalogue(catalogue)
+    variables += stored.tables
+    return lambda features: stored(features, features[ITEM_ROW]), variables
 
 
 def _specs(
@@ -188,14 +188,14 @@ def _specs(
 ) -> dict[str, tf.TensorSpec]:
     rows = dict.fromkeys(network.input, candidates)
     rows |= dict.fromkeys(user_inputs or (), 1)
-    found = {
+    specs = {
         name: tf.TensorSpec([rows[name], *x.shape[1:]], x.dtype)
         for name, x in network.input.items()
         if catalogue is None or name in user_inputs
     }
     if catalogue is not None:
-        found[ITEM_ROW] = tf.TensorSpec([candidates], tf.int32)
-    return found
+        specs[ITEM_ROW] = tf.TensorSpec([candidates], tf.int32)
+    return specs
 
 
 def _check_user(
@@ -237,19 +237,19 @@ def _rows(
 
     users = {input_key(name) for name in user_inputs}
     candidates = max(spec.shape[0] or 1 for spec in specs.values())
-    # Each user with the items of as many rows as there are candidates.
+    # Each user is combined with the items of `candidates` rows.
     steps = range(0, count, max(1, candidates // _CALIBRATION_USERS))
     total = len(next(iter(catalogue.values()))) if catalogue else 0
 
     def rows() -> Iterator[dict[str, np.ndarray]]:
         for i in steps:
             near = np.arange(i, i + candidates)
-            found = {
+            row = {
                 name: x[i : i + 1] if name in users else x[near % count]
                 for name, x in tables.items()
             }
             if catalogue:
-                found[ITEM_ROW] = np.int32(near * _STRIDE % total)
-            yield found
+                row[ITEM_ROW] = np.int32(near * _STRIDE % total)
+            yield row
 
     return rows

@@ -1,4 +1,4 @@
-"""A LiteRT model on the CPU, and how close it is to its network."""
+"""A LiteRT model on the CPU, and its comparison with the network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class LiteRtRunner:
         threads: at least 1.
 
     Raises:
-        UserError: this is no LiteRT model, or `ai-edge-litert` is missing.
+        UserError: `model` is not a LiteRT model, or `ai-edge-litert` is not
+            installed.
 
     Example:
     ```python
@@ -75,8 +76,8 @@ class LiteRtRunner:
 
         Args:
             features: encoded features by name, `[n]` or `[n, length]`, with
-                `n` of at least 1; those of the user `[1, ...]` where the
-                model is for one; others than the model's are left alone.
+                `n` of at least 1; features of the user are `[1, ...]`
+                where the model scores one user. Further features are ignored.
 
         Returns:
             Outputs by name, `[n]` float32.
@@ -101,7 +102,7 @@ class LiteRtRunner:
 
 @dataclasses.dataclass(frozen=True)
 class LiteRtParity:
-    """How close a LiteRT model came to its network.
+    """Differences between a LiteRT model and its network.
 
     Args:
         max_difference: largest difference of two values, by output.
@@ -118,15 +119,15 @@ def compare_litert(
     network: Callable[[Any], Mapping[str, tf.Tensor]],
     features: Mapping[str, np.ndarray],
 ) -> LiteRtParity:
-    """Compares a LiteRT model with the network it came from.
+    """Compares a LiteRT model with its network.
 
     Args:
         runner: the model.
-        network: from the same features to a dict of outputs.
+        network: a function from the same features to a dict of outputs.
         features: encoded features by name, `[n, ...]`.
 
     Returns:
-        What was found for each of the runner's outputs.
+        The differences for each of the runner's outputs.
 
     Example:
     ```python
@@ -134,8 +135,8 @@ def compare_litert(
     parity.spearman["logits_liked"]
     ```
     """
-    expected, found = network(dict(features)), runner.predict(features)
-    pairs = {name: (np.asarray(expected[name]), found[name]) for name in found}
+    expected, own = network(dict(features)), runner.predict(features)
+    pairs = {name: (np.asarray(expected[name]), own[name]) for name in own}
     return LiteRtParity(
         {name: float(np.abs(a - b).max()) for name, (a, b) in pairs.items()},
         {

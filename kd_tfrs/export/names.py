@@ -1,4 +1,4 @@
-"""Names of columns as names that TensorFlow's signatures take."""
+"""Names of columns as inputs of TensorFlow's signatures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from kd_tfrs.errors import UserError
 def input_key(name: str) -> str:
     """The name of a column as an input of a signature.
 
-    Letters, digits and underscores remain; TensorFlow itself would change
-    the others, and put "arg_" before what does not begin with a letter.
+    Letters, digits and underscores stay; other characters become underscores,
+    and "arg_" precedes a name that does not start with a letter, as
+    TensorFlow itself would rename them.
 
     Args:
         name: of the column.
 
     Returns:
-        A name that TensorFlow leaves as it is.
+        A name that TensorFlow does not change.
 
     Example:
     >>> input_key("Book Title"), input_key("2nd")
@@ -33,13 +34,13 @@ def input_keys(names: Iterable[str], taken: Iterable[str] = ()) -> dict:
 
     Args:
         names: of the columns.
-        taken: keys that the signature has already, such as "k".
+        taken: other input names of the signature, such as "k".
 
     Returns:
         Keys by column name, in the order of the names.
 
     Raises:
-        UserError: two columns would be the same input.
+        UserError: two columns have the same input name.
 
     Example:
     >>> input_keys(["age", "Book Title"])
@@ -51,7 +52,7 @@ def input_keys(names: Iterable[str], taken: Iterable[str] = ()) -> dict:
         if every.count(key) > 1:
             raise UserError(
                 "Columns should be inputs of different names. Received: "
-                f"{name!r}, whose input {key!r} is there already among "
+                f"{name!r} as the input {key!r}, which occurs twice in "
                 f"{every}. Rename the column."
             )
     return keys

@@ -1,4 +1,4 @@
-"""From raw ids to rows, inside a SavedModel."""
+"""Lookup of rows by raw ids, inside a SavedModel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class RowLookup(tf.Module):
 
     `tf.lookup.StaticHashTable` keeps keys and values as constants of the
     graph. Here the keys are a variable of the SavedModel and the rows are
-    counted when it is loaded, so that the graph stays small.
+    computed when it is loaded, so that the graph stays small.
 
     Args:
         ids: `[n]` distinct ids, int64 or strings.
@@ -38,7 +38,7 @@ class RowLookup(tf.Module):
         )
 
     def lookup(self, ids: tf.Tensor) -> tf.Tensor:
-        """The rows of ids.
+        """Looks up the rows of ids.
 
         Args:
             ids: of any shape.
@@ -63,7 +63,7 @@ class RowLookup(tf.Module):
 
 
 def id_tensor(ids: np.ndarray) -> tf.Tensor:
-    """Raw ids as TensorFlow has them.
+    """Converts raw ids to a tensor.
 
     Args:
         ids: `[n]` integers or text.

@@ -1,4 +1,4 @@
-"""TensorFlow Serving version folders: written beside, verified, renamed."""
+"""Version folders of TensorFlow Serving, verified before they are visible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Servable(Protocol):
     """A `tf.Module` that has signatures, such as `RetrievalModule`."""
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """What a server answers, by name."""
+        """The signatures by name."""
 
 
 def export_saved_model(
@@ -31,17 +31,17 @@ def export_saved_model(
 ) -> Path:
     """Exports the next version of a model for TensorFlow Serving.
 
-    The folder is written under a name that TensorFlow Serving does not look
-    at, verified there, and renamed into place at the end. Whatever fails,
-    the versions that were there stay as they are.
+    The folder is written under a name that TensorFlow Serving ignores,
+    verified, and then renamed to its version number. If a step fails, the
+    existing versions stay unchanged.
 
     Args:
-        module: what is served.
+        module: the module to export.
         base_dir: the model's folder; versions are its numbered children.
-        verify: called with the folder before it is renamed; an exception
-            from it ends the export. See `verify_export`.
-        items: a table to put beside the model as
-            `assets.extra/items.parquet` (ids, titles), for clients to show.
+        verify: a function that is called with the folder before it is
+            renamed. An exception from it ends the export. See `verify_export`.
+        items: a table (ids, titles) for clients, which is stored with the
+            model as `assets.extra/items.parquet`.
 
     Returns:
         The new version's folder.
@@ -59,7 +59,7 @@ def export_saved_model(
     try:
         with _named_errors(base_dir):
             base_dir.mkdir(parents=True, exist_ok=True)
-            # What a killed process of the same number may have left.
+            # A killed process with the same id may have left a folder.
             shutil.rmtree(partial, ignore_errors=True)
             _write(module, partial, items)
         if verify is not None:
@@ -82,7 +82,7 @@ def _write(module: Servable, folder: Path, items: pd.DataFrame | None) -> None:
 
 @contextlib.contextmanager
 def _named_errors(base_dir: Path) -> Iterator[None]:
-    # TensorFlow's own file errors are no OSErrors.
+    # File errors of TensorFlow are not OSErrors.
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
@@ -100,7 +100,7 @@ def versions(base_dir: str | os.PathLike) -> list[int]:
         base_dir: the model's folder.
 
     Returns:
-        Version numbers; none where there is no such folder.
+        Version numbers; empty where the folder does not exist.
     """
     base_dir = Path(base_dir)
     if not base_dir.is_dir():

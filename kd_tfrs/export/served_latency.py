@@ -1,4 +1,4 @@
-"""How fast version folders answer, by TensorFlow's C library on one core."""
+"""Latency of version folders in TensorFlow's C library on one core."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from kd_tfrs.export.latency_worker import COMMAND, Request
 
 @dataclass(frozen=True)
 class ServedLatency:
-    """What `served_latency` found.
+    """Result of `served_latency`.
 
     Args:
         rows: by stage "latency_ms" ("p50", "p95", "p99"), "times_faster"
-            ("ratio", "low", "high"; None of the reference) and
-            "within_noise", as rows of the stage table have them.
-        contention: what other processes took meanwhile; `is_busy` and
-            `warning` say whether that was too much.
+            ("ratio", "low", "high"; None for the reference) and
+            "within_noise", as in rows of the stage table.
+        contention: use of the machine by other processes; see `is_busy` and
+            `warning`.
 
     Example:
     ```python
-    row |= found.rows[row["stage"]]
+    row |= latency.rows[row["stage"]]
     ```
     """
 
@@ -56,50 +56,50 @@ def served_latency(
     rounds: int = 5,
     calls_per_round: int = 3,
 ) -> ServedLatency:
-    """Times version folders in turns, and compares them with one of them.
+    """Times version folders in turns, and compares them with a reference.
 
     Every process loads all folders in TensorFlow's C library, with one
-    thread, on the core that is idlest at the beginning, and asks them in
-    turns. What is timed is the graph alone: no Python TensorFlow, no
-    conversion of arrays, no network. Graphics cards are left out. That
-    processes are several, each with the models at other places in memory, is
-    part of the intervals; see `times_faster`.
+    thread, on the core that is idlest at the start, and runs them in turns.
+    The times cover the graph alone, without Python TensorFlow, conversion of
+    arrays or network. GPUs are not used. Each process has the models at
+    other locations in memory; the intervals include this variation, see
+    `times_faster`.
 
-    Times are those in which the core works on the answer. On an idle core
-    that is how long an answer takes, to a few microseconds; on a busy one the
-    pauses in which other processes run are left out, which would lengthen
-    slow models more than fast ones.
+    The times are processor times. On an idle core they equal the elapsed
+    time to a few microseconds. On a busy core they leave out pauses in which
+    other processes run, which would affect slow models more than fast models.
 
     Args:
         versions: version folder by stage, see `export_saved_model`.
-        signature: that is asked, such as "serving_default".
-        requests: inputs by name, such as one user's id; they are asked one
-            after the other, again and again, of every stage alike.
+        signature: name of the signature to run, such as "serving_default".
+        requests: inputs by name, such as one user's id. They run one after
+            the other, in a cycle, for every stage.
         reference: the stage that the others are compared with.
-        seconds: to be measured in all; what it takes to start the processes
-            and to load the folders (about a second a process) is not in it.
-        processes: at least 1.
-        rounds: least number in a process, even where that takes longer than
-            its part of `seconds`; at least 2.
-        calls_per_round: of a stage in a round, at least 1.
+        seconds: total time of the measurement, without the start of the
+            processes and the loading (about a second for each process).
+        processes: number of processes, at least 1.
+        rounds: least number of rounds in a process, even where they take
+            longer than its share of `seconds`; at least 2.
+        calls_per_round: calls of a stage in a round, at least 1.
 
     Returns:
-        A row a stage, in the order of `versions`, and what other processes
-        did.
+        One row for each stage, in the order of `versions`, and the
+        contention.
 
     Raises:
-        UserError: the reference is none of the stages, there are no requests,
-            counts are not positive, or a folder cannot be loaded or asked.
+        UserError: the reference is not one of the stages, there are no
+            requests, counts are not positive, or a folder cannot be loaded
+            or run.
 
     Example:
     ```python
-    found = served_latency(
+    latency = served_latency(
         {"teacher": "models/teacher/1", "student": "models/student/1"},
         "serving_default",
         [{"user_id": np.array([user])} for user in users[:50]],
         reference="teacher",
     )
-    format_latency(found.rows["student"])  # "0.41 (9.2x)"
+    format_latency(latency.rows["student"])  # "0.41 (9.2x)"
     ```
 
     References:
@@ -118,13 +118,13 @@ def served_latency(
         "calls_per_round": calls_per_round,
     }
     answers = [_in_new_process({**task, "seed": i}) for i in range(processes)]
-    found = {
+    latencies = {
         name: [Latency(np.array(a["milliseconds"][name])) for a in answers]
         for name in versions
     }
     rows = {
-        name: _row(found[reference], latencies, name == reference)
-        for name, latencies in found.items()
+        name: _row(latencies[reference], own, name == reference)
+        for name, own in latencies.items()
     }
     readings = [Contention(**answer["contention"]) for answer in answers]
     return ServedLatency(rows, Contention.mean(readings))
@@ -143,7 +143,7 @@ def _row(
 
 
 def _in_new_process(task: dict[str, Any]) -> dict[str, Any]:
-    """What `latency_worker.measure` gives there."""
+    """Runs `latency_worker.measure` in a new process."""
     paths = [str(Path(kd_tfrs.__path__[0]).parent), os.getenv("PYTHONPATH")]
     environment = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""Functions of a dict of columns as signatures with an input for each."""
+"""Functions of a dict of columns as signatures with an input by column."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Outputs = dict[str, tf.Tensor]
 def concrete(
     function: Callable[[Outputs], Outputs], specs: Mapping[str, tf.TensorSpec]
 ) -> tf.types.experimental.ConcreteFunction:
-    """A function of a dict of columns, with an input for each.
+    """Traces a function of a dict of columns, with one input for each column.
 
     Args:
-        function: from tensors by column name to tensors by name.
+        function: function from tensors by column name to outputs by name.
         specs: shape and type by column name.
 
     Returns:
-        What `tf.saved_model.save` and the LiteRT converter take; inputs are
-        named by `input_keys`.
+        A concrete function for `tf.saved_model.save` and the LiteRT
+        converter; inputs are named by `input_keys`.
     """
     keys = input_keys(specs)
 
@@ -42,10 +42,10 @@ def shared(
     function: Callable[[Outputs], Outputs],
     specs: Mapping[str, tf.TensorSpec],
 ) -> Callable[[Outputs], Outputs]:
-    """A function that is written once, however many signatures call it.
+    """Traces a function once, so that several signatures share its graph.
 
     Args:
-        function: from tensors by column name to tensors by name.
+        function: function from tensors by column name to outputs by name.
         specs: shape and type by column name.
 
     Returns:

@@ -19,13 +19,13 @@ _made: collections.Counter[str] = collections.Counter()
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """How the weights of a table are stored.
+    """Storage format of the weights of a table.
 
     Args:
-        int8: 8-bit integers with a float32 scale a row, see
-            `quantized_rows`; float32 otherwise.
-        sparse: one bit a weight says whether it is zero, and the others
-            alone are stored.
+        int8: whether weights are 8-bit integers with a float32 scale for each
+            row, see `quantized_rows`; float32 otherwise.
+        sparse: whether only non-zero weights are stored, with one bit for
+            each weight that marks them.
 
     Example:
     >>> Storage(int8=True).model_bytes(np.ones((10, 20), np.float32))
@@ -36,7 +36,7 @@ class Storage:
     sparse: bool = False
 
     def pack(self, table: np.ndarray) -> dict[str, np.ndarray]:
-        """The arrays that are stored.
+        """Converts a table to the stored arrays.
 
         Args:
             table: `[rows, dim]` finite numbers.
@@ -57,7 +57,7 @@ class Storage:
         return packed
 
     def model_bytes(self, table: np.ndarray) -> int:
-        """Bytes of a table as it is stored.
+        """Number of bytes of a stored table.
 
         Args:
             table: `[rows, dim]` finite numbers.
@@ -68,7 +68,7 @@ class Storage:
         return sum(array.nbytes for array in self.pack(table).values())
 
     def stored(self, table: np.ndarray) -> np.ndarray:
-        """The table as it comes back from the disk.
+        """The table after storing and loading.
 
         Args:
             table: `[rows, dim]` finite numbers.
@@ -86,11 +86,11 @@ FLOAT32 = Storage()
 
 
 class SharedResource(tf.saved_model.experimental.TrackableResource):
-    """A resource that is made when a SavedModel is loaded.
+    """A resource that is created when a SavedModel is loaded.
 
     Args:
-        create: makes the resource.
-        fill: gives it its content, from a handle of it.
+        create: function that creates the resource.
+        fill: function that fills the resource, given its handle.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class SharedResource(tf.saved_model.experimental.TrackableResource):
         self._fill(self.resource_handle)
 
     def _destroy_resource(self) -> None:
-        # TensorFlow is no longer there when Python itself ends.
+        # TensorFlow may be unloaded when Python exits.
         if not sys.is_finalizing():
             tf.raw_ops.DestroyResourceOp(
                 resource=self.resource_handle, ignore_lookup_error=True
@@ -117,15 +117,15 @@ class SharedResource(tf.saved_model.experimental.TrackableResource):
 
 
 class StoredTable(tf.Module):
-    """A float32 table in memory, of which a SavedModel stores less.
+    """A float32 table in memory that a SavedModel stores in a smaller format.
 
     The packed arrays are variables of the SavedModel. The float table is
-    made from them once, when the model is loaded, so that a request costs
-    what it costs with a float table.
+    computed from them once, when the model is loaded, so that a request has
+    the cost of a float table.
 
     Args:
         table: `[rows, dim]` finite numbers.
-        storage: how they are stored.
+        storage: storage format of the numbers.
 
     Example:
     ```python
@@ -140,7 +140,7 @@ class StoredTable(tf.Module):
         self._shape = table.shape
         name = shared_name("table", packed.values())
         if not packed["values"].size:
-            # All weights are zero; a gather needs one to point at.
+            # All weights are zero; the gather needs at least one value.
             packed["values"] = np.zeros(1, packed["values"].dtype)
         self._packed = {
             key: tf.Variable(array, trainable=False, name=key)
@@ -163,7 +163,7 @@ class StoredTable(tf.Module):
         return tf.ensure_shape(table, self._shape)
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Some rows.
+        """Gathers rows.
 
         Args:
             rows: `[...]` int32 or int64.
@@ -171,12 +171,12 @@ class StoredTable(tf.Module):
         Returns:
             `[..., dim]` float32.
         """
-        found = tf.raw_ops.ResourceGather(
+        gathered = tf.raw_ops.ResourceGather(
             resource=self._resource.resource_handle,
             indices=rows,
             dtype=tf.float32,
         )
-        return tf.ensure_shape(found, [*rows.shape, self._shape[1]])
+        return tf.ensure_shape(gathered, [*rows.shape, self._shape[1]])
 
     def _unpacked(self) -> tf.Tensor:
         values = tf.cast(self._packed["values"], tf.float32)
@@ -188,7 +188,7 @@ class StoredTable(tf.Module):
         return table
 
     def _spread(self, values: tf.Tensor) -> tf.Tensor:
-        """Puts the values where the bits are set, zeros elsewhere."""
+        """Puts the values where the bits are set, and zeros elsewhere."""
         shifts = tf.range(_BITS_PER_BYTE - 1, -1, -1)
         bits = tf.bitwise.right_shift(
             tf.cast(self._packed["present"], tf.int32)[:, tf.newaxis], shifts
@@ -200,13 +200,13 @@ class StoredTable(tf.Module):
 
 
 def shared_name(kind: str, arrays: Iterable[np.ndarray]) -> str:
-    """A name that no other resource of the process has.
+    """A unique name for a resource of the process.
 
-    It depends on the content, so that the same model gives the same bytes in
-    every process; a number is added to what the process has made before.
+    The name depends on the content, so that the same model gives the same
+    bytes in every process. A number is added to names that are in use.
 
     Args:
-        kind: what the name starts with.
+        kind: prefix of the name.
         arrays: the content; text as an array of objects.
 
     Returns:

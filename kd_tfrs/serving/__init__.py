@@ -1,4 +1,4 @@
-"""Serving: what answers a request."""
+"""Serving of exported models."""
 
 from kd_tfrs.serving.recommender import (
     Candidates,

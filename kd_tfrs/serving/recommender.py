@@ -20,7 +20,7 @@ Ranked = tuple[np.ndarray, np.ndarray]
 
 @runtime_checkable
 class Retriever(Protocol):
-    """Finds candidates, as every `Scorer` does."""
+    """A model that retrieves candidates, such as any `Scorer`."""
 
     def recommend(self, queries: Any, k: int, exclude: Any = None) -> Ranked:
         """Finds the k best items of each query; see `Scorer.recommend`."""
@@ -28,23 +28,23 @@ class Retriever(Protocol):
 
 @runtime_checkable
 class Ranker(Protocol):
-    """Orders candidates for one user, as `KerasRanker` does."""
+    """A model that ranks candidates for one user, such as `KerasRanker`."""
 
     def rank(
         self, user_id: Any, items: Any, k: int, context: Context | None = None
     ) -> Ranked:
-        """The k best of given items; see `KerasRanker.rank`."""
+        """Ranks given items; see `KerasRanker.rank`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidates:
-    """What was retrieved for some users, and what both models say of it.
+    """Retrieved candidates of some users, with the scores of both models.
 
     Args:
         ids: `[n, num_retrieved]` raw ids, in the order of the retrieval.
         retrieval_scores: `[n, num_retrieved]`, -inf where a list has ended.
-        ranking_scores: `[n, num_retrieved]`, -inf also for an item that the
-            ranker does not know.
+        ranking_scores: `[n, num_retrieved]`, -inf also for an item that is
+            unknown to the ranker.
     """
 
     ids: np.ndarray
@@ -52,42 +52,42 @@ class Candidates:
     ranking_scores: np.ndarray
 
     def best(self, k: int, retrieval_weight: float = 0.0) -> Ranked:
-        """The best by a blend of both scores.
+        """Returns the best candidates by a blend of both scores.
 
-        `(1 - w) z(ranking score) + w z(retrieval score)`, where `z` takes a
-        user's candidates to mean 0 and standard deviation 1, so that logits
-        and dot products can be added. Equal ones stay in the order of the
-        retrieval.
+        `(1 - w) z(ranking score) + w z(retrieval score)`, where `z` scales
+        the scores of a user's candidates to mean 0 and standard deviation 1,
+        so that logits and dot products can be added. Candidates with equal
+        scores stay in the order of the retrieval.
 
         Args:
-            k: how many, at least 1 and at most `num_retrieved`.
+            k: number of items, at least 1 and at most `num_retrieved`.
             retrieval_weight: w, in [0, 1].
 
         Returns:
-            Ids and `float32` blended scores, `[n, k]`, best first. Where a
-            list has ended the score is -inf and the id means nothing.
+            Ids and `float32` blended scores, `[n, k]`, best first. Places
+            after the end of a list have the score -inf and the padding id.
 
         Raises:
             UserError: `k` or `retrieval_weight` is out of range.
 
         Example:
-        >>> found = Candidates(
+        >>> candidates = Candidates(
         ...     np.array([[7, 8, 9]]),
         ...     np.array([[3.0, 2.0, 1.0]]),
         ...     np.array([[0.0, 4.0, 2.0]]),
         ... )
-        >>> found.best(2, retrieval_weight=0.0)[0].tolist()
+        >>> candidates.best(2, retrieval_weight=0.0)[0].tolist()
         [[8, 9]]
-        >>> found.best(2, retrieval_weight=0.8)[0].tolist()
+        >>> candidates.best(2, retrieval_weight=0.8)[0].tolist()
         [[7, 8]]
         """
         _check_k(k, self.ids.shape[1])
         _check_weight(retrieval_weight)
-        known = self.ranking_scores > -np.inf
+        is_ranked = self.ranking_scores > -np.inf
         weight = retrieval_weight
-        blend = (1 - weight) * _standardised(self.ranking_scores, known)
-        blend += weight * _standardised(self.retrieval_scores, known)
-        blend = np.where(known, blend, -np.inf).astype(np.float32)
+        blend = (1 - weight) * _standardised(self.ranking_scores, is_ranked)
+        blend += weight * _standardised(self.retrieval_scores, is_ranked)
+        blend = np.where(is_ranked, blend, -np.inf).astype(np.float32)
         order = np.argsort(-blend, axis=1, kind="stable")[:, :k]
         ids = np.take_along_axis(self.ids, order, axis=1)
         scores = np.take_along_axis(blend, order, axis=1)
@@ -97,26 +97,26 @@ class Candidates:
 
 
 class Recommender:
-    """Retrieves candidates, leaves out the seen, ranks the rest.
+    """Retrieves candidates without excluded items, and ranks them.
 
-    Retrieval never returns what is excluded, so that ranking has as many
-    candidates as were asked for. An item that retrieval knows and ranking
-    does not (one of them was exported later) is not recommended.
+    The retrieval leaves out excluded items, so that the ranker always gets
+    `num_retrieved` candidates. An item that only one of the models contains
+    (where one was exported later) is not recommended.
 
-    A ranker that has learned from impressions alone has never met most of
-    what retrieval finds. `retrieval_weight` lets the retrieval have a say in
-    the order; `experiments/pipeline.py` chooses it on validation events.
+    A ranker that is trained on impressions alone has not seen most retrieved
+    items in training. `retrieval_weight` adds the retrieval score to the
+    order; `experiments/pipeline.py` chooses it on validation events.
 
     Args:
-        retrieval: an exported retrieval model (a version folder, or the
-            folder of versions), or a model in process: any `Retriever`, such
-            as `EmbeddingScorer`.
-        ranking: an exported ranker likewise, or any `Ranker`, such as
+        retrieval: an exported retrieval model (a version folder, or a folder
+            of versions), or any `Retriever` in process, such as
+            `EmbeddingScorer`.
+        ranking: an exported ranker, or any `Ranker` in process, such as
             `KerasRanker`.
-        num_retrieved: candidates that are ranked, at least 1.
-        retrieval_weight: the retrieval's share in the order, in [0, 1]: 0
-            takes the ranker's order and scores as they are, more than 0 those
-            of `Candidates.best`.
+        num_retrieved: number of candidates to rank, at least 1.
+        retrieval_weight: weight of the retrieval score, in [0, 1]. With 0,
+            order and scores are those of the ranker; above 0, those of
+            `Candidates.best`.
 
     Raises:
         UserError: a folder has no such model, or a number is out of range.
@@ -164,17 +164,16 @@ class Recommender:
         """Recommends to one user.
 
         Args:
-            user_id: raw id; unknown users get what the models have for them.
-            k: how many, at least 1 and at most `num_retrieved`.
-            context: what is known of the user and the event, by raw column;
-                see `KerasRanker.rank`.
-            exclude: raw ids of items to leave out, such as the seen.
+            user_id: raw id; the models define the result of unknown users.
+            k: number of items, at least 1 and at most `num_retrieved`.
+            context: features of the user and the event, by raw column; see
+                `KerasRanker.rank`.
+            exclude: raw ids of items to leave out, such as seen items.
 
         Returns:
             Ids and `float32` scores of the ranker (blended ones with a
             `retrieval_weight`), `[k]`, best first. Where fewer items are
-            left, places at the end have the score -inf and an id that means
-            nothing.
+            left, the last places have the score -inf and an arbitrary id.
 
         Raises:
             UserError: `k` or the context does not fit.
@@ -191,14 +190,14 @@ class Recommender:
         exclude: Any = None,
         contexts: Sequence[Context | None] | None = None,
     ) -> Ranked:
-        """Recommends to several users: one retrieval, a ranking for each.
+        """Recommends to several users: one retrieval, and one ranking for each.
 
         Args:
             user_ids: `[n]` raw ids.
             k: see `recommend`.
             exclude: as a `Scorer` takes it: `Exclusions`, or one array of raw
-                item ids a user.
-            contexts: `[n]`, see `recommend`; none known when `None`.
+                item ids for each user.
+            contexts: `[n]`, see `recommend`; no contexts when `None`.
 
         Returns:
             Ids and scores `[n, k]`, see `recommend`.
@@ -208,8 +207,8 @@ class Recommender:
         """
         _check_k(k, self.num_retrieved)
         if self.retrieval_weight:
-            found = self.candidates(user_ids, exclude, contexts)
-            return found.best(k, self.retrieval_weight)
+            candidates = self.candidates(user_ids, exclude, contexts)
+            return candidates.best(k, self.retrieval_weight)
         candidates, scores, ranked = self._both(k, user_ids, exclude, contexts)
         if not ranked:
             return candidates[:, :k], scores[:, :k]
@@ -222,7 +221,7 @@ class Recommender:
         exclude: Any = None,
         contexts: Sequence[Context | None] | None = None,
     ) -> Candidates:
-        """Everything that is retrieved for some users, scored by both models.
+        """Retrieves candidates for some users, with the scores of both models.
 
         Args:
             user_ids: `[n]` raw ids.
@@ -239,12 +238,12 @@ class Recommender:
             self.num_retrieved, user_ids, exclude, contexts
         )
         ranking = np.full(ids.shape, -np.inf, np.float32)
-        for row, (found, values) in enumerate(ranked):
+        for row, (ranked_ids, values) in enumerate(ranked):
             places = np.flatnonzero(scores[row] > -np.inf)
             places = places[np.argsort(ids[row, places])]
             there = values > -np.inf
-            mine = np.searchsorted(ids[row, places], found[there])
-            ranking[row, places[mine]] = values[there]
+            order = np.searchsorted(ids[row, places], ranked_ids[there])
+            ranking[row, places[order]] = values[there]
         return Candidates(ids, scores, ranking)
 
     def _both(
@@ -254,27 +253,27 @@ class Recommender:
         exclude: Any,
         contexts: Sequence[Context | None] | None,
     ) -> tuple[np.ndarray, np.ndarray, list[Ranked]]:
-        """What is retrieved, and the k best of each user by the ranker."""
+        """Retrieved candidates, and the k best of each user by the ranker."""
         if contexts is None:
             contexts = [None] * len(user_ids)
         candidates, scores = self.retrieval.recommend(
             user_ids, self.num_retrieved, exclude
         )
         ranked = [
-            self.ranking.rank(user, items[found > -np.inf], k, context)
-            for user, items, found, context in zip(
+            self.ranking.rank(user, items[own > -np.inf], k, context)
+            for user, items, own, context in zip(
                 user_ids, candidates, scores, contexts, strict=True
             )
         ]
         return candidates, scores, ranked
 
 
-def _standardised(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Rows with mean 0 and deviation 1 where known; 0 where all are equal."""
-    values = np.where(known, scores, 0.0).astype(np.float64)
-    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+def _standardised(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Scales rows to mean 0 and deviation 1 within a mask; 0 if all equal."""
+    values = np.where(mask, scores, 0.0).astype(np.float64)
+    count = np.maximum(mask.sum(axis=1, keepdims=True), 1)
     values -= values.sum(axis=1, keepdims=True) / count
-    values *= known
+    values *= mask
     deviation = np.sqrt((values**2).sum(axis=1, keepdims=True) / count)
     return np.divide(
         values, deviation, out=np.zeros_like(values), where=deviation > 1e-9

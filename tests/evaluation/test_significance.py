@@ -71,7 +71,7 @@ def test_mistakes_raise():
         paired_test([1, 2], [1])
     with pytest.raises(UserError, match="finite"):
         paired_test([np.nan], [1])
-    with pytest.raises(UserError, match="one array a seed"):
+    with pytest.raises(UserError, match="one array for each seed"):
         paired_test_over_seeds([[1]], [])
 
 

@@ -127,7 +127,7 @@ def test_a_file_is_read_and_other_features_are_left_alone(
     )
 
 
-def test_only_what_is_asked_for_is_in_the_file(network, rows, models):
+def test_only_the_requested_outputs_are_in_the_file(network, rows, models):
     model = to_litert(network, outputs=["hidden_0"])
     found = LiteRtRunner(model).predict(rows)
     assert set(found) == {"hidden_0"}
@@ -172,7 +172,7 @@ def test_what_was_trained_for_int8_is_converted_with_its_ranges(rows):
     assert kernel == ["int8"]
 
 
-def test_mistakes_are_told(network, rows, models, monkeypatch, tmp_path):
+def test_mistakes_raise(network, rows, models, monkeypatch, tmp_path):
     with pytest.raises(UserError, match="`mode` should be one of float32"):
         to_litert(network, "int4")
     with pytest.raises(UserError, match=r"'int8' and `representative` missing"):
@@ -251,10 +251,12 @@ def test_a_catalogue_in_the_file(network, rows, mode, largest):
         candidates=CANDIDATES,
         catalogue=items,
     )
-    asked = np.random.default_rng(3).integers(0, ROWS, CANDIDATES)
+    item_rows = np.random.default_rng(3).integers(0, ROWS, CANDIDATES)
     user = {k: x[:1] for k, x in rows.items() if k in USER}
-    found = LiteRtRunner(model).predict({**user, "item_row": asked})
+    found = LiteRtRunner(model).predict({**user, "item_row": item_rows})
     repeated = {k: np.repeat(x, CANDIDATES, axis=0) for k, x in user.items()}
-    wanted = network({**repeated, **{k: x[asked] for k, x in items.items()}})
+    wanted = network(
+        {**repeated, **{k: x[item_rows] for k, x in items.items()}}
+    )
     for name, values in found.items():
         assert np.abs(values - wanted[name]).max() < largest

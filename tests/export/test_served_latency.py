@@ -1,4 +1,4 @@
-"""What is asked in which process; no test here looks at how long it takes."""
+"""Requests and processes of the measurement; no test checks a duration."""
 
 import itertools
 import json
@@ -125,7 +125,7 @@ def test_a_process_says_what_it_cannot_do(tmp_path):
 
 
 class FakeModel:
-    """Notes what is asked of which folder."""
+    """Records the requests by folder."""
 
     log, threads = [], []
 
@@ -140,7 +140,7 @@ class FakeModel:
         return call
 
 
-def test_every_version_is_asked_the_same(monkeypatch):
+def test_every_version_gets_the_same_requests(monkeypatch):
     monkeypatch.setattr(latency_worker, "CSavedModel", FakeModel)
     monkeypatch.setattr(FakeModel, "log", [])
     monkeypatch.setattr(FakeModel, "threads", [])
@@ -185,7 +185,7 @@ def test_times_are_those_of_the_processor(monkeypatch):
 @pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="no sched_setaffinity"
 )
-def test_models_are_loaded_and_asked_on_the_core(monkeypatch):
+def test_models_are_loaded_and_run_on_the_core(monkeypatch):
     before, seen = os.sched_getaffinity(0), []
     core = min(before)
 
@@ -208,15 +208,17 @@ def test_models_are_loaded_and_asked_on_the_core(monkeypatch):
 
 
 def test_other_requests_and_signatures_are_refused(served, versions):
-    def ask(signature, asked):
-        served_latency(versions, signature, asked, reference="teacher", **FAST)
+    def run(signature, requests):
+        served_latency(
+            versions, signature, requests, reference="teacher", **FAST
+        )
 
     with pytest.raises(UserError, match="A request should name one of the"):
-        ask("no_such", requests(served))
+        run("no_such", requests(served))
     with pytest.raises(UserError, match="A request should name one of the"):
-        ask("serving_default", [{"item_id": np.array([1])}])
+        run("serving_default", [{"item_id": np.array([1])}])
     with pytest.raises(UserError, match="at least one request"):
-        ask("serving_default", [])
+        run("serving_default", [])
 
 
 def test_the_reference_is_one_of_the_stages(served, versions):

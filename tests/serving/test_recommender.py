@@ -111,12 +111,12 @@ def exported(world):
 
 
 def requests(world):
-    """Known and unknown users, contexts, and what they have seen."""
+    """Known and unknown users, contexts, and seen items."""
     return [
         (world.users[0], 3, None, None),
         (world.users[1], 6, {"device": "tv"}, world.items[:4].tolist()),
         (world.users[2], 1, {"device": "radio", "age": 20.0}, []),
-        ("nobody", 4, None, world.items[3:5]),
+        ("unknown", 4, None, world.items[3:5]),
         (world.users[3], 5, {"age": None}, world.items[2:]),
     ]
 
@@ -233,8 +233,8 @@ def test_a_blend_of_equal_scores_keeps_the_order():
     assert scores[1].tolist() == [0, -np.inf, -np.inf]
 
 
-def test_what_the_ranker_does_not_know_has_no_part_in_a_blend():
-    """Mean and deviation are those of the known candidates alone."""
+def test_items_unknown_to_the_ranker_have_no_part_in_a_blend():
+    """Mean and deviation are those of the ranked candidates alone."""
     gone = -np.inf
     retrieval = np.array([[9.0, 4.0, 2.0, 1.0, gone]])
     ranking = np.array([[gone, 1.0, 5.0, 3.0, gone]])
@@ -247,7 +247,7 @@ def test_what_the_ranker_does_not_know_has_no_part_in_a_blend():
     np.testing.assert_allclose(scores[0], [*blend[order], gone], rtol=1e-6)
 
 
-def test_a_blend_out_of_range_is_told():
+def test_a_blend_out_of_range_raises():
     found = Candidates(np.array([[1, 2]]), np.ones((1, 2)), np.ones((1, 2)))
     for k in (0, 3):
         with pytest.raises(UserError, match=r"`num_retrieved` = 2\. Retrieve"):
@@ -313,7 +313,7 @@ def test_many_users_are_as_one_by_one(world, in_process):
     assert none[0].shape == none[1].shape == (0, 4)
 
 
-def test_mistakes_are_told(world, in_process, tmp_path):
+def test_mistakes_raise(world, in_process, tmp_path):
     for k in (0, RETRIEVED + 1):
         with pytest.raises(UserError, match="at most `num_retrieved`"):
             in_process.recommend(world.users[0], k)

@@ -166,7 +166,7 @@ def user_auc(rows: ScoredRows) -> PerUser:
         rows: the impressions.
 
     Returns:
-        One value a user, weighted by the user's rows.
+        One value for each user, weighted by the user's rows.
 
     Raises:
         UserError: labels that are not 0 or 1.
@@ -198,7 +198,7 @@ def user_ndcg(rows: ScoredRows, k: int, gain: str = "exponential") -> PerUser:
         gain: "exponential" or "linear".
 
     Returns:
-        One value a user, weighted by the mean weight of the user's rows.
+        One value for each user, weighted by the mean weight of the user's rows.
 
     Raises:
         UserError: `k` that is not a positive integer, or labels that are not

@@ -121,7 +121,7 @@ def finite_column(
         raise UserError(
             f"`{name}` should be finite. Received: "
             f"{int((~np.isfinite(array)).sum())} values of {len(array)} that "
-            "are not. Where a model made them it has diverged: lower its "
+            "are not. If a model made them, it has diverged: lower its "
             "learning rate."
         )
     return array

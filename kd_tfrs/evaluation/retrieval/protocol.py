@@ -114,7 +114,7 @@ class FullRanking:
         """Measures a scorer.
 
         Args:
-            scorer: what to measure.
+            scorer: the scorer to measure.
             fast: computes accuracy only, for validation while training: no
                 slices, coverage, diversity, novelty, popularity or Gini.
 
@@ -206,7 +206,7 @@ class FullRanking:
         given = given if sp.issparse(given) else np.asarray(given)
         if given.ndim != 2 or given.shape[0] != len(self._data.catalogue):
             raise UserError(
-                "`item_vectors` should have one row an item, that is "
+                "`item_vectors` should have one row for each item, "
                 f"{len(self._data.catalogue)}. Received: shape "
                 f"{list(given.shape)}. Give the rows in the order of `items`."
             )

@@ -30,8 +30,8 @@ class SampledRanking:
         train: training events.
         held_out: held-out events.
         items: [num_items], raw ids of the catalogue.
-        exclude: further events whose items are not negatives of their users:
-            a frame or several.
+        exclude: further events that give no negatives for their users: a
+            frame or several.
         num_negatives: negatives for each held-out event.
         seed: of the draw.
         ks: lengths of the lists.
@@ -81,7 +81,7 @@ class SampledRanking:
         """Measures a scorer.
 
         Args:
-            scorer: what to measure.
+            scorer: the scorer to measure.
 
         Returns:
             Recall, hit rate, precision, F1 and NDCG at each k, MRR and MAP;

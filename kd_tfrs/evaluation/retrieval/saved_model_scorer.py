@@ -34,8 +34,8 @@ class SavedModelScorer:
     has. Rows of `exclude` are padded with "" or with the smallest int64.
 
     Args:
-        path: a version folder, or a folder of versions, whose newest version
-            is loaded.
+        path: a version folder, or a folder of versions; then the newest
+            version is loaded.
 
     Raises:
         UserError: no SavedModel there, or one without these signatures.

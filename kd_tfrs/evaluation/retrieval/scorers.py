@@ -26,7 +26,7 @@ class Scorer(Protocol):
             queries: [n], raw user ids.
             k: number of items, at least 1.
             exclude: items to leave out: `Exclusions`, one array of raw item
-                ids a query, or None.
+                ids for each query, or None.
 
         Returns:
             Ids [n, k] and `float32` scores [n, k], best first. Where fewer
@@ -110,8 +110,8 @@ def _table(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
     table = np.asarray(values, np.float32)
     if table.shape != shape:
         raise UserError(
-            f"`{name}` should have the shape {list(shape)}, one row an id. "
-            f"Received: {list(table.shape)}. Check ids and embeddings."
+            f"`{name}` should have the shape {list(shape)}, one row for each "
+            f"id. Received: {list(table.shape)}. Check ids and embeddings."
         )
     if not np.isfinite(table).all():
         raise UserError(

@@ -1,4 +1,4 @@
-"""An exported ranker, asked through its own signatures."""
+"""A client of an exported ranker, which runs its signatures."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class SavedModelRanker:
     """Scores and ranks with the signatures of an exported ranker.
 
     Args:
-        path: a version folder, or the folder of versions, of which the newest
-            is taken.
+        path: a version folder, or a folder of versions; then the newest
+            version is loaded.
 
     Raises:
         UserError: no SavedModel there, or one without `serving_default`.
@@ -45,7 +45,7 @@ class SavedModelRanker:
         # The loaded object owns the variables; signatures alone would not.
         self._model = tf.saved_model.load(str(self.path))
         self.signatures = self._model.signatures
-        # Asked for at every request, and made anew each time by TensorFlow.
+        # Kept for all requests, since TensorFlow creates them at each access.
         self._specs = {
             name: dict(signature.structured_input_signature[1])
             for name, signature in self.signatures.items()
@@ -66,11 +66,11 @@ class SavedModelRanker:
     def score(
         self, table: pd.DataFrame, history: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Logits of rows as they stand, by `serving_default`.
+        """Computes logits of rows by `serving_default`.
 
         Args:
-            table: `[n]` rows with the raw columns; one that is not there
-                counts as missing.
+            table: `[n]` rows with the raw columns; an absent column counts as
+                missing.
             history: `[n, h]` raw ids, newest first; none when `None`.
 
         Returns:
@@ -103,21 +103,21 @@ class SavedModelRanker:
         """
         specs = self._specs["serving_default"]
         columns = {input_key(name): table[name] for name in table.columns}
-        found = {}
+        inputs = {}
         for key, spec in specs.items():
             if len(spec.shape) == 2:
                 nothing = np.empty((len(table), 0), object)
                 values = nothing if history is None else history
-                found[key] = sent_values(values, spec.dtype, key)
+                inputs[key] = sent_values(values, spec.dtype, key)
             elif key in columns:
-                found[key] = sent_values(columns[key], spec.dtype, key)
+                inputs[key] = sent_values(columns[key], spec.dtype, key)
             else:
-                found[key] = np.full(
+                inputs[key] = np.full(
                     len(table),
                     missing_value(spec.dtype),
                     spec.dtype.as_numpy_dtype,
                 )
-        return found
+        return inputs
 
     def rank(
         self,
@@ -126,13 +126,13 @@ class SavedModelRanker:
         k: int,
         context: Mapping[str, Any] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The best of given items for a user; see `KerasRanker.rank`."""
+        """Ranks given items for a user; see `KerasRanker.rank`."""
         check_k(k)
         rank = self._signature("rank")
         sent = self.rank_request(user_id, items, k, context)
-        found = rank(**{name: tf.constant(v) for name, v in sent.items()})
-        ids = as_ids(found["item_id"].numpy(), "item_id")
-        return ids, found["score"].numpy()
+        outputs = rank(**{name: tf.constant(v) for name, v in sent.items()})
+        ids = as_ids(outputs["item_id"].numpy(), "item_id")
+        return ids, outputs["score"].numpy()
 
     def rank_request(
         self,
@@ -141,13 +141,13 @@ class SavedModelRanker:
         k: int,
         context: Mapping[str, Any] | None = None,
     ) -> dict[str, np.ndarray]:
-        """The inputs of `rank`, what is not known filled in as missing.
+        """The inputs of `rank`, with absent features filled in as missing.
 
         Args:
             user_id: see `KerasRanker.rank`.
-            items: likewise.
-            k: likewise.
-            context: likewise.
+            items: see `KerasRanker.rank`.
+            k: see `KerasRanker.rank`.
+            context: see `KerasRanker.rank`.
 
         Returns:
             Arrays by name of the input.
@@ -158,7 +158,7 @@ class SavedModelRanker:
         names = [name for name in specs if name not in _OWN]
         check_context(given, names, specs.get(HISTORY))
         given |= {"user_id": user_id, "item_id": items, "k": k}
-        found = {}
+        inputs = {}
         for name, spec in specs.items():
             value = given.get(name)
             if name == HISTORY and value is None:
@@ -166,8 +166,8 @@ class SavedModelRanker:
             if not spec.shape.rank:
                 value = [missing_value(spec.dtype) if value is None else value]
             values = sent_values(value, spec.dtype, name)
-            found[name] = values if spec.shape.rank else values[0]
-        return found
+            inputs[name] = values if spec.shape.rank else values[0]
+        return inputs
 
     def _signature(self, name: str) -> Any:
         if name not in self.signatures:
@@ -180,35 +180,36 @@ class SavedModelRanker:
 
 
 def sent_values(values: Any, dtype: tf.DType, name: str) -> np.ndarray:
-    """Raw values as a signature takes them.
+    """Converts raw values to the type of a signature's input.
 
     Args:
-        values: of any shape; `None` or NaN where there is none.
-        dtype: of the input.
-        name: of the input, for an error.
+        values: of any shape; `None` or NaN where a value is missing.
+        dtype: type of the input.
+        name: name of the input, for an error.
 
     Returns:
-        An array of the same shape, the missing value where there is none.
+        An array of the same shape, with `missing_value` where a value is
+        missing.
 
     Raises:
         UserError: text where the signature takes numbers, or fractions
             where it takes integers.
     """
     array = np.asarray(values)
-    # What needs no second look, as in most requests.
+    # Most requests need no further conversion.
     if array.dtype.kind in _plain_kinds(dtype):
         return array.astype(dtype.as_numpy_dtype)
     flat = pd.Series(array.ravel())
     try:
-        found = _converted(flat, dtype)
+        converted = _converted(flat, dtype)
     except (TypeError, ValueError, OverflowError):
         kind = "integers" if dtype.is_integer else "numbers"
         raise UserError(
             f"`{name}` should be {kind} for this export. Received: "
-            f"{flat.iloc[0]!r}. Ask with the kind of values that the model "
+            f"{flat.iloc[0]!r}. Give values of the kind that the model "
             "was trained on."
         ) from None
-    return found.reshape(array.shape)
+    return converted.reshape(array.shape)
 
 
 def _plain_kinds(dtype: tf.DType) -> str:
@@ -221,12 +222,12 @@ def _converted(values: pd.Series, dtype: tf.DType) -> np.ndarray:
     if dtype.is_floating:
         return pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
     if dtype.is_integer:
-        known = values.where(values.notna(), dtype.min)
-        whole = known.astype(dtype.as_numpy_dtype)
-        if not (whole == known).all():
+        filled = values.where(values.notna(), dtype.min)
+        whole = filled.astype(dtype.as_numpy_dtype)
+        if not (whole == filled).all():
             raise ValueError("not whole")
         return whole.to_numpy()
-    # Millions of rows have few values: each is made text once.
+    # Many rows share few distinct values, so each value is converted once.
     codes, distinct = pd.factorize(values, use_na_sentinel=False)
     texts = pd.Series(distinct, dtype=object)
     texts = texts.where(texts.notna(), "").astype(str)

@@ -1,4 +1,4 @@
-"""Raw columns of a request, encoded inside the graph as for training."""
+"""Raw columns of a request, encoded in the graph as in training."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class RawColumn:
     """A column as a client sends it.
 
     Args:
-        feature: how it is encoded.
-        owner: whose it is.
+        feature: the adapted feature, which encodes the column.
+        owner: owner of the column.
         dtype: `int64` for categories and ids that are integers in the data,
             `float64` for numbers and buckets (seconds since 1970 do not fit
-            float32), and strings for all else, as Python writes the value.
+            float32), and strings otherwise, as `str` formats the value.
     """
 
     feature: Feature
@@ -36,11 +36,11 @@ class RawColumn:
 
     @classmethod
     def of(cls, feature: Feature, owner: Owner, values: pd.Series) -> RawColumn:
-        """Reads the type off the data.
+        """Infers the type from the data.
 
         Args:
-            feature: adapted.
-            owner: whose it is.
+            feature: the adapted feature.
+            owner: owner of the column.
             values: raw values of the column.
 
         Returns:
@@ -62,7 +62,7 @@ class RawColumn:
         return self.feature.encoding is Encoding.ID
 
     def is_missing(self, values: tf.Tensor) -> tf.Tensor:
-        """Where nothing was sent.
+        """Marks missing values.
 
         Args:
             values: of any shape, of `dtype`.
@@ -75,10 +75,10 @@ class RawColumn:
         return values == missing_value(self.dtype)
 
     def encode(self, values: tf.Tensor) -> tf.Tensor:
-        """What `Feature.encode` gives, in the graph.
+        """Encodes values in the graph, with the results of `Feature.encode`.
 
         Args:
-            values: `[n]` of `dtype`; `missing_value` where there is none.
+            values: `[n]` of `dtype`; `missing_value` where a value is missing.
 
         Returns:
             `[n]` or `[n, length]`, int32, or float32 for numbers.
@@ -94,15 +94,15 @@ class RawColumn:
         return tf.cast(encoded, tf.int32)
 
     def encode_history(self, ids: tf.Tensor, length: int) -> tf.Tensor:
-        """What `Feature.encode_ids` gives, cut or padded to a length.
+        """Encodes histories in the graph, cut or padded to a length.
 
         Args:
-            ids: `[n, h]` raw ids, newest first; the missing value, and among
-                integers -1, stand where there is none.
-            length: of the network's history.
+            ids: `[n, h]` raw ids, newest first, padded with the missing value,
+                or with -1 for integers.
+            length: length of the network's history.
 
         Returns:
-            `[n, length]` int32, 0 where there is nothing.
+            `[n, length]` int32, 0 for padding.
         """
         ids = ids[:, :length]
         flat = tf.reshape(ids, [-1])
@@ -115,8 +115,8 @@ class RawColumn:
     def _encode_numbers(
         self, values: tf.Tensor, missing: tf.Tensor
     ) -> tf.Tensor:
-        known = tf.where(missing, tf.zeros_like(values), values)
-        encoded = self.feature.layer(known[:, None])[:, 0]
+        filled = tf.where(missing, tf.zeros_like(values), values)
+        encoded = self.feature.layer(filled[:, None])[:, 0]
         if self.feature.encoding is Encoding.NUMBER:
             return tf.where(missing, 0.0, tf.cast(encoded, tf.float32))
         return tf.where(missing, 0, tf.cast(encoded, tf.int32) + 1)
@@ -124,13 +124,13 @@ class RawColumn:
 
 @dataclasses.dataclass(frozen=True)
 class RankingInputs:
-    """Everything that a ranker looks at, as clients send it.
+    """The inputs of a ranker, as clients send them.
 
     Args:
         columns: the network's features.
-        history: the item id's column where the network has a history, whose
-            values are such ids, else `None`.
-        history_length: of the network's history, 0 without one.
+        history: the column of item ids where the network has a history of
+            items, else `None`.
+        history_length: length of the network's history, 0 without a history.
 
     Example:
     ```python
@@ -147,19 +147,19 @@ class RankingInputs:
     def of(
         cls, model: RankingModel, features: FeatureSet, examples: Examples
     ) -> RankingInputs:
-        """Reads owners and types off examples.
+        """Infers owners and types from examples.
 
         Args:
-            model: its network's inputs are what clients send.
-            features: the network's features, adapted.
-            examples: rows of any size that have the columns.
+            model: the model; clients send the inputs of its network.
+            features: the adapted features of the network.
+            examples: any number of rows with the columns.
 
         Returns:
             The inputs.
 
         Raises:
             UserError: a feature of the network is not a column of the
-                examples, or is known while training only.
+                examples, or is available in training only.
         """
         owners = {column.name: column for column in examples.columns}
         named = {feature.name: feature for feature in features}
@@ -168,8 +168,8 @@ class RankingInputs:
             column = owners.get(name)
             if name not in named or column is None or column.training_only:
                 raise UserError(
-                    "A served network should see features that are known "
-                    f"when serving. Received: {name!r}; there are "
+                    "A served network should use features that are "
+                    f"available when serving. Received: {name!r}; there are "
                     f"{[c.name for c in examples.served_columns]}. Build it "
                     "from `examples.served_columns`."
                 )
@@ -182,19 +182,19 @@ class RankingInputs:
         item = next((c for c in columns if _is_item_id(c)), None)
         if item is None:
             raise UserError(
-                "A history should be of items whose id is a feature. "
+                "A history should contain ids of a feature of the network. "
                 f"Received: {names}. Keep the item's id among the features."
             )
         return cls(columns, item, int(model.network.input[HISTORY].shape[1]))
 
     def owned(self, *owners: Owner) -> tuple[RawColumn, ...]:
-        """The columns of some owners, ids left out.
+        """The columns of some owners, without ids.
 
         Args:
-            *owners: whose.
+            *owners: owners of the columns.
 
         Returns:
-            In the order of `columns`.
+            Columns in the order of `columns`.
         """
         return tuple(
             c for c in self.columns if c.owner in owners and not c.is_id
@@ -208,11 +208,12 @@ class RankingInputs:
         )
 
     def encode(self, table: pd.DataFrame, history: np.ndarray | None) -> dict:
-        """Encodes raw rows outside the graph, as for training.
+        """Encodes raw rows outside the graph, as in training.
 
         Args:
             table: `[n]` rows with the columns.
-            history: `[n, h]` raw ids, newest first, or `None` without one.
+            history: `[n, h]` raw ids, newest first, or `None` without a
+                history.
 
         Returns:
             The network's inputs by name.
@@ -238,13 +239,13 @@ class RankingInputs:
 
 
 def raw_dtype(values: pd.Series) -> tf.DType:
-    """The type of raw categories or ids.
+    """The tensor type of raw categories or ids.
 
     Args:
         values: a column.
 
     Returns:
-        `tf.int64` for integers, `tf.string` for all else.
+        `tf.int64` for integers, `tf.string` otherwise.
     """
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -254,13 +255,13 @@ def raw_dtype(values: pd.Series) -> tf.DType:
 
 
 def missing_value(dtype: tf.DType) -> str | int | float:
-    """What a client sends where there is nothing.
+    """The value that stands for a missing value in a request.
 
     Args:
-        dtype: of the input.
+        dtype: type of the input.
 
     Returns:
-        "" of strings, the smallest of int64, NaN of floats.
+        "" for strings, the smallest int64 for integers, NaN for floats.
 
     Example:
     >>> missing_value(tf.string)
@@ -272,7 +273,7 @@ def missing_value(dtype: tf.DType) -> str | int | float:
 
 
 def is_nothing(ids: tf.Tensor) -> tf.Tensor:
-    """Where a history has no item.
+    """Marks padding in a history.
 
     Args:
         ids: raw ids of any shape.
@@ -283,7 +284,7 @@ def is_nothing(ids: tf.Tensor) -> tf.Tensor:
     nothing = ids == missing_value(ids.dtype)
     if ids.dtype == tf.string:
         return nothing
-    # How `Examples` pads histories of integers.
+    # `Examples` pads histories of integers with -1.
     return tf.logical_or(nothing, ids == -1)
 
 

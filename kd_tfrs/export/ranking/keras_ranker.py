@@ -1,4 +1,4 @@
-"""A ranking model in process: what an export has to agree with."""
+"""A ranking model in process, as the reference of an export."""
 
 from __future__ import annotations
 
@@ -30,23 +30,24 @@ Network = Callable[[dict[str, np.ndarray]], Mapping[str, tf.Tensor]]
 
 
 class KerasRanker:
-    """Ranks with a network in process, by pandas and NumPy around it.
+    """Ranks with a network in process, with lookups in pandas and NumPy.
 
-    It says what `RankingModule` says, by other means, so that one can be held
-    against the other; and it ranks with what is never exported, such as an
+    It is an independent implementation of `RankingModule`, so that both can be
+    compared. It also ranks with models that are never exported, such as an
     ensemble of teachers.
 
     Args:
-        network: from encoded features to a dict with `logits_<task>` `[n]`,
-            such as `model.network`, or `LiteRtRunner.predict`.
-        tasks: of the network.
+        network: a function from encoded features to a dict with
+            `logits_<task>` `[n]`, such as `model.network` or
+            `LiteRtRunner.predict`.
+        tasks: tasks of the network.
         inputs: see `RankingInputs`.
         tables: see `ServingTables`; needed by `rank`.
         rank_by: see `RankingModule`.
         logit_offsets: see `RankingModule`.
 
     Raises:
-        UserError: an unknown task is named.
+        UserError: a task is unknown.
 
     Example:
     ```python
@@ -82,7 +83,7 @@ class KerasRanker:
     def score(
         self, table: pd.DataFrame, history: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Logits of rows as they stand.
+        """Computes logits of rows.
 
         Args:
             table: `[n]` rows with the raw columns.
@@ -113,14 +114,14 @@ class KerasRanker:
         k: int,
         context: Mapping[str, Any] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The best of given items for a user.
+        """Ranks given items for a user.
 
         Args:
             user_id: raw id.
             items: `[n]` raw ids.
-            k: how many, at least 1.
-            context: what is known of the user and the event, by column;
-                `history` is a list of raw ids, newest first.
+            k: number of items to return, at least 1.
+            context: features of the user and the event, by column; `history`
+                is a list of raw ids, newest first.
 
         Returns:
             Ids and `float32` scores, `[k]`, best first; see `RankingModule`
@@ -128,7 +129,7 @@ class KerasRanker:
 
         Raises:
             UserError: there are no tables, or the context has a column that
-                the network does not look at.
+                the network does not use.
         """
         check_k(k)
         if self._tables is None:
@@ -145,12 +146,12 @@ class KerasRanker:
         if len(rows):
             scores = self._scores(encoded, len(rows))[self._task.name]
         best = np.lexsort((rows, -scores))[:k]
-        nothing = padding_id(is_text=self._ids.dtype == object)
-        found = np.full(k, nothing, self._ids.dtype)
-        found[: len(best)] = self._ids[rows[best]]
-        found_scores = np.full(k, -np.inf, np.float32)
-        found_scores[: len(best)] = scores[best]
-        return found, found_scores
+        padding = padding_id(is_text=self._ids.dtype == object)
+        ids = np.full(k, padding, self._ids.dtype)
+        ids[: len(best)] = self._ids[rows[best]]
+        best_scores = np.full(k, -np.inf, np.float32)
+        best_scores[: len(best)] = scores[best]
+        return ids, best_scores
 
     def _logits(self, encoded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         outputs = self.network(encoded)
@@ -163,14 +164,14 @@ class KerasRanker:
     def _one_row(
         self, user_id: Any, context: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
-        """What all candidates share, encoded, each `[1, ...]`."""
+        """The encoded inputs that all candidates share, each `[1, ...]`."""
         sent = self.inputs.owned(Owner.USER, Owner.EVENT)
         check_context(context, [c.name for c in sent], self.inputs.history)
-        values, known = {}, self._known(user_id)
+        values, stored = {}, self._stored(user_id)
         for name in (column.name for column in sent):
             value = context.get(name)
             missing = pd.isna(value) or value == ""
-            values[name] = known.get(name) if missing else value
+            values[name] = stored.get(name) if missing else value
         if self.inputs.user_id is not None:
             values[self.inputs.user_id.name] = user_id
         encoded = {
@@ -183,7 +184,7 @@ class KerasRanker:
             encoded[HISTORY] = self.inputs.encode_histories(ids[None])
         return encoded
 
-    def _known(self, user_id: Any) -> Mapping[str, Any]:
+    def _stored(self, user_id: Any) -> Mapping[str, Any]:
         row = self._user_row(user_id)
         return {} if row < 0 else self._tables.users.iloc[row].to_dict()
 
@@ -193,7 +194,7 @@ class KerasRanker:
         return int(self._users.get_indexer([user_id])[0])
 
     def _history(self, user_id: Any, ids: Any) -> np.ndarray:
-        """Raw ids that were sent, else those of the table."""
+        """The raw ids of the request, else those of the table."""
         row, histories = self._user_row(user_id), self._tables.histories
         ids = as_ids([] if ids is None else ids, HISTORY)
         empty = np.isin(ids, [TEXT_PADDING] if ids.dtype == object else _NONE)
@@ -205,15 +206,15 @@ class KerasRanker:
 def check_context(
     context: Mapping[str, Any], names: Sequence[str], history: object
 ) -> None:
-    """Checks that a context is one of the network.
+    """Checks that a context has only columns of the network.
 
     Args:
         context: values by column.
-        names: columns of the user and the event that are looked at.
-        history: `None` where there is none.
+        names: columns of the user and the event that the network uses.
+        history: `None` where the network has no history.
 
     Raises:
-        UserError: there is another column.
+        UserError: the context has another column.
     """
     names = [*names, HISTORY] if history is not None else list(names)
     unknown = sorted(set(context) - set(names))

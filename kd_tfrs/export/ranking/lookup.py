@@ -1,4 +1,4 @@
-"""Items' and users' features in the graph, looked up by raw ids."""
+"""Lookup of the features of items and users in the graph, by raw ids."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class GraphTables(tf.Module):
     """Encoded features by row, and the rows of raw ids.
 
     Args:
-        inputs: what the network looks at.
+        inputs: the inputs of the network.
         tables: raw columns by id.
 
     Attributes:
-        item_rows: from raw ids to rows of the items' table, -1 where there is
-            none.
+        item_rows: lookup from raw ids to rows of the items' table, -1 for an
+            unknown id.
     """
 
     def __init__(self, inputs: RankingInputs, tables: ServingTables) -> None:
@@ -84,17 +84,17 @@ class GraphTables(tf.Module):
         return {**own, **context}
 
     def user(self, sent: Outputs) -> Outputs:
-        """What all candidates share, encoded, each `[1, ...]`."""
+        """The encoded inputs that all candidates share, each `[1, ...]`."""
         user_row = tf.zeros([1], tf.int32)
         if self.user_rows is not None:
             user_row = self.user_rows.lookup(sent["user_id"][None])
-        found = {}
+        shared = {}
         if self._inputs.user_id is not None:
             user_id = self._inputs.user_id
-            found[user_id.name] = user_id.encode(sent["user_id"][None])
+            shared[user_id.name] = user_id.encode(sent["user_id"][None])
         for column in self._inputs.owned(Owner.USER, Owner.EVENT):
             value = sent[column.name][None]
-            found[column.name] = self._or_table(
+            shared[column.name] = self._or_table(
                 column.name,
                 user_row,
                 column.encode(value),
@@ -105,10 +105,10 @@ class GraphTables(tf.Module):
             encoded = self._inputs.history.encode_history(
                 ids, self._inputs.history_length
             )
-            found[HISTORY] = self._or_table(
+            shared[HISTORY] = self._or_table(
                 HISTORY, user_row, encoded, tf.reduce_all(is_nothing(ids), 1)
             )
-        return found
+        return shared
 
     def _or_table(
         self,
@@ -117,7 +117,7 @@ class GraphTables(tf.Module):
         encoded: tf.Tensor,
         missing: tf.Tensor,
     ) -> tf.Tensor:
-        """A value, or the table's where nothing was sent; all `[1, ...]`."""
+        """The sent value, or the table's if it is missing; all `[1, ...]`."""
         if name not in self.users:
             return encoded
         stored = tf.gather(self.users[name], user_row)
@@ -141,10 +141,10 @@ class GraphTables(tf.Module):
 def encode_items(
     inputs: RankingInputs, items: pd.DataFrame
 ) -> dict[str, np.ndarray]:
-    """Features of items, encoded.
+    """Encodes the features of items.
 
     Args:
-        inputs: what the network looks at.
+        inputs: the inputs of the network.
         items: `[num_items]` rows of raw columns.
 
     Returns:
@@ -165,7 +165,7 @@ def encode_items(
 
 
 def _constant(values: np.ndarray, name: str) -> tf.Variable:
-    # A variable: constants would stand in the graph's own file.
+    # A variable, since constants are stored in the graph itself.
     return tf.Variable(values, trainable=False, name=input_key(name))
 
 

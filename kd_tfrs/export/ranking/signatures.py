@@ -1,4 +1,4 @@
-"""What a served ranker answers: raw columns, tf.Examples, a user's list."""
+"""Signatures of a served ranker: raw columns, tf.Examples, a ranked list."""
 
 from __future__ import annotations
 
@@ -39,41 +39,40 @@ class RankingModule(tf.Module):
       `[k]`, best first. The score is the logit of one task.
 
     **Types.** Ids and categories are `int64` where they are integers in the
-    data; numbers and buckets are `float64` (in a tf.Example `float32`, which
-    may fall on the other side of a bucket's edge); all else are strings as in
-    the data, lists with their separator. Inputs are named as columns, other
-    characters than letters and digits replaced by "_"; the keys of a
-    tf.Example are the columns' own names.
+    data. Numbers and buckets are `float64` (in a tf.Example `float32`, which
+    may round across the edge of a bucket). All other columns are strings as
+    in the data, lists with their separator. Inputs have the names of the
+    columns, with "_" for characters other than letters and digits. The keys
+    of a tf.Example are the unchanged names.
 
-    **Missing values.** A signature's inputs are fixed, so a client sends "",
-    the smallest int64, or NaN where it knows nothing; in a tf.Example it
-    leaves the feature out. The first two signatures score a row as it stands,
-    and what is missing is unknown, as in training. `rank` looks the features
-    of known users up where a request has none, and features of items always;
-    an empty history is looked up as well.
+    **Missing values.** The inputs of a signature are fixed, so a client sends
+    "", the smallest int64, or NaN for a missing value; in a tf.Example it
+    leaves the feature out. The first two signatures encode a missing value as
+    unknown, as in training. `rank` always looks up the features of items. It
+    looks up features and history of the user where the request has none.
 
-    **Unknown ids.** An unknown user is ranked for by what was sent. An item
-    that is not in the table is not ranked: it has the score -inf and comes
-    last, with an empty id ("" or the smallest int64), as do the places at the
-    end where there are fewer items than `k`. So candidates may be padded with
-    the empty id. Ties go to the smaller id.
+    **Unknown ids.** For an unknown user, only the features in the request are
+    used. An item that is not in the table has the score -inf and comes last,
+    with an empty id ("" or the smallest int64). So do the last places where
+    there are fewer items than `k`. Candidates may be padded with the empty
+    id. Of equal scores, the smaller id comes first.
 
-    **Speed.** `rank` computes the user once for all candidates, and what
-    depends on an item alone when it is exported, see `OneUserCatalogue`: the
-    tables that it makes are saved in the place of the items' features.
+    **Speed.** `rank` computes the layers of the user once for all candidates.
+    The layers that depend on an item alone are computed at export, see
+    `OneUserCatalogue`: their tables replace the features of the items.
 
     Args:
         model: a built ranking model.
-        inputs: what clients send.
-        tables: what is looked up; without it there is no `rank`.
-        rank_by: name of the task that ranks; the first when `None`.
-        logit_offsets: added to the logits, by task: what undoes a sampling of
-            negatives, see `RankingBatches.logit_offset`.
-        storage: how kernels and embeddings are stored, see `Storage`.
+        inputs: the inputs that clients send.
+        tables: the tables for lookups; without them there is no `rank`.
+        rank_by: name of the task that ranks; the first task when `None`.
+        logit_offsets: offsets that are added to the logits, by task. They
+            correct for sampled negatives, see `RankingBatches.logit_offset`.
+        storage: storage format of kernels and embeddings, see `Storage`.
 
     Raises:
-        UserError: a table lacks a column, an unknown task is named, or two
-            inputs have the same name.
+        UserError: a table lacks a column, a task is unknown, or two inputs
+            have the same name.
 
     Example:
     ```python
@@ -96,8 +95,8 @@ class RankingModule(tf.Module):
         super().__init__(name="ranking")
         network, self.stored = stored_network(model.network, storage)
         # Variables and tables are attributes, so that they are saved. Layers
-        # are not: Keras would write a function of each of them, which nobody
-        # calls, and the graph would be several times as large.
+        # are not: Keras would write a function of each of them, which
+        # no signature calls, and the graph would be several times as large.
         self.weights = list(network.variables)
         self.lookups = _lookups(inputs)
         self.tasks = model.tasks
@@ -126,23 +125,23 @@ class RankingModule(tf.Module):
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """The signatures, ready for `tf.saved_model.save`."""
         examples = tf.TensorSpec([None], tf.string, "examples")
-        found = {
+        functions = {
             "serving_default": concrete(self._predict, self._specs),
             "serve_examples": concrete(self._examples, {"examples": examples}),
         }
         if self.tables is not None:
             specs = self.tables.specs(self._specs)
-            found["rank"] = concrete(self._rank, specs)
-        return found
+            functions["rank"] = concrete(self._rank, specs)
+        return functions
 
     def _predictions(self, sent: Outputs) -> Outputs:
-        """Predictions for rows as they stand."""
+        """Predictions for rows."""
         logits = self._logits(_encode_rows(self._inputs, sent))
-        found = {}
+        outputs = {}
         for task in self.tasks:
-            found[task.output] = logits[task.name]
-            found[task.name] = task.predict(logits[task.name])
-        return found
+            outputs[task.output] = logits[task.name]
+            outputs[task.name] = task.predict(logits[task.name])
+        return outputs
 
     def _examples(self, sent: Outputs) -> Outputs:
         """Predictions for rows in tf.Examples."""
@@ -164,7 +163,7 @@ class RankingModule(tf.Module):
         )
         with tf.control_dependencies([positive]):
             rows = self.tables.item_rows.lookup(sent["item_id"])
-        # Rows ascend with ids, and `top_k` takes the first of equals.
+        # Rows ascend with ids, and `top_k` takes the first of equal scores.
         rows = tf.sort(rows)
         task = self.rank_task
         scores = self.candidates(self.tables.user(sent), tf.maximum(rows, 0))
@@ -184,41 +183,41 @@ class RankingModule(tf.Module):
 def choose_task(
     tasks: Sequence[RankingTask], rank_by: str | None
 ) -> RankingTask:
-    """The task that ranks.
+    """Finds the task that ranks.
 
     Args:
-        tasks: of the model.
-        rank_by: name of one, or `None` for the first.
+        tasks: tasks of the model.
+        rank_by: name of a task, or `None` for the first task.
 
     Returns:
         The task.
 
     Raises:
-        UserError: there is no such task.
+        UserError: the task is unknown.
     """
-    found = [t for t in tasks if rank_by in (None, t.name)]
-    if not found:
+    matches = [t for t in tasks if rank_by in (None, t.name)]
+    if not matches:
         raise UserError(
             "`rank_by` should be a task of the model. Received: `rank_by` = "
             f"{rank_by!r}; there are {[t.name for t in tasks]}."
         )
-    return found[0]
+    return matches[0]
 
 
 def check_offsets(
     tasks: Sequence[RankingTask], offsets: Mapping[str, float] | None
 ) -> dict[str, float]:
-    """Offsets of all tasks.
+    """Checks offsets and adds zeros for tasks without an offset.
 
     Args:
-        tasks: of the model.
-        offsets: by name of the task; 0 where there is none.
+        tasks: tasks of the model.
+        offsets: offsets by name of the task.
 
     Returns:
-        One for every task.
+        An offset for every task.
 
     Raises:
-        UserError: there is no such task.
+        UserError: the task is unknown.
     """
     names = [task.name for task in tasks]
     unknown = sorted(set(offsets or {}) - set(names))
@@ -258,14 +257,14 @@ def _encode_rows(inputs: RankingInputs, sent: Outputs) -> Outputs:
 def _example_specs(
     inputs: RankingInputs, specs: Mapping[str, tf.TensorSpec]
 ) -> dict:
-    found = {}
+    parsing = {}
     for name, spec in specs.items():
         dtype = _REPEATED[spec.dtype]
         default = missing_value(dtype)
         if name == HISTORY and inputs.history is not None:
-            found[name] = tf.io.FixedLenSequenceFeature(
+            parsing[name] = tf.io.FixedLenSequenceFeature(
                 [], dtype, allow_missing=True, default_value=default
             )
         else:
-            found[name] = tf.io.FixedLenFeature([], dtype, default)
-    return found
+            parsing[name] = tf.io.FixedLenFeature([], dtype, default)
+    return parsing

@@ -1,4 +1,4 @@
-"""Networks whose kernels and embeddings are smaller on disk than in memory."""
+"""Networks with kernels and embeddings in a smaller format on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Layer = tf.keras.layers.Layer
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class StoredDense(tf.keras.layers.Dense):
-    """A Dense layer whose kernel is a `StoredTable`. It does not train.
+    """A Dense layer with a `StoredTable` as kernel. It is not trainable.
 
     Args:
         table: the kernel, `[inputs, units]`.
@@ -27,7 +27,7 @@ class StoredDense(tf.keras.layers.Dense):
 
     def __init__(self, table: StoredTable, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        # Keras would count a table's packed arrays as weights of the layer.
+        # With the table as attribute, Keras counts its arrays as weights.
         self._read = table.read
 
     def build(self, input_shape: object) -> None:
@@ -46,7 +46,7 @@ class StoredDense(tf.keras.layers.Dense):
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class StoredEmbedding(tf.keras.layers.Embedding):
-    """An embedding out of a `StoredTable`. It does not train.
+    """An Embedding layer with a `StoredTable`. It is not trainable.
 
     Args:
         table: `[input_dim, output_dim]`.
@@ -84,18 +84,18 @@ _STORED = {
 }
 
 
-def storage_of(weights: np.ndarray, asked: Storage) -> Storage:
-    """What of a storage makes a tensor smaller.
+def storage_of(weights: np.ndarray, storage: Storage) -> Storage:
+    """Selects the parts of a storage format that make a tensor smaller.
 
-    A scale a row costs more than 8 bits a weight save where rows have one
-    weight, and a bit a weight more than zeros save where there are few.
+    Scales cost more than 8-bit weights save where rows have a single weight,
+    and the bits of a sparse table cost more than few zeros save.
 
     Args:
         weights: a kernel, or a table.
-        asked: what may be done.
+        storage: the allowed format.
 
     Returns:
-        A storage with no more than that.
+        The smallest storage format within `storage`.
 
     Example:
     >>> storage_of(np.ones((100, 1)), Storage(int8=True))
@@ -104,9 +104,9 @@ def storage_of(weights: np.ndarray, asked: Storage) -> Storage:
     if weights.ndim != 2 or not weights.size:
         return FLOAT32
     best = FLOAT32
-    if asked.int8 and _bytes(weights, Storage(int8=True)) < weights.size * 4:
+    if storage.int8 and _bytes(weights, Storage(int8=True)) < weights.size * 4:
         best = Storage(int8=True)
-    if asked.sparse:
+    if storage.sparse:
         sparse = Storage(int8=best.int8, sparse=True)
         if _bytes(weights, sparse) < _bytes(weights, best):
             best = sparse
@@ -114,14 +114,15 @@ def storage_of(weights: np.ndarray, asked: Storage) -> Storage:
 
 
 def model_bytes(network: tf.keras.Model, storage: Storage = FLOAT32) -> int:
-    """Bytes of the weights of a network as they are stored.
+    """Number of bytes of the stored weights of a network.
 
     Args:
         network: built, without pruning wrappers.
-        storage: of kernels and embeddings; all other weights are float32.
+        storage: storage format of kernels and embeddings; all other weights
+            are float32.
 
     Returns:
-        Bytes of tables, scales, kernels, biases and all else.
+        Bytes of tables, scales, kernels, biases and all other weights.
     """
     total = 0
     for layer in network.layers:
@@ -136,11 +137,11 @@ def model_bytes(network: tf.keras.Model, storage: Storage = FLOAT32) -> int:
 def rounded_network(
     network: tf.keras.Model, storage: Storage
 ) -> tf.keras.Model:
-    """A copy of a network with the values that come back from the disk.
+    """Copies a network with its values after storing and loading.
 
     Args:
-        network: built, without pruning wrappers; it stays as it is.
-        storage: of kernels and embeddings.
+        network: built, without pruning wrappers; it does not change.
+        storage: storage format of kernels and embeddings.
 
     Returns:
         A network of the same layers.
@@ -157,15 +158,15 @@ def rounded_network(
 def stored_network(
     network: tf.keras.Model, storage: Storage
 ) -> tuple[tf.keras.Model, list[StoredTable]]:
-    """A copy of a network for a SavedModel.
+    """Copies a network for a SavedModel.
 
     Args:
-        network: built, without pruning wrappers; it stays as it is.
-        storage: of kernels and embeddings.
+        network: built, without pruning wrappers; it does not change.
+        storage: storage format of kernels and embeddings.
 
     Returns:
-        A network with the same inputs and outputs, which is not to be
-        trained, and its tables, which the exported module has to hold.
+        A network with the same inputs and outputs, which is not trainable,
+        and its tables. The exported module must keep the tables.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""What a served ranker knows of items and users, so that clients send ids."""
+"""Tables of items and users in a served ranker, so that clients send ids."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from kd_tfrs.errors import UserError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ServingTables:
-    """Raw columns by id, as they stand when the model is exported.
+    """Raw columns by id, at the time of the export.
 
     Args:
-        items: one row an item: its id and its features. Kept in ascending
-            order of the ids, which breaks ties.
-        item_id: name of the id's column.
-        users: one row a user likewise, or `None`: features of users then come
-            with every request.
-        user_id: name of the id's column; `None` without users.
-        histories: `[users, length]` item ids that users took, newest first,
-            padded with "" or -1, by row of `users`; or `None`.
+        items: one row for each item with its id and its features. Rows are
+            kept in ascending order of the ids, which breaks ties.
+        item_id: name of the column of item ids.
+        users: one row for each user with its id and its features, or `None`
+            where every request contains the features of its user.
+        user_id: name of the column of user ids; `None` without users.
+        histories: `[users, length]` item ids of the users' events, newest
+            first, padded with "" or -1, by row of `users`; or `None`.
 
     Raises:
-        UserError: an id is missing or there twice, or rows do not fit.
+        UserError: an id is missing or repeated, or rows do not fit.
 
     Example:
     ```python
@@ -55,7 +55,7 @@ class ServingTables:
             rows = len(self.users)
         if self.histories is not None and len(self.histories) != rows:
             raise UserError(
-                "`histories` should have one row a user. Received: "
+                "`histories` should have one row for each user. Received: "
                 f"{len(self.histories)} for {rows} users."
             )
 
@@ -66,27 +66,27 @@ class ServingTables:
         events: pd.DataFrame,
         examples: Examples,
         *,
-        history_task: str | None = None,
+        taken: str | None = None,
         liked_from: float = 4.0,
     ) -> ServingTables:
-        """Tables of all items and users, derived columns after the last event.
+        """Creates tables of all items and users, with derived columns.
+
+        Derived columns and histories have their values after the last event.
 
         Args:
             interactions: the tables of users and items, and the schema.
-            events: what derived columns and histories look back at, usually
-                the training events.
-            examples: their columns and their history's length.
-            history_task: see `build_examples`.
-            liked_from: likewise.
+            events: events for derived columns and histories, usually the
+                training events.
+            examples: examples with the columns and the length of the history.
+            taken: see `build_examples`.
+            liked_from: see `build_examples`.
 
         Returns:
             The tables.
         """
         record = None
         if interactions.schema.time is not None:
-            record = EventHistory.of(
-                interactions, events, history_task, liked_from
-            )
+            record = EventHistory.of(interactions, events, taken, liked_from)
         schema, users = interactions.schema, interactions.users
         histories = None
         if examples.history is not None:
@@ -114,7 +114,7 @@ def _table(
     table = interactions.items if is_item else interactions.users
     schema = interactions.schema
     key = schema.item_id if is_item else schema.user_id
-    found = {key: table[key].to_numpy()}
+    columns_by_name = {key: table[key].to_numpy()}
     own = {column.name for column in schema.columns}
     derived = {}
     if record is not None:
@@ -124,10 +124,10 @@ def _table(
         if column.owner is not owner or column.encoding is Encoding.ID:
             continue
         if column.name in DERIVED and column.name not in own:
-            found[column.name] = derived[column.name]
+            columns_by_name[column.name] = derived[column.name]
         else:
-            found[column.name] = compact(table[column.name])
-    return pd.DataFrame(found)
+            columns_by_name[column.name] = compact(table[column.name])
+    return pd.DataFrame(columns_by_name)
 
 
 def _check_ids(table: pd.DataFrame, key: str | None, name: str) -> None:
@@ -138,7 +138,7 @@ def _check_ids(table: pd.DataFrame, key: str | None, name: str) -> None:
         )
     if not len(table) or table[key].isna().any() or not table[key].is_unique:
         raise UserError(
-            f"`{name}` should have one row an id, none missing. Received: "
+            f"`{name}` should have one row for each id. Received: "
             f"{len(table)} rows with {table[key].nunique()} ids. Drop the "
             "duplicates."
         )

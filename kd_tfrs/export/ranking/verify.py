@@ -1,4 +1,4 @@
-"""A ranker put in place for serving, once it says what the model says."""
+"""Export of a ranker, verified against the model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kd_tfrs.export.saved_model import export_saved_model
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RankingCheck:
-    """What an export is asked before it counts.
+    """Rows and requests on which an export is compared with the model.
 
     Args:
         expected: the model in process.
-        table: `[n]` raw rows to be scored.
-        history: `[n, h]` their histories, where the network has them.
+        table: `[n]` raw rows to score.
+        history: `[n, h]` histories of the rows, where the network has them.
         requests: requests for `rank`, see `KerasRanker.rank`: user, items, k
             and context.
         tolerance: largest difference of two logits.
@@ -40,16 +40,16 @@ class RankingCheck:
 
 @dataclasses.dataclass(frozen=True)
 class RankingParity:
-    """How close an export came.
+    """Differences between an export and the model.
 
     Args:
-        rows: rows that were scored.
-        requests: lists that were ranked.
+        rows: number of scored rows.
+        requests: number of ranked lists.
         max_logit_difference: largest difference of two logits.
-        max_score_difference: of two scores in one place of a list, or of one
-            item in two lists; infinite where an item is in one of them only.
-        identical_lists: share of lists that are equal id by id; 1 without
-            any.
+        max_score_difference: largest difference of two scores at one place of
+            a list, or of one item in two lists; infinite where an item is in
+            one list only.
+        identical_lists: share of lists with equal ids; 1 without lists.
     """
 
     rows: int
@@ -68,17 +68,17 @@ def export_ranking(
     """Exports the next version of a ranker for TensorFlow Serving.
 
     Args:
-        module: what is served.
+        module: the module to export.
         base_dir: the model's folder; versions are its numbered children.
-        check: what is compared before the folder is renamed into place.
-        items: a table to put beside the model, see `export_saved_model`.
+        check: the comparison before the folder gets its version number.
+        items: a table for clients, see `export_saved_model`.
 
     Returns:
         The new version's folder.
 
     Raises:
         UserError: the folder cannot be written, or the export differs from
-            the model; the versions that were there stay as they are.
+            the model; the existing versions stay unchanged.
 
     Example:
     ```python
@@ -102,13 +102,13 @@ def verify_ranking(
 
     Args:
         path: a version folder.
-        check: what it is asked, and how far it may be off.
+        check: rows, requests and tolerance.
 
     Returns:
-        What was found.
+        The differences.
 
     Raises:
-        UserError: it differs by more.
+        UserError: a difference exceeds the tolerance.
     """
     parity = compare_rankers(check, SavedModelRanker(path))
     worst = max(parity.max_logit_difference, parity.max_score_difference)
@@ -128,11 +128,11 @@ def compare_rankers(
     """Compares logits, and lists with their scores.
 
     Args:
-        check: what both are asked.
-        actual: what is held against `check.expected`.
+        check: rows and requests.
+        actual: the ranker to compare with `check.expected`.
 
     Returns:
-        What was found.
+        The differences.
     """
     one = check.expected.score(check.table, check.history)
     other = actual.score(check.table, check.history)
@@ -152,7 +152,7 @@ def compare_rankers(
 
 
 def _list_difference(lists: tuple) -> float:
-    """Of two lists: place by place, and item by item both ways."""
+    """Largest difference of two lists, by place and by item."""
     (ids, scores), (others, other_scores) = lists
     return max(
         _difference(scores, other_scores),
@@ -164,17 +164,17 @@ def _list_difference(lists: tuple) -> float:
 def _scores_of(
     wanted: np.ndarray, ids: np.ndarray, scores: np.ndarray
 ) -> np.ndarray:
-    """What a list says of some items.
+    """Scores of some items in a list.
 
-    Of one that it does not have it says no more than its last score, which is
-    the item's own where ties alone have kept it out.
+    An item that is not in the list gets the last score of the list, which
+    equals its own score where only a tie excluded it.
     """
-    known = dict(zip(ids.tolist(), scores, strict=True))
-    return np.array([known.get(i, scores[-1]) for i in wanted.tolist()])
+    by_id = dict(zip(ids.tolist(), scores, strict=True))
+    return np.array([by_id.get(i, scores[-1]) for i in wanted.tolist()])
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
     """Infinite where only one of two is listed, or a score is not a number."""
     with np.errstate(invalid="ignore"):
-        found = np.where(one == other, 0.0, np.abs(one - other))
-    return float(np.where(np.isnan(found), np.inf, found).max(initial=0.0))
+        gaps = np.where(one == other, 0.0, np.abs(one - other))
+    return float(np.where(np.isnan(gaps), np.inf, gaps).max(initial=0.0))

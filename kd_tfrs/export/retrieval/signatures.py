@@ -1,4 +1,4 @@
-"""What a served retrieval model answers, on raw ids."""
+"""Signatures of a served retrieval model, with raw ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RetrievalModule(tf.Module):
 
     * `serving_default`: `user_id [b]` -> `item_id`, `score` `[b, top_k]`;
     * `recommend`: `user_id [b]`, `k []`, `exclude [b, e]` -> the same, `[b,
-      k]`; rows of `exclude` are padded with any id that is no item's;
+      k]`; rows of `exclude` are padded with any id that no item has;
     * `score`: `user_id [b]`, `item_id [b, m]` -> `score [b, m]`;
     * `embed_query`: `user_id [b]` -> `embedding [b, dim]`.
 
@@ -27,17 +27,17 @@ class RetrievalModule(tf.Module):
     are left, places at the end have the score -inf and an empty id (the
     smallest int64 for integers). Ties go to the smaller id.
 
-    Both towers have run: a query tower that reads nothing but the columns of
-    a known user gives the same embedding at every request. The graph holds
-    neither towers nor ids.
+    The embeddings of both towers are computed before the export, since a
+    query tower that reads only columns of the user gives the same embedding
+    at every request. The graph contains neither towers nor ids.
 
     Args:
         query_embeddings: `[num_users + 1, dim]` by user row; row 0 is the
             query of an unknown user.
         candidate_embeddings: `[num_items, dim]` by item row.
         catalogue: raw ids by row.
-        top_k: answers of `serving_default`, at least 1.
-        storage: how the tables are stored, see `Storage`.
+        top_k: number of items of `serving_default`, at least 1.
+        storage: storage format of the tables, see `Storage`.
 
     Example:
     ```python
@@ -80,8 +80,8 @@ class RetrievalModule(tf.Module):
         exclude = tf.TensorSpec([None, None], item_dtype, "exclude")
         items = tf.TensorSpec([None, None], item_dtype, "item_id")
         k = tf.TensorSpec([], tf.int32, "k")
-        # Functions of their own: methods that are `tf.function`s would be
-        # saved twice, as signatures and as attributes of the module.
+        # Separate functions, since methods that are `tf.function`s are saved
+        # twice, as signatures and as attributes of the module.
         specs = {
             "serving_default": (self.default, [users]),
             "recommend": (self.recommend, [users, k, exclude]),
@@ -114,8 +114,8 @@ class RetrievalModule(tf.Module):
             scores = self._all_scores(user_id)
         rows = self.item_rows.lookup(exclude)
         places = tf.where(rows >= 0)
-        known = tf.gather_nd(rows, places)
-        at = tf.stack([tf.cast(places[:, 0], tf.int32), known], axis=1)
+        excluded = tf.gather_nd(rows, places)
+        at = tf.stack([tf.cast(places[:, 0], tf.int32), excluded], axis=1)
         scores = tf.tensor_scatter_nd_update(
             scores, at, tf.fill([tf.shape(at)[0]], -np.inf)
         )
@@ -129,7 +129,7 @@ class RetrievalModule(tf.Module):
         return {"score": tf.where(rows >= 0, scores, -np.inf)}
 
     def embed_query(self, user_id: tf.Tensor) -> Outputs:
-        """Query embeddings, for an index of one's own."""
+        """Query embeddings, for a separate index."""
         return {"embedding": self._embed(user_id)}
 
     def _embed(self, user_id: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Does the export say what the model says? Compared by value."""
+"""Comparison of an export with its model by value."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kd_tfrs.evaluation.retrieval import SavedModelScorer, Scorer
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """How close two scorers came.
+    """Differences between two scorers.
 
     Args:
-        users: how many users were compared.
+        users: number of compared users.
         k: length of the lists.
-        identical_lists: share of users whose lists are equal id by id.
-        max_score_difference: largest difference of two scores of one place,
-            or of one listed item; infinite where only one list goes on.
+        identical_lists: share of users with equal ids in both lists.
+        max_score_difference: largest difference of two scores at one place,
+            or of one listed item; infinite where only one list has an item.
     """
 
     users: int
@@ -36,12 +36,12 @@ def compare_scorers(
 
     Args:
         expected: the reference.
-        actual: what is held against it.
+        actual: the scorer to compare with the reference.
         user_ids: `[n]` raw ids.
         k: length of the lists.
 
     Returns:
-        What was found.
+        The differences.
 
     Example:
     ```python
@@ -52,8 +52,8 @@ def compare_scorers(
     ids_b, scores_b = actual.recommend(user_ids, k)
     listed_a, listed_b = scores_a > -np.inf, scores_b > -np.inf
     same = (ids_a == ids_b) | ~listed_a
-    # Right scores beside wrong ids are wrong: the reference is asked what it
-    # thinks of the items that were listed, and the other way round.
+    # Equal scores do not imply equal ids, so each scorer also scores the items
+    # that the other scorer lists.
     differences = (
         _largest_difference(scores_a, scores_b, listed_a | listed_b),
         _largest_difference(scores_a, actual.score(user_ids, ids_a), listed_a),
@@ -75,8 +75,8 @@ def _largest_difference(
     one: np.ndarray, other: np.ndarray, places: np.ndarray
 ) -> float:
     """Infinite where a list ends before the other, or a score is NaN."""
-    found = np.abs(one[places] - other[places])
-    return float(np.where(np.isnan(found), np.inf, found).max(initial=0.0))
+    gaps = np.abs(one[places] - other[places])
+    return float(np.where(np.isnan(gaps), np.inf, gaps).max(initial=0.0))
 
 
 def verify_export(
@@ -89,9 +89,9 @@ def verify_export(
 ) -> Parity:
     """Loads an export back and compares it with the model by value.
 
-    Scores have to agree place by place within `tolerance`; lists may differ
-    only where scores tie that closely, which the scores of `score` for the
-    expected lists show as well.
+    Scores at each place must agree within `tolerance`. Lists may differ only
+    where scores tie within `tolerance`: the scores of `score` for the expected
+    lists are compared as well.
 
     Args:
         path: a version folder.
@@ -101,10 +101,10 @@ def verify_export(
         tolerance: largest difference of two scores.
 
     Returns:
-        What was found.
+        The differences.
 
     Raises:
-        UserError: they differ.
+        UserError: the scores differ by more than `tolerance`.
 
     Example:
     ```python

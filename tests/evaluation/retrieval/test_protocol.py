@@ -133,7 +133,7 @@ def test_diversity_uses_the_vectors_in_the_order_of_the_given_items():
         train, test, [13, 11, 10], item_vectors=vectors, ks=(2,), depth=2
     )
     assert protocol.evaluate(lists).metrics["diversity@2"] == pytest.approx(0)
-    with pytest.raises(UserError, match="one row an item"):
+    with pytest.raises(UserError, match="one row for each item"):
         FullRanking(train, test, [13, 11, 10], item_vectors=vectors[:2])
 
 
@@ -256,6 +256,25 @@ def test_scorers_that_break_the_contract_raise(row, message):
     protocol = FullRanking(frame((1, 10)), frame((1, 11)), [10, 11, 12])
     with pytest.raises(UserError, match=message):
         protocol.evaluate(Fixed({1: row}))
+
+
+def test_a_repeated_item_raises_in_any_list():
+    train, test = frame((1, 10), (2, 10)), frame((1, 11), (2, 12))
+    protocol = FullRanking(train, test, [10, 11, 12], ks=(2,), depth=2)
+    with pytest.raises(UserError, match="0 excluded and 1 repeated"):
+        protocol.evaluate(Fixed({1: [11, 12], 2: [12, 12]}))
+
+
+def test_small_data_are_not_sketched():
+    # 3000 users in pairs of two items each: more than a sketch has columns,
+    # and cosines of 0 and 1 that it would blur.
+    users = range(3000)
+    train = frame(*((u, u % 4) for u in users), (3000, 0))
+    train = pd.concat([train, frame(*((u, 4 + u % 4) for u in users))])
+    protocol = FullRanking(train, frame((3000, 5)), range(8), ks=(2,), depth=2)
+    for row, expected in (([1, 5], 0.0), ([1, 6], 1.0)):
+        found = protocol.evaluate(Fixed({3000: row})).metrics
+        assert found["diversity@2"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_nan_scores_raise():

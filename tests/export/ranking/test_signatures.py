@@ -75,8 +75,8 @@ class World:
         return self.tables.users["user_id"].tolist()
 
     @property
-    def nobody(self):
-        return "nobody" if isinstance(self.users[0], str) else 999
+    def unknown_user(self):
+        return "unknown_user" if isinstance(self.users[0], str) else 999
 
     @property
     def no_item(self):
@@ -125,10 +125,10 @@ def requests(world):
         (world.users[0], items, 5, None),
         (world.users[3], items[::-1], 20, {"device": "tv", "hour": 3}),
         (world.users[4], items[:1], 1, {"age": 30.0, "country": "it"}),
-        (world.nobody, [items[2], empty, items[1]], 3, {"price": np.nan}),
+        (world.unknown_user, [items[2], empty, items[1]], 3, {"price": np.nan}),
         (world.users[5], items, 3, {"history": history, "country": "xx"}),
         (world.users[5], items, 3, {"history": history[:1], "hour": None}),
-        (world.nobody, items, 3, {"history": [], "hour": 6}),
+        (world.unknown_user, items, 3, {"history": [], "hour": 6}),
         (world.users[5], items, 3, {"history": [empty, empty]}),
     ]
 
@@ -212,7 +212,7 @@ def test_tf_examples_score_as_columns(world):
     kinds = {c.name: c.dtype for c in world.inputs.columns}
     kinds["history"] = world.inputs.history.dtype
     of = {t: {n for n, k in kinds.items() if k == t} for t in kinds.values()}
-    # A tf.Example has float32 only: the columns are told the same.
+    # A tf.Example has float32 only: the columns have the same values.
     floats = list(of[tf.float64])
     table = table.astype(dict.fromkeys(floats, np.float32))
     serialized = [
@@ -228,7 +228,7 @@ def test_tf_examples_score_as_columns(world):
         np.testing.assert_allclose(found[f"logits_{name}"], logits, atol=1e-5)
 
 
-def test_an_empty_example_is_nobody_and_nothing(text):
+def test_an_empty_example_has_only_missing_values(text):
     serve = text.saved.signatures["serve_examples"]
     found = serve(
         examples=tf.constant([tf.train.Example().SerializeToString()])
@@ -264,9 +264,9 @@ def test_a_request_wins_over_the_table(text):
     user = text.users[3]
     row = text.tables.users.iloc[3]
     own = text.saved.rank(user, text.items, 5)
-    told = {"age": row["age"], "country": row["country"]}
-    told["history"] = text.tables.histories[3]
-    again = text.saved.rank(user, text.items, 5, told)
+    context = {"age": row["age"], "country": row["country"]}
+    context["history"] = text.tables.histories[3]
+    again = text.saved.rank(user, text.items, 5, context)
     np.testing.assert_array_equal(own[1], again[1])
     older = text.saved.rank(user, text.items, 5, {"age": 90.0})
     assert np.abs(own[1] - older[1]).max() > 1e-3
@@ -274,19 +274,19 @@ def test_a_request_wins_over_the_table(text):
 
 def test_an_unknown_item_comes_last_and_loses_its_id(world):
     unknown = "what" if world.no_item == "" else 12345
-    asked = [unknown, world.items[1], world.no_item, world.items[0]]
-    ids, scores = world.saved.rank(world.users[0], asked, 5)
+    candidates = [unknown, world.items[1], world.no_item, world.items[0]]
+    ids, scores = world.saved.rank(world.users[0], candidates, 5)
     assert set(ids[:2]) == set(world.items[:2])
     assert ids[2:].tolist() == [world.no_item] * 3
     assert np.isfinite(scores[:2]).all()
     assert np.isneginf(scores[2:]).all()
 
 
-@pytest.mark.parametrize("asked", [[], None])
-def test_no_candidate_at_all(world, asked):
-    asked = [world.no_item] if asked is None else asked
+@pytest.mark.parametrize("candidates", [[], None])
+def test_no_candidate_at_all(world, candidates):
+    candidates = [world.no_item] if candidates is None else candidates
     for ranker in (world.saved, world.keras):
-        ids, scores = ranker.rank(world.users[0], asked, 2)
+        ids, scores = ranker.rank(world.users[0], candidates, 2)
         assert ids.tolist() == [world.no_item] * 2
         assert np.isneginf(scores).all()
 
@@ -422,11 +422,11 @@ def test_a_privileged_network_is_not_served(text):
     features = FeatureSet.adapt(train.columns, train.table)
     tasks = text.model.tasks
     model = RankingModel(build_ranker(features, RankerConfig(), tasks), tasks)
-    with pytest.raises(UserError, match=r"known when serving.*'position'"):
+    with pytest.raises(UserError, match=r"available when serving.*'position'"):
         RankingInputs.of(model, features, train)
 
 
-def test_mistakes_are_told(text):
+def test_mistakes_raise(text):
     fewer = dataclasses.replace(
         text.tables, items=text.tables.items.drop(columns="genres")
     )
@@ -439,7 +439,7 @@ def test_mistakes_are_told(text):
     with pytest.raises(UserError, match="`logit_offsets` should be by task"):
         RankingModule(text.model, text.inputs, logit_offsets={"click": 1.0})
     twice = pd.concat([text.tables.items] * 2)
-    with pytest.raises(UserError, match="one row an id"):
+    with pytest.raises(UserError, match="one row for each id"):
         dataclasses.replace(text.tables, items=twice)
     with pytest.raises(UserError, match=r"`context` should have .*'colour'"):
         text.saved.rank(text.users[0], text.items, 2, {"colour": "red"})

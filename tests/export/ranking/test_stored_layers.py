@@ -57,7 +57,7 @@ def encoded(data, network):
     return {name: tf.constant(rows[name]) for name in network.input}
 
 
-def test_that_a_tensor_is_stored_in_the_smallest_way_that_was_asked():
+def test_a_tensor_is_stored_in_the_smallest_allowed_format():
     dense, narrow = np.ones((10, 8)), np.ones((10, 1))
     # 8 + 4 bytes a row of 32; 1 + 4 of 4.
     assert storage_of(dense, INT8) == INT8

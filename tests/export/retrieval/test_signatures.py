@@ -183,9 +183,9 @@ def test_ties_go_to_the_smaller_id(kind, catalogue_of):
         np.float32([[1, 0], [2, 0], [1, 0], [2, 0], [1, 0], [2, 0]]),
         catalogue,
     )
-    nobody = np.iinfo(np.int64).min if kind is int else ""
-    users = tf.constant([*catalogue.user_ids.tolist(), nobody])
-    exclude = tf.constant([[nobody]] * 3)
+    padding = np.iinfo(np.int64).min if kind is int else ""
+    users = tf.constant([*catalogue.user_ids.tolist(), padding])
+    exclude = tf.constant([[padding]] * 3)
     found = module.recommend(users, tf.constant(5), exclude)
     expected = catalogue.item_ids[
         [[1, 3, 5, 0, 2], [0, 2, 4, 1, 3], [0, 1, 2, 3, 4]]

@@ -13,7 +13,7 @@ K = 10
 
 
 class Spoiled:
-    """A scorer that gives something else where it is told to."""
+    """A scorer with changed recommendations or scores."""
 
     def __init__(self, scorer, recommend=None, score=None):
         self._scorer = scorer
