@@ -221,8 +221,8 @@ def markdown(found: list[Row]) -> str:
             place = (mean["ndcg@10"] - alone) / (teacher - alone)
             text += (
                 f"| {stage} | {setting} | {mean['ndcg@10']:.4f} | "
-                f"{place:.0%} | {mean['recall@50']:.4f} | {mean['epochs']:.0f} | "
-                f"{mean['seconds']:.0f} |\n"
+                f"{place:.0%} | {mean['recall@50']:.4f} | "
+                f"{mean['epochs']:.0f} | {mean['seconds']:.0f} |\n"
             )
     return text
 

@@ -52,7 +52,7 @@ def input_keys(names: Iterable[str], taken: Iterable[str] = ()) -> dict:
         if every.count(key) > 1:
             raise UserError(
                 "Columns should be inputs of different names. Received: "
-                f"{name!r} as the input {key!r}, which occurs twice in "
+                f"{name!r} as the input {key!r}, which is not unique in "
                 f"{every}. Rename the column."
             )
     return keys

@@ -27,9 +27,9 @@ def test_tensorflow_leaves_keys_as_they_are(name, key):
 
 
 def test_two_columns_of_one_key_are_refused():
-    with pytest.raises(UserError, match="'a b', whose input 'a_b' is there"):
+    with pytest.raises(UserError, match="'a b' as the input 'a_b'"):
         input_keys(["a b", "a-b"])
-    with pytest.raises(UserError, match="'k', whose input 'k' is there"):
+    with pytest.raises(UserError, match="'k' as the input 'k'"):
         input_keys(["age", "k"], taken=["k"])
 
 

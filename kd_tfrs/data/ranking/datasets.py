@@ -360,7 +360,7 @@ def _synthetic(
     parts: Split = split_for_ranking(numbered, **cut)
     if options.get("history_length") != 0:
         # An item that was shown and passed over was not taken.
-        options = {"taken": "click", **options}
+        options = {"history_task": "click", **options}
     built = build_examples(interactions, parts, tasks or TASKS, **options)
     truth = {}
     for part in PARTS:

@@ -66,7 +66,7 @@ class ServingTables:
         events: pd.DataFrame,
         examples: Examples,
         *,
-        taken: str | None = None,
+        history_task: str | None = None,
         liked_from: float = 4.0,
     ) -> ServingTables:
         """Creates tables of all items and users, with derived columns.
@@ -78,7 +78,7 @@ class ServingTables:
             events: events for derived columns and histories, usually the
                 training events.
             examples: examples with the columns and the length of the history.
-            taken: see `build_examples`.
+            history_task: see `build_examples`.
             liked_from: see `build_examples`.
 
         Returns:
@@ -86,7 +86,9 @@ class ServingTables:
         """
         record = None
         if interactions.schema.time is not None:
-            record = EventHistory.of(interactions, events, taken, liked_from)
+            record = EventHistory.of(
+                interactions, events, history_task, liked_from
+            )
         schema, users = interactions.schema, interactions.users
         histories = None
         if examples.history is not None:

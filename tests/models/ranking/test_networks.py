@@ -200,7 +200,7 @@ def test_dlrm_without_numbers_keeps_the_fields(features):
 
 def test_dlrm_needs_two_fields(features):
     numbers = FeatureSet([f for f in features if not f.vocabulary_size])
-    with pytest.raises(UserError, match="should have two of them"):
+    with pytest.raises(UserError, match="should have two fields or more"):
         build_ranker(numbers, RankerConfig("dlrm"), (RankingTask("liked"),))
 
 
