@@ -32,8 +32,6 @@ class Stage:
         needs: names of the stages that are done first.
         is_baseline: whether it is a reference beside the chain from the
             teacher to the export.
-        package: the optional package that it imports, or `None`.
-        extra: the extra of kd_tfrs that installs `package`.
 
     Example:
     ```python
@@ -45,8 +43,6 @@ class Stage:
     make: Callable[[], Made]
     needs: tuple[str, ...] = ()
     is_baseline: bool = False
-    package: str | None = None
-    extra: str | None = None
 
 
 class Chain(abc.ABC):

@@ -16,6 +16,7 @@ from kd_tfrs.evaluation import paired_test_over_seeds
 from kd_tfrs.workflow.cautions import Cautions
 from kd_tfrs.workflow.chain import Chain
 from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.packages import STAGE_PACKAGES
 from kd_tfrs.workflow.report import Report, choice_text
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.student_chain import StudentChain
@@ -102,14 +103,15 @@ def available_stages(chain: Chain, say: Say) -> tuple[str, ...]:
         Names of stages.
     """
     names = []
-    for stage in chain.stages:
-        if stage.package and importlib.util.find_spec(stage.package) is None:
+    for stage in chain.names:
+        package, extra = STAGE_PACKAGES.get(stage, (None, None))
+        if package and importlib.util.find_spec(package) is None:
             say(
-                f"{stage.name} is left out: install its package with pip "
-                f"install 'kd_tfrs[{stage.extra}]'."
+                f"{stage} is left out: install its package with pip "
+                f"install 'kd_tfrs[{extra}]'."
             )
             continue
-        names.append(stage.name)
+        names.append(stage)
     return tuple(names)
 
 

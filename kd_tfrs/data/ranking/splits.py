@@ -177,7 +177,7 @@ def fold_file(folder: Path | None, method: str) -> Path:
 def check_unused(
     method: str, validation: float | None, test: float | None
 ) -> None:
-    """Refuses shares that a split does not listen to.
+    """Refuses shares that a split does not use.
 
     Args:
         method: see `split_for_ranking`.

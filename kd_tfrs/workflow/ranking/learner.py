@@ -78,9 +78,9 @@ class RankingLearner:
         self.prepared = prepared
         # Mistakes show before the teachers train.
         self.monitor = monitored(self.config.evaluation.monitor, prepared)
-        self.hearing = ChosenMethods(self.config.distillation, prepared)
+        self.methods = ChosenMethods(self.config.distillation, prepared)
         check_shifts(self.config, [task.name for task in prepared.tasks])
-        if self.hearing.uses_layers:
+        if self.methods.uses_layers:
             self._check_layers()
         # What the teacher speaks of; the student alone has no use for it.
         self.distilled_data = prepared.with_unlabelled(
@@ -200,7 +200,7 @@ class RankingLearner:
             names,
             self._training(stage),
             self.config.seed if seed is None else seed,
-            self.hearing.sessions() if distils else None,
+            self.methods.sessions() if distils else None,
         )
 
     def _distiller(
@@ -209,9 +209,9 @@ class RankingLearner:
         options = self.config.distillation
         teacher = self.teaching.live
         if options.knowledge == "cached":
-            outputs = self.teaching.outputs(self.hearing.outputs(teacher))
+            outputs = self.teaching.outputs(self.methods.outputs(teacher))
             teacher = self.teaching.of_training(outputs)
-        terms, weights = self.hearing.terms(
+        terms, weights = self.methods.terms(
             teacher,
             student,
             epochs * batches.steps_per_epoch,
@@ -242,7 +242,7 @@ class RankingLearner:
         """Asks networks that nobody has trained whether they have them."""
         student = self._with_heads(self._build("student", 1))
         teacher = together([self._build(m, 1) for m in self.members])
-        terms, weights = self.hearing.terms(teacher, student, num_steps=1)
+        terms, weights = self.methods.terms(teacher, student, num_steps=1)
         try:
             RankingDistiller(teacher, student, terms, weights)
         except UserError as error:
@@ -254,7 +254,7 @@ class RankingLearner:
 
     def _with_heads(self, model: RankingModel) -> RankingModel:
         """A head of its own for the teacher, where a method asks for it."""
-        if not self.hearing.auxiliary:
+        if not self.methods.auxiliary:
             return model
         return model.with_network(
             with_auxiliary_head(model.network, model.tasks)

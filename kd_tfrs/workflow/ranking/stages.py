@@ -17,7 +17,6 @@ from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.chain import Made, Stage
 from kd_tfrs.workflow.choice import Choice
 from kd_tfrs.workflow.forms import FORMS, ROUNDED
-from kd_tfrs.workflow.packages import STAGE_PACKAGES
 from kd_tfrs.workflow.ranking import edge, exporting, measure
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
 from kd_tfrs.workflow.ranking.forms import as_stored
@@ -73,18 +72,10 @@ class RankingStages(StudentChain):
         forms, members = self.export_needs(), tuple(member_stages(self.config))
         special = {
             "prior": Stage("prior", self._prior, (), True),
-            "lightgbm": Stage(
-                "lightgbm",
-                self._lightgbm,
-                (),
-                True,
-                *STAGE_PACKAGES["lightgbm"],
-            ),
+            "lightgbm": Stage("lightgbm", self._lightgbm, (), True),
             "teacher": Stage("teacher", self._teacher, members),
             "saved_model": Stage("saved_model", self._saved_model, forms),
-            "litert": Stage(
-                "litert", self._litert, forms, False, *STAGE_PACKAGES["litert"]
-            ),
+            "litert": Stage("litert", self._litert, forms),
         }
         return tuple(
             special.get(name) or self._student(name)

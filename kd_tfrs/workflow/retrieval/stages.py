@@ -17,7 +17,6 @@ from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow.chain import Made, Stage
 from kd_tfrs.workflow.choice import loss_margin
 from kd_tfrs.workflow.forms import FORMS, ROUNDED
-from kd_tfrs.workflow.packages import STAGE_PACKAGES
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.exporting import export_model
 from kd_tfrs.workflow.retrieval.latencies import measure_latencies
@@ -64,7 +63,7 @@ class Stages(StudentChain):
         """See `Chain.stages`."""
         special = {
             "popularity": Stage("popularity", self._popularity, (), True),
-            "als": Stage("als", self._als, (), True, *STAGE_PACKAGES["als"]),
+            "als": Stage("als", self._als, (), True),
             "saved_model": Stage(
                 "saved_model", self._export, self.export_needs()
             ),
