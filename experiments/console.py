@@ -1,4 +1,4 @@
-"""What all experiment scripts share: flags in groups, errors in one line."""
+"""Shared by all experiment scripts: flags in groups, errors in one line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TASKS: dict[str, tuple[str, ...]] = {}
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Keeps TensorFlow's greetings off stderr while it is imported."""
+    """Suppresses the messages of TensorFlow's import on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.set_verbosity(logging.WARNING)
     sys.stderr.flush()
@@ -123,7 +123,7 @@ def _define(name: str, options: Sequence[_Option]) -> None:
             text += f" For {other.task} {_shown(other.default)} by default."
     kinds = typing.get_args(first.type) or (first.type,)
     if "choices" in first.meta and not isinstance(default, tuple):
-        # What one of them does not take, its own check tells.
+        # The configuration checks the choices of its own task.
         choices = dict.fromkeys(x for o in options for x in o.meta["choices"])
         flags.DEFINE_enum(name, default, list(choices), text)
     elif bool in kinds:
@@ -149,7 +149,7 @@ def config_from_flags(
     """The configuration that the flags describe.
 
     Args:
-        kind: of the task that was asked for.
+        kind: configuration of the task.
         alone: refuse flags of other tasks, which would have no effect.
 
     Returns:
@@ -183,7 +183,7 @@ def given_options(task: str) -> list[str]:
     """Flags of a task's options that were given.
 
     Args:
-        task: whose.
+        task: name of the task.
 
     Returns:
         Their names.
@@ -193,7 +193,7 @@ def given_options(task: str) -> list[str]:
 
 def _is_given(name: str) -> bool:
     flag = FLAGS[name]
-    # An alias sets the value and leaves the mark alone.
+    # An alias sets the value, but not `present`.
     return not flag.using_default_value or flag.value != flag.default
 
 
@@ -222,7 +222,7 @@ def _number(name: str, text: str, kind: type) -> int | float:
 def main(
     run: Callable[[], object], groups: dict[str, list[str]], about: str
 ) -> None:
-    """Parses flags, runs a script, and tells a user's mistake in one line.
+    """Parses flags, runs a script, and prints a user's mistake in one line.
 
     Args:
         run: the script's work.
@@ -255,7 +255,7 @@ def main(
         except (UserError, ImportError) as error:
             _fail(str(error))
         except KeyboardInterrupt:
-            _fail("Stopped. The same command goes on from here.")
+            _fail("Stopped. The same command resumes from here.")
 
     app.run(guarded, flags_parser=parse)
 

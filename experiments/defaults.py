@@ -6,7 +6,7 @@ and then a distilled student in every setting; no test event is used. To copy:
     python experiments/defaults.py --run_dir=runs/defaults --seeds=2 \
         --datasets=synthetic,movielens-100k,citeulike-full
 
-The same command goes on with what was stopped. The run folder holds
+The same command resumes a run that was stopped. The run folder holds
 defaults.md (a table of every setting), defaults.json, and data.md (density,
 skew and lengths of histories of the data sets). The table has every training
 of the run folder, so that a second command can add a large data set with fewer
@@ -77,7 +77,7 @@ Row = dict[str, Any]
 
 
 def run() -> dict[str, Any]:
-    """Does what the flags say; returns what defaults.json holds."""
+    """Trains all settings; returns the contents of defaults.json."""
     names = {name.replace(",", ""): name for name in SETTINGS}
     unknown = sorted(set(FLAGS.settings) - set(names))
     if unknown:

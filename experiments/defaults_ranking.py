@@ -1,13 +1,13 @@
 r"""Chooses the default options of rankers by validation events alone.
 
-On three data sets and with two seeds, first the teachers are trained in
-several settings, then the student alone and the distilled student in equally
-many; no test event is asked. To copy:
+On three data sets and with two seeds, the teachers are trained in several
+settings, then the student alone and the distilled student in an equal number
+of settings. No test event is used. To copy:
 
     python experiments/defaults_ranking.py --run_dir=runs/defaults-ranking \
         --frappe_dir=data/frappe-part
 
-The same command goes on with what was stopped. The run folder holds
+The same command resumes a run that was stopped. The run folder holds
 defaults.md (a table of every setting) and defaults.json.
 """
 
@@ -101,7 +101,7 @@ Row = dict[str, Any]
 
 
 def run() -> dict[str, Any]:
-    """Does what the flags say; returns what defaults.json holds."""
+    """Trains all settings; returns the contents of defaults.json."""
     # Imports pandas, for which --help does not wait.
     from kd_tfrs.workflow.ranking.checks import check_config
     from kd_tfrs.workflow.run import check_writable
@@ -224,8 +224,8 @@ def _measure(stage: str, run: Any, prepared: Any, teacher: Path | None) -> Row:
         learner.save(member, model)
         done.append(progress)
     teaching = learner.teaching
-    said = teaching.cached("validation", teaching.outputs()).arrays
-    logits = {task.name: said[task.output] for task in prepared.tasks}
+    cached = teaching.cached("validation", teaching.outputs()).arrays
+    logits = {task.name: cached[task.output] for task in prepared.tasks}
     return _told(measure.validate(logits, prepared), done)
 
 

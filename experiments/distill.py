@@ -1,9 +1,9 @@
 r"""Distils a large retrieval model or ranker into a small one, and exports it.
 
-data -> teacher -> student alone -> distilled student -> pruned student ->
-SavedModel, each stage measured by the same evaluation on the same held-out
-events; with --task=ranking several teachers, LightGBM and an int8 file beside
-them. To copy:
+The stages are the teacher, the student alone, the distilled student, its
+compressed forms and the SavedModel. Each stage is measured by the same
+evaluation on the same held-out events. With --task=ranking there are several
+teachers, LightGBM and a LiteRT file. Commands to copy:
 
     python experiments/distill.py
     python experiments/distill.py --dataset=movielens-100k \
@@ -15,8 +15,7 @@ them. To copy:
 
 The run folder holds metrics.json, stages.md, stages.png, curves.png (of a
 ranker also roc.png, calibration.png and scores.png), log, TensorBoard events,
-checkpoints and the export. The same command goes on with a run that was
-stopped.
+checkpoints and the export. The same command resumes a run that was stopped.
 """
 
 from __future__ import annotations
@@ -57,8 +56,8 @@ flags.DEFINE_enum(
     "task",
     "retrieval",
     ["retrieval", "ranking"],
-    "What is learned: who takes what of all there is, or how likely a shown "
-    "item is clicked, liked or rated.",
+    "retrieval: which items of the catalogue a user interacts with; ranking: "
+    "the probability that a shown item is clicked or liked, or its rating.",
 )
 flags.DEFINE_list(
     "stages",
@@ -113,7 +112,7 @@ def _check_folders(config: FlatConfig, run_dir: Path) -> None:
 
 
 def run() -> dict[str, Any]:
-    """Does what the flags say; returns what metrics.json holds."""
+    """Runs the experiment; returns the contents of metrics.json."""
     # Imports pandas, for which --help does not wait.
     from kd_tfrs.workflow.ranking import checks as ranking_checks
     from kd_tfrs.workflow.retrieval import checks as retrieval_checks

@@ -1,8 +1,8 @@
-r"""Holds a finished run's export to its Keras model, three ways.
+r"""Compares the export of a finished run with its Keras model by value.
 
-The pruned Keras model in this process, the exported SavedModel loaded back,
-and TensorFlow's C library on the same folder (close to what TensorFlow
-Serving does) rank the catalogue for real test users. To copy:
+The Keras model of the form that ships, the exported SavedModel, and
+TensorFlow's C library on the same folder (as TensorFlow Serving uses it) rank
+the catalogue for real test users. To copy:
 
     python experiments/parity.py --run_dir=runs/first
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "A finished run of distill.py.")
-flags.DEFINE_integer("users", 200, "Test users to ask for.", 1)
+flags.DEFINE_integer("users", 200, "Number of test users.", 1)
 flags.DEFINE_integer("k", 100, "Length of the lists.", 1)
 flags.DEFINE_float("tolerance", 1e-4, "Largest difference of scores.", 0.0)
 GROUPS = {"Parity": ["run_dir", "users", "k", "tolerance"]}
@@ -77,7 +77,7 @@ def finished_run(run_dir: str | None) -> Path:
             "the folder that experiments/distill.py wrote."
         )
     folder = Path(run_dir)
-    # Asked before the run is opened, which would make the folder, or train.
+    # Checked before the run is opened, which would create the folder.
     if not (folder / "stages" / "saved_model.json").is_file():
         raise UserError(
             "`--run_dir` should be a run that is finished, its export "
@@ -102,7 +102,7 @@ def scorers(stages: Stages) -> dict[str, Scorer]:
 
 
 def run() -> list[dict[str, Any]]:
-    """Prints the table; returns its rows."""
+    """Compares the scorers; returns the rows of the table."""
     # Imports pandas, for which --help does not wait.
     from kd_tfrs.workflow.retrieval.loading import check_data
 

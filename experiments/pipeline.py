@@ -1,12 +1,12 @@
-r"""Retrieves with one run, ranks with another, and measures what comes out.
+r"""Evaluates retrieval and ranking together, with the models of two runs.
 
-For every user with something to find: retrieve a few hundred candidates,
-leave out what he has seen, rank the rest. Teachers against students, retrieval
-alone, and the two exports behind one call; with paired tests over users, the
-latency of a whole call on one thread, and whether the exports answer as the
-models in process do. Blended pairs order by both models' scores: how much of a
-say the retrieval has is chosen on the validation events (or given, by
---retrieval_weight). To copy:
+For every user with held-out events, the retrieval model returns some hundred
+candidates without the seen items, and the ranking model orders them. Teachers,
+students, retrieval alone and the two exports in one call are compared, with
+paired tests over users, the latency of a whole call on one thread, and the
+parity of the exports with the models in process. Blended pairs order by a
+weighted sum of both models' scores; the weight is chosen on validation events
+or given by --retrieval_weight. To copy:
 
     python experiments/distill.py --dataset=movielens-100k --split=time \
         --run_dir=runs/films
@@ -15,16 +15,16 @@ say the retrieval has is chosen on the validation events (or given, by
     python experiments/pipeline.py --retrieval_run=runs/films \
         --ranking_run=runs/ranking-films --run_dir=runs/both
 
-Both runs should be on the same events with the same split. Without them both
-are trained below the run folder, on one thread, --split=time; options of one
-of them stand in a flag file:
+Both runs should use the same events and the same split. Without them both are
+trained in the run folder, on one thread, with --split=time; options
+of one task are given in a flag file:
 
     python experiments/pipeline.py --dataset=movielens-100k \
         --retrieval_flags=retrieval.flags --ranking_flags=ranking.flags
 
 The run folder holds pipeline.json, pipeline.md, pipeline.png, log.txt,
-flags.json and environment.json. The same command goes on with a measurement
-that was stopped.
+flags.json and environment.json. The same command resumes a run that was
+stopped.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "retrieval_flags",
     None,
-    "A flag file for the retrieval run alone, where it is trained; it counts "
-    "more than the command line.",
+    "A flag file for the training of the retrieval run; it takes precedence "
+    "over the command line.",
 )
 flags.DEFINE_string("ranking_flags", None, "Likewise for the ranking run.")
-# Stands in flag files of distill.py, and has to be that of the run.
+# Flag files of distill.py may contain it; it should be that of the run.
 flags.DEFINE_string("task", None, "Of the run that a flag file is for.")
 GROUPS = console.define_config_flags(RankingConfig, PipelineConfig)
 GROUPS["Run"] = [
@@ -85,7 +85,7 @@ def _trained_config(kind: type[FlatConfig], flag: str) -> FlatConfig:
                 f"`--{flag}` should be of a run with --task={kind.task}. "
                 f"Received: --task={FLAGS.task}. Give another file."
             )
-        # What belongs to the other run is meant for that one.
+        # Options of the other task are for the other run.
         return console.config_from_flags(kind, alone=False)
 
 
@@ -109,7 +109,7 @@ def _default_run_dir(config: PipelineConfig) -> Path:
 
 
 def run() -> dict[str, Any]:
-    """Does what the flags say; returns what pipeline.json holds."""
+    """Evaluates the pipeline; returns the contents of pipeline.json."""
     if FLAGS.task is not None:
         raise UserError(
             "`--task` is for experiments/distill.py. Received: it here, where "

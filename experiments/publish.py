@@ -6,8 +6,8 @@ r"""Copies the findings of a finished run to experiments/results/<name>.
 
 Tables, plots, metrics with flags, seeds, hardware and commit, and the log are
 kept; weights, checkpoints and exports are not. --refresh, with or without a
-run, writes the tables and sentences of README.md and docs/ anew from what
-stands in experiments/results; a test compares them.
+run, updates the tables and sentences of README.md and docs/ from
+experiments/results; a test compares them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def define_flags() -> None:
 
 
 def run() -> list[Path]:
-    """Copies and refreshes as asked; returns what was written."""
+    """Copies the run and refreshes the pages; returns the written paths."""
     changed = []
     if not FLAGS.refresh or any(FLAGS[name].value for name in _RUN):
         changed.append(publish(*(FLAGS[name].value for name in _RUN)))

@@ -1,4 +1,4 @@
-r"""Asks an exported model for recommendations, and prints them with titles.
+r"""Prints the recommendations of an exported model with titles.
 
     python experiments/recommend.py --export_dir=runs/first/export/retrieval \
         --user_id=123 --k=10
@@ -7,10 +7,10 @@ r"""Asks an exported model for recommendations, and prints them with titles.
     python experiments/recommend.py --export_dir=runs/first/export/retrieval \
         --user_id=123 --history=8
 
-Without --item_ids the whole catalogue is ranked, but for --exclude; with
-them, just these items. An unknown user gets the model's fallback. --history
-needs the run folder around the export and the data it was made from: it
-prints the user's last items, and leaves out all he has seen.
+Without --item_ids the whole catalogue except --exclude is ranked; with it, only
+these items. An unknown user gets the model's fallback. --history needs the run
+folder around the export and the data of the run: it prints the user's last
+items, and excludes all items that the user has seen.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ flags.DEFINE_string(
     "export_dir", None, "A version folder, or the folder of versions."
 )
 flags.DEFINE_string("user_id", None, "Raw id of the user.")
-flags.DEFINE_list("item_ids", [], "Rank just these items, raw ids.")
+flags.DEFINE_list("item_ids", [], "Rank only these items, raw ids.")
 flags.DEFINE_integer("k", 10, "Lines of the table.", 1)
 flags.DEFINE_list("exclude", [], "Items to leave out, raw ids.")
 flags.DEFINE_integer(
@@ -53,7 +53,7 @@ GROUPS = {
 
 
 def run() -> list[tuple[Any, float]]:
-    """Does what the flags say; returns ids and scores, best first."""
+    """Prints the recommendations; returns ids and scores, best first."""
     for name in ("export_dir", "user_id"):
         if not FLAGS[name].value:
             raise UserError(
@@ -99,7 +99,7 @@ def _rank_given(scorer: Any, user: Any) -> list[tuple[Any, float]]:
 
 
 def _items(version: Path) -> dict[Any, tuple[str, str]]:
-    """Title and categories of each item, where the export brings them."""
+    """Title and categories of each item, if the export has them."""
     import pandas as pd
 
     path = version / "assets.extra" / "items.parquet"
@@ -141,7 +141,7 @@ def _config() -> Config:
 def _print_history(
     config: Config, user: Any, items: dict[Any, tuple[str, str]]
 ) -> list[Any]:
-    """Prints the user's last items; returns all he has seen in training."""
+    """Prints the user's last items; returns the seen items of training."""
     from kd_tfrs.workflow.retrieval.prepare import prepare
 
     prepared = prepare(config.data, config.evaluation, config.seed)

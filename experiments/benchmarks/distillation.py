@@ -1,26 +1,25 @@
-r"""How much a training step and an epoch cost with each method.
+r"""Measures the time of a training step and of an epoch with each method.
 
-Everything that training does is in it but validation: shuffling, drawing and
-joining the candidates of the losses, both directions, the update. Students take
-turns in random order, so that a busy moment of the machine hits all of them.
-In each turn a student first makes a few steps that are not measured, until
-its pipeline has used up what it prepared while others had their turn. The
-time of a step is a median over steps; the time of an epoch is that of a step
-times the steps, and for some methods a whole epoch by the clock.
+The time includes everything in training except validation: shuffling, sampling
+and joining the candidates of the losses, forward and backward pass, and the
+update. The students are measured in turns in random order, so that load on the
+machine affects all of them. Each turn starts with warm-up steps that are not
+measured, until the input pipeline has consumed its prefetched batches. The
+time of a step is the median over steps; the time of an epoch is that of a step
+times the number of steps, and for some methods also a measured epoch.
 
-The flags are those of distill.py, and default to configs/verified/
-citeulike-full.flags. How the teacher was trained changes no shape but one:
-lists of a teacher that was never trained have fewer items in common than
-those of a trained one, so that methods on lists embed more candidates
-a step and are rather too slow here than too fast. With --teacher_weights it
-is a trained one. To copy:
+The flags are those of distill.py, with the defaults of configs/verified/
+citeulike-full.flags. An untrained teacher is used unless --teacher_weights is
+given. Its lists have fewer items in common than those of a trained teacher, so
+that methods on lists embed more candidates a step: their times are an upper
+bound. To copy:
 
     python experiments/benchmarks/distillation.py \
         --output=experiments/benchmarks/results/distillation
     python experiments/benchmarks/distillation.py --dataset=synthetic \
         --num_events=2000 --repeats=3
 
-The exit code is 1 where a bound does not hold.
+The exit code is 1 if a bound does not hold.
 """
 
 from __future__ import annotations
@@ -65,32 +64,31 @@ flags.DEFINE_list(
         "htd",
         "hint",
     ],
-    "Methods whose steps are measured beside the student alone; two at once "
-    "are written soft_targets+rrd. With @live at the end the teacher's towers "
-    "run in every step; else what it knows was cached.",
+    "Methods whose steps are measured beside the student alone; two in one "
+    "student are written soft_targets+rrd. With @live at the end the teacher's "
+    "towers run in every step; else the teacher is a cache.",
 )
 flags.DEFINE_list(
     "epoch_methods",
     None,
-    "Those of them whose epochs are measured by the clock too; soft_targets, "
-    "rrd, de and htd if not given.",
+    "Methods whose epochs are measured as well; soft_targets, rrd, de and htd "
+    "if not given.",
 )
 flags.DEFINE_string(
     "teacher_weights",
     None,
-    "weights/teacher.npz of a run; a teacher that was never trained if not "
-    "given.",
+    "weights/teacher.npz of a run; an untrained teacher if not given.",
 )
 flags.DEFINE_integer("repeats", 20, "Turns of each.", 1)
 flags.DEFINE_integer("steps", 10, "Steps of a turn that are measured.", 1)
 flags.DEFINE_integer(
     "warmup", 8, "Steps at the start of a turn that are not measured.", 1
 )
-flags.DEFINE_integer("epoch_repeats", 3, "Epochs of each by the clock.", 1)
+flags.DEFINE_integer("epoch_repeats", 3, "Measured epochs of each.", 1)
 flags.DEFINE_float(
     "step_limit",
     1.4,
-    "A step with cached soft targets may take so many times the student's.",
+    "Largest ratio of a step with cached soft targets to the student's.",
     0,
 )
 flags.DEFINE_list(
@@ -120,14 +118,14 @@ def set_defaults(path: Path) -> None:
 set_defaults(_HERE.parent / "configs" / "verified" / "citeulike-full.flags")
 
 
-def asked() -> tuple[list[str], list[str], dict[str, float]]:
-    """What is measured, by the clock too, and how long an epoch may take.
+def measured() -> tuple[list[str], list[str], dict[str, float]]:
+    """The measured methods, those with measured epochs, and epoch limits.
 
     Returns:
         Names, names, and seconds by name.
 
     Raises:
-        UserError: a flag is about something that is not measured.
+        UserError: a flag names a method that is not measured.
     """
     names = list(dict.fromkeys([_ALONE, *FLAGS.methods]))
     by_clock, texts = FLAGS.epoch_methods, FLAGS.epoch_limits
@@ -183,7 +181,7 @@ def bounds(
     epochs: Mapping[str, Mapping],
     limits: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """What is required of the methods that were measured."""
+    """The bounds of the measured methods."""
     found = []
     if "soft_targets" in steps:
         ratio = steps["soft_targets"]["ratio"]
@@ -192,7 +190,7 @@ def bounds(
     for name, limit in limits.items():
         if name in epochs:
             row = epochs[name]
-            # The slower of the two counts.
+            # The slower of the two is used.
             value = max(row["steps_s"], row["timed_s"] or 0.0)
             found.append((f"epoch of {name}, s", value, limit))
     return [
@@ -202,7 +200,7 @@ def bounds(
 
 
 def _command() -> str:
-    """The flags that were given, but for paths of this machine."""
+    """The given flags, without paths of this machine."""
     private = {"data_dir", "output", "teacher_weights", "pseudonym_key_file"}
     given = [
         f"--{name}={_text(FLAGS[name].value)}"
@@ -217,8 +215,8 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _describe(school: Any, config: Any) -> dict[str, Any]:
-    catalogue, batches = school.prepared.catalogue, school.batches
+def _describe(factory: Any, config: Any) -> dict[str, Any]:
+    catalogue, batches = factory.prepared.catalogue, factory.batches
     return {
         "dataset": Path(config.data.dataset).stem,
         "events": batches.num_events,
@@ -228,32 +226,34 @@ def _describe(school: Any, config: Any) -> dict[str, Any]:
         "steps_per_epoch": batches.steps_per_epoch,
         "student_dim": config.student_towers.embedding_dim,
         "teacher_dim": config.teacher_towers.embedding_dim,
-        "teacher": "trained" if FLAGS.teacher_weights else "never trained",
+        "teacher": "trained" if FLAGS.teacher_weights else "untrained",
     }
 
 
 def run() -> dict[str, Any]:
-    """Measures, prints, and writes where `--output` says.
+    """Measures, prints, and writes to `--output`.
 
     Returns:
         The result as it is written to JSON.
 
     Raises:
-        UserError: a flag makes no sense.
+        UserError: a flag is out of range.
     """
-    names, by_clock, limits = asked()
+    names, by_clock, limits = measured()
     config = console.config_from_flags()
     with console.quiet_imports():
         import students
 
         from kd_tfrs.workflow.retrieval.prepare import prepare
     prepared = prepare(config.data, config.evaluation, config.seed)
-    school = students.School(config, prepared, names, FLAGS.teacher_weights)
-    made = [school.make(name) for name in names]
+    factory = students.StudentFactory(
+        config, prepared, names, FLAGS.teacher_weights
+    )
+    made = [factory.make(name) for name in names]
     times, candidates = students.measure_steps(
         made, FLAGS.repeats, FLAGS.steps, FLAGS.warmup, config.seed
     )
-    count = school.batches.steps_per_epoch
+    count = factory.batches.steps_per_epoch
     timed = students.measure_epochs(
         [s for s in made if s.name in by_clock], count, FLAGS.epoch_repeats
     )
@@ -262,7 +262,7 @@ def run() -> dict[str, Any]:
     epochs = epoch_rows(steps, timed, count)
     result = {
         **{n: FLAGS[n].value for n in _COUNTS},
-        "data": _describe(school, config),
+        "data": _describe(factory, config),
         "step": steps,
         "epoch": epochs,
         "bounds": bounds(steps, epochs, limits),
@@ -274,7 +274,7 @@ def run() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs it, and fails where a bound does not hold."""
+    """Runs the benchmark, and fails if a bound does not hold."""
     if not all(row["holds"] for row in run()["bounds"]):
         sys.exit(1)
 

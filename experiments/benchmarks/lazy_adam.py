@@ -1,13 +1,13 @@
-"""How much a step of LazyAdam costs beside a step of plain SGD.
+"""Compares the time of a step of LazyAdam with that of plain SGD.
 
 Two measures, for a large embedding table of which a step looks up a batch of
 random rows. `training step`: look the rows up, in-batch softmax against as many
-candidates, gradient, update; this is what a user waits for. `update alone`:
+candidates, gradient and update. `update alone`:
 `apply_gradients` with an `IndexedSlices` gradient. SGD writes one table there
 and LazyAdam three, so that the bound holds for the training step.
 
-The optimizers take turns in random order, so that a busy moment of the machine
-hits all of them, and the ratio is one of medians.
+The optimizers are measured in turns in random order, so that load on the
+machine affects all of them. The ratio is one of medians.
 
     python experiments/benchmarks/lazy_adam.py \
         --output=experiments/benchmarks/results/lazy_adam
@@ -35,10 +35,10 @@ from kd_tfrs.models import LazyAdam
 _ROWS = flags.DEFINE_integer("rows", 1_000_000, "Rows of the table.", 1)
 _DIM = flags.DEFINE_integer("dim", 64, "Width of the table.", 1)
 _BATCH = flags.DEFINE_integer("batch", 1024, "Rows a step looks up.", 1)
-_REPEATS = flags.DEFINE_integer("repeats", 200, "Turns that are measured.", 2)
-_WARMUP = flags.DEFINE_integer("warmup", 20, "Turns that are not.", 1)
+_REPEATS = flags.DEFINE_integer("repeats", 200, "Measured turns.", 2)
+_WARMUP = flags.DEFINE_integer("warmup", 20, "Warm-up turns.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the rows that are looked up.")
-_LIMIT = flags.DEFINE_float("limit", 1.5, "Ratio that LazyAdam may reach.")
+_LIMIT = flags.DEFINE_float("limit", 1.5, "Largest ratio of LazyAdam to SGD.")
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Where to write the result, without .json and .md."
 )
@@ -103,7 +103,7 @@ def measure(steps: dict[str, Step]) -> common.Times:
         values = tf.constant(
             generator.normal(size=(_BATCH.value, _DIM.value)), tf.float32
         )
-        # Nobody always comes after the same neighbour's cache.
+        # A random order: caches depend on the optimizer before.
         for name in generator.permutation(list(steps)):
             start = time.perf_counter()
             steps[name](rows, values)
@@ -164,7 +164,7 @@ def optimizers() -> dict[str, tf.keras.optimizers.legacy.Optimizer]:
 
 
 def run() -> dict:
-    """Measures, prints, and writes where `--output` says.
+    """Measures, prints, and writes to `--output`.
 
     Returns:
         The result as it is written to JSON.
@@ -185,7 +185,7 @@ def run() -> dict:
 
 
 def main(argv: list[str]) -> None:
-    """Runs it, and fails when LazyAdam is slower than it may be."""
+    """Runs the benchmark, and fails if LazyAdam exceeds the limit."""
     del argv
     result = run()
     ratio = result[_MEASURES[0]]["LazyAdam"]["ratio"]

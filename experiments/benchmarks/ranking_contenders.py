@@ -1,4 +1,4 @@
-"""One user's candidates, scored in every form that a run's rankers have."""
+"""Scores the candidates of one user in every form of a run's rankers."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _CALIBRATION_ROWS = 500
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """A way to score the candidates.
+    """One way to score the candidates.
 
     Args:
-        name: of the stage and its form.
+        name: name of the stage and its form.
         call: scores them; returns what a client would get.
-        sent: what goes in, in words.
-        parameters: that were trained.
-        bytes: of its file or folder; `None` of what is not a file.
+        sent: a description of the inputs.
+        parameters: number of trained parameters.
+        bytes: size of its file or folder; `None` if it is not a file.
         difference: largest one of its logits from those of the network with
             the user's row repeated; `None` where it answers with a list.
     """
@@ -53,7 +53,7 @@ class Contender:
 
 
 class Contest:
-    """Makes the contenders out of a finished run, all for one request.
+    """Makes the contenders of a finished run, all for one request.
 
     Args:
         stages: of the run.
@@ -111,17 +111,17 @@ class Contest:
         )
 
     def _network(
-        self, name: str, ask: Callable, names: tuple[str, ...]
+        self, name: str, call: Callable, names: tuple[str, ...]
     ) -> np.ndarray:
         sent = measure.request(self.prepared, names, self.candidates)
         return self._add_tf(
-            name, lambda x: ask({"features": x}), sent, "encoded rows", None
+            name, lambda x: call({"features": x}), sent, "encoded rows", None
         )
 
     def _add_tf(
         self,
         name: str,
-        ask: Callable,
+        call: Callable,
         sent: Arrays,
         what: str,
         wanted: np.ndarray | None,
@@ -129,7 +129,7 @@ class Contest:
         """A TensorFlow function of arrays, shapes fixed."""
         output = self.task.output
         serve = concrete(
-            lambda x: {output: ask(x)[output]},
+            lambda x: {output: call(x)[output]},
             {k: tf.TensorSpec(v.shape, v.dtype) for k, v in sent.items()},
         )
 
@@ -196,7 +196,7 @@ class Contest:
             )
 
     def _saved_model(self, stage: str) -> None:
-        """Exported anew, by the code as it is."""
+        """Exports the model again, with the present code."""
         model, inputs = self.learner.load(stage), self.learner.inputs(stage)
         tables = exporting.serving_tables(
             self.prepared, self.stages.config.data
@@ -211,10 +211,10 @@ class Contest:
         sent = ranker.requests(some.table, some.history)
         self._signature(ranker, "serving_default", sent, stage, size)
         if tables is not None:
-            asked = exporting.rank_requests(
+            request = exporting.rank_requests(
                 self.prepared, 1, self.candidates, self.top_k
             )[0]
-            sent = ranker.rank_request(*asked)
+            sent = ranker.rank_request(*request)
             self._signature(ranker, "rank", sent, stage, size)
 
     def _signature(
@@ -249,14 +249,14 @@ class Contest:
 
 
 def load_stages(path: Path, config: Any) -> RankingStages:
-    """The stages of a run folder, nothing in it written.
+    """The stages of a run folder, without writing to it.
 
     Args:
         path: of the run.
         config: its options.
 
     Returns:
-        They; what a stage lacks would be trained.
+        The stages; a missing stage would be trained.
     """
     from kd_tfrs.workflow.run import Run
 
@@ -266,13 +266,13 @@ def load_stages(path: Path, config: Any) -> RankingStages:
 def measure_calls(
     contenders: list[Contender], repeats: int, calls: int, warmup: int
 ) -> dict[str, list[float]]:
-    """Times every contender's calls, each with a turn after the other.
+    """Times the calls of every contender in turns.
 
     Args:
         contenders: of different names.
         repeats: turns of each.
-        calls: of a turn that are measured.
-        warmup: at its start that are not.
+        calls: measured calls of a turn.
+        warmup: calls at the start of a turn that are not measured.
 
     Returns:
         Milliseconds of every call by name.

@@ -1,21 +1,22 @@
-r"""How long one user's candidates take, in every form of a run's rankers.
+r"""Measures the latency of one user's candidates in every form of a ranker.
 
-One call scores all candidates of one user on one thread: NumPy arrays in,
-NumPy arrays out. Networks, the ensemble among them, and LiteRT files are sent
-encoded features and answer logits; encoding is not in it. "user once" is sent
-one row of the user's features instead of as many as there are candidates,
-"items known" row numbers instead of items' features. The SavedModel is sent
+One call scores all candidates of one user on one thread, from NumPy arrays to
+NumPy arrays. Networks, including the ensemble, and LiteRT files take encoded
+features and return logits, so that their time does not include encoding. "user
+once" takes one row of the user's features instead of one row a candidate,
+"items known" takes row numbers instead of item features. The SavedModel takes
 raw columns (`serving_default`), or the ids of the user and the candidates
-(`rank`), and then looks features up, encodes, scores, sorts and answers ids:
-all is in it but the network connection. Contenders take turns in random
-order, so that a busy moment of the machine hits all of them.
+(`rank`): it looks up features, encodes, scores, sorts and returns ids, so that
+its time includes everything except the network connection. Contenders are
+measured in turns in random order, so that load on the machine affects all of
+them.
 
-The run is one of `distill.py --task=ranking` that is finished. To copy:
+`--run_dir` is a finished run of `distill.py --task=ranking`. To copy:
 
     python experiments/benchmarks/ranking_latency.py --run_dir=runs/mine \
         --output=experiments/benchmarks/results/ranking_latency
 
-The exit code is 1 where the bound does not hold.
+The exit code is 1 if the bound does not hold.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ flags.DEFINE_integer("warmup", 3, "Calls before them that are not.", 0)
 flags.DEFINE_float(
     "faster",
     20.0,
-    "How many times faster than the ensemble the student has to be.",
+    "Least ratio of the ensemble's latency to the student's.",
     0,
 )
 flags.DEFINE_string(
@@ -52,7 +53,7 @@ flags.DEFINE_string(
 _COUNTS = ("candidates", "top_k", "repeats", "calls", "warmup")
 GROUPS = {"Run": ["run_dir", *_COUNTS, "faster", "output"]}
 _TEACHER = "teacher"
-# What has to be so much faster: a student in each form that is served.
+# The forms of the student that the bound is for.
 _BOUND = (
     "pruned, items known",
     "pruned, LiteRT float32, user once",
@@ -89,7 +90,7 @@ def read_config() -> Any:
 
 
 def rows_of(contenders: list, times: common.Times) -> dict[str, dict]:
-    """What is written of every contender, by name."""
+    """The results of every contender, by name."""
     found = common.summarise(times, _TEACHER)
     return {
         one.name: {
@@ -113,8 +114,8 @@ def to_markdown(result: dict[str, Any]) -> str:
         f"{', '.join(result['data']['teachers'])}; student: "
         f"{result['data']['student']}. One thread; "
         f"{result['repeats'] * result['calls']} calls of each, by turns. "
-        "Arrays in, arrays out; encoded features are sent, but to the "
-        "SavedModel, which is sent raw columns or ids and answers `rank` with "
+        "From arrays to arrays. All forms take encoded features, except the "
+        "SavedModel, which takes raw columns, or ids for `rank`, and returns "
         "sorted ids.",
         "",
         *common.table(
@@ -161,7 +162,7 @@ def _verdict(bounds: list[dict[str, Any]]) -> str:
 
 
 def run() -> dict[str, Any]:
-    """Measures, prints, and writes where `--output` says.
+    """Measures, prints, and writes to `--output`.
 
     Returns:
         The result as it is written to JSON.
@@ -207,7 +208,7 @@ def run() -> dict[str, Any]:
 
 
 def _command() -> str:
-    """The flags that were given, but for paths of this machine."""
+    """The given flags, without paths of this machine."""
     given = [
         f"--{name}={FLAGS[name].value}"
         for name in (*_COUNTS, "faster")
@@ -218,7 +219,7 @@ def _command() -> str:
 
 
 def main() -> None:
-    """Runs it, and fails where the bound does not hold."""
+    """Runs the benchmark, and fails if the bound does not hold."""
     if not all(row["holds"] for row in run()["bounds"]):
         sys.exit(1)
 

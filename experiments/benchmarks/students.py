@@ -1,4 +1,4 @@
-"""Students as they are trained, each with a step and the batches for it."""
+"""Students of a benchmark, each with a training step and its batches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from kd_tfrs.workflow.training import set_weights
 
 LIVE = "@live"
 _ENDLESS = 100_000
-# Kept by these alone, as the lists of the other side are many.
+# Cached for these alone, since the lists of the other side are many.
 _ITEM_SIDE = ("item_side", "both_sides")
 
 
@@ -60,19 +60,19 @@ class Student:
     batches: tf.data.Dataset
 
 
-class School:
-    """Makes the students, all of them with the same data and teacher.
+class StudentFactory:
+    """Makes the students, with the same data and teacher.
 
-    They train as the `distilled_` options say, the student alone too: a ratio
-    has to be one of equal batches.
+    All of them, also the student alone, use the `distilled_` options, so that
+    ratios compare equal batches.
 
     Args:
-        config: options; a method's own defaults count more, as they do in
+        config: options; the defaults of a method take precedence, as in
             `compare.py`.
         prepared: data.
-        names: the students that will be asked for, see `make`.
+        names: names of all students, see `make`.
         weights: path of a teacher's weights as a run keeps them, or `None`
-            for a teacher that was never trained.
+            for an untrained teacher.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class School:
                 step.
 
         Returns:
-            It, before its first step.
+            The student, before its first step.
         """
         config = self._configs[name]
         model = build_model(
@@ -158,7 +158,7 @@ class School:
         return build_teacher(model, encoded, seen)
 
     def _make_cached(self) -> EmbeddingTeacher:
-        """The same teacher, with all that it knows worked out."""
+        """The same teacher as a cache."""
         live = self._live
         cached = [x for n, x in self._configs.items() if not n.endswith(LIVE)]
         k = max([1, *(longest_list(x.distillation) for x in cached)])
@@ -209,7 +209,7 @@ def _load(model: RetrievalModel, path: str) -> None:
         raise UserError(
             "`--teacher_weights` should be weights/teacher.npz of a run with "
             f"the same teacher_* flags and data. Received: {path} "
-            f"({error}). Leave it out for a teacher that was never trained."
+            f"({error}). Leave it out for an untrained teacher."
         ) from None
 
 
@@ -220,7 +220,7 @@ def measure_steps(
     warmup: int,
     seed: int,
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Times every student's steps, each with a turn after the other.
+    """Times the steps of every student in turns.
 
     Args:
         students: of different names.
@@ -255,7 +255,7 @@ def measure_steps(
 def measure_epochs(
     students: Sequence[Student], steps: int, repeats: int
 ) -> dict[str, float]:
-    """Times whole epochs, pipeline and all, one student after the other.
+    """Times whole epochs with the input pipeline, one student after another.
 
     A student's epochs come from one iterator, as they do in `fit`.
 

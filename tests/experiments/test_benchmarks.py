@@ -131,7 +131,7 @@ def test_the_page_names_no_path(answers):
     result, page = written(answers["distillation"][3])
     assert "--output" not in result["command"]
     assert result["command"] in page
-    assert "never trained" in page
+    assert "untrained" in page
 
 
 @pytest.mark.parametrize("case", MISTAKES)
@@ -148,4 +148,4 @@ def test_methods_that_cannot_be_measured_are_refused(scripts, monkeypatch):
 
     for name in ("kl", "kl@live", "soft_targets@ease", "gated"):
         with pytest.raises(UserError, match="--methods"):
-            students.School(Config(), None, [name], None)
+            students.StudentFactory(Config(), None, [name], None)

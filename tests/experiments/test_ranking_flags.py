@@ -78,7 +78,7 @@ MISTAKES = {
         ["--teacher_networks=dcn,din", "--history_length=0"],
         ["teacher_din", "--history_length", "din"],
     ),
-    "a student that needs a past, told before its teachers train": (
+    "a student that needs a past, found before its teachers train": (
         ["--student_network=din", "--history_length=0"],
         ["student", "--history_length", "din"],
     ),
@@ -152,7 +152,7 @@ def test_flags_have_the_defaults_of_the_task():
     assert console.config_from_flags(RankingConfig) == RankingConfig()
     assert console.config_from_flags() == Config()
     with flagsaver.flagsaver(
-        teacher_embedding_dim=128,  # retrieval's default, and asked for
+        teacher_embedding_dim=128,  # retrieval's default, but given
         teacher_hidden_units=["64", "32"],
         tasks=["liked", "rating"],
         task_weights=["1", "0.25"],

@@ -1,4 +1,4 @@
-"""The latency of a ranking run: a mistake is told in one line."""
+"""The latency of a ranking run: a mistake ends in one line."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 
 def test_a_run_is_needed(scripts, tmp_path):
-    told = subprocess.run(
+    result = subprocess.run(
         [
             sys.executable,
             str(scripts / "benchmarks" / "ranking_latency.py"),
@@ -17,6 +17,6 @@ def test_a_run_is_needed(scripts, tmp_path):
         check=False,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    assert told.returncode == 2
-    assert "`--run_dir` should be the folder of a finished" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert result.returncode == 2
+    assert "`--run_dir` should be the folder of a finished" in result.stderr
+    assert "Traceback" not in result.stderr
