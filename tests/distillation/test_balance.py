@@ -89,10 +89,8 @@ class _Scaled(ScoreRegression):
         super().__init__()
         self.scale = scale
 
-    def per_query(self, teacher, student, mask, temperature):
-        return self.scale * super().per_query(
-            teacher, student, mask, temperature
-        )
+    def per_query(self, inputs):
+        return self.scale * super().per_query(inputs)
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.0])

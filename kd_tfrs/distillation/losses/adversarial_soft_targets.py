@@ -9,6 +9,7 @@ from kd_tfrs.distillation.losses.base import (
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_number
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.schedules import Scheduled
 
 AUTO = tf.keras.losses.Reduction.AUTO
@@ -65,19 +66,14 @@ class AdversarialSoftTargets(DistillationLoss):
         epsilon: float = 0.1,
         temperature: Scheduled = 1.0,
         reduction: str = AUTO,
-        name: str = "adversarial_soft_targets",
+        name: str | None = None,
     ) -> None:
         super().__init__(temperature, reduction, name)
         self.epsilon = check_number("epsilon", epsilon, 0.0)
 
-    def per_query(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        mask: tf.Tensor,
-        temperature: tf.Tensor,
-    ) -> tf.Tensor:
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query`."""
+        teacher, student, mask, temperature = inputs[:4]
         log_q = masked_log_softmax(student, mask, temperature)
         noise = self.epsilon * _direction(
             masked_log_softmax(teacher, mask, temperature),
@@ -87,10 +83,6 @@ class AdversarialSoftTargets(DistillationLoss):
         log_p = masked_log_softmax(teacher + noise, mask, temperature)
         divergence = tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
         return tf.square(temperature) * divergence
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "epsilon": self.epsilon}
 
 
 def _direction(

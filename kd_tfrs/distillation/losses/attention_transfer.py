@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_number
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import unit_length
 from kd_tfrs.errors import UserError
 
@@ -55,7 +56,7 @@ class AttentionTransfer(FeatureLoss):
         kind: str = "activations",
         power: float = 2.0,
         reduction: str = AUTO,
-        name: str = "attention_transfer",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         if kind not in KINDS:
@@ -82,24 +83,15 @@ class AttentionTransfer(FeatureLoss):
         """
         return tf.stop_gradient(self._maps(y_true)), self._maps(y_pred)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`; both are `[rows, positions]` here."""
-        difference = unit_length(teacher) - unit_length(student)
+        teacher, student = (unit_length(maps) for maps in inputs[:2])
+        difference = teacher - student
         return tf.reduce_sum(tf.square(difference), axis=1)
 
     def ensure_built(self, teacher_width: int, student_width: int) -> None:
         """There is nothing to build, and widths may be any."""
         del teacher_width, student_width
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "kind": self.kind, "power": self.power}
 
     def _maps(self, attention: tf.Tensor) -> tf.Tensor:
         attention = tf.cast(attention, tf.float32)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
@@ -12,50 +17,107 @@ MASKED_LOGIT = -1e30
 _MIN_TEMPERATURE = 1e-3
 
 
-class DistillationLoss(tf.keras.losses.Loss):
-    r"""Base of the losses between a teacher's and a student's scores.
-
-    $$L = \sum_i w_i \, l(t_i, s_i) / \sum_i w_i$$
-
-    over the queries $i$ of a batch. A subclass overrides `per_query`, or
-    `per_query_of` where it needs more than scores. The base casts to float32,
-    stops the gradient into the teacher, applies the mask and takes the
-    weighted mean. The mean is over the sum of the weights, not over the
-    batch size as in Keras, so that a loss weight has the same meaning for
-    every batch.
+class WeightedLoss(tf.keras.losses.Loss):
+    """Base of all distillation losses: weighted mean, name, configuration.
 
     The class attributes declare the inputs that a loss needs and how it is
     used. A subclass overrides those that differ.
 
     Attributes:
-        uses_single_scores: whether the loss is defined on a single score of a
-            query, so that it can be computed on one logit per example.
         uses_labels: whether the loss reads `LossInputs.labels`.
         uses_rows: whether the loss reads `LossInputs.rows`.
-        adversaries: layers that are trained against the student.
+        adversaries: layers that are trained against the student at every
+            step. A loss with adversaries defines `compute_adversary` and has
+            an `adversary_optimizer`.
+
+    Args:
+        reduction: a `tf.keras.losses.Reduction`; `NONE` gives the weighted
+            loss of every row, `SUM` their sum, all others the weighted mean.
+        name: name of the loss in the logs; that of the class in snake case
+            when `None`.
+    """
+
+    uses_labels = False
+    uses_rows = False
+    adversaries: tuple[tf.keras.layers.Layer, ...] = ()
+
+    def __init__(
+        self,
+        reduction: str = tf.keras.losses.Reduction.AUTO,
+        name: str | None = None,
+    ) -> None:
+        default = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__)
+        super().__init__(reduction=reduction, name=name or default.lower())
+
+    @property
+    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
+        """Layers of the loss, which are trained with the student."""
+        return ()
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor, from attributes of the same names."""
+        names = inspect.signature(type(self)).parameters
+        return {name: _serialize(getattr(self, name)) for name in names}
+
+    def weighted_mean(
+        self, losses: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
+        """The losses of a batch, reduced.
+
+        Args:
+            losses: `[rows]`.
+            weights: `[rows]`; 1 when `None`.
+
+        Returns:
+            A scalar, or `[rows]` with `Reduction.NONE`.
+        """
+        if weights is None:
+            weights = tf.ones_like(losses)
+        weights = tf.cast(weights, tf.float32)
+        weighted = losses * weights
+        if self.reduction == tf.keras.losses.Reduction.NONE:
+            return weighted
+        total = tf.reduce_sum(weighted)
+        if self.reduction == tf.keras.losses.Reduction.SUM:
+            return total
+        return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
+
+
+class DistillationLoss(WeightedLoss):
+    r"""Base of the losses between a teacher's and a student's scores.
+
+    $$L = \sum_i w_i \, l(t_i, s_i) / \sum_i w_i$$
+
+    over the queries $i$ of a batch. A subclass overrides `per_query`. The
+    base casts to float32, stops the gradient into the teacher, applies the
+    mask and takes the weighted mean. The mean is over the sum of the weights,
+    not over the batch size as in Keras, so that a loss weight has the same
+    meaning for every batch.
+
+    Attributes:
+        uses_single_scores: whether the loss is defined on a single score of a
+            query, so that it can be computed on one logit per example. See
+            `WeightedLoss` for further attributes.
 
     Args:
         temperature: softens the scores, at least 0.001; a number or a Keras
             schedule of the training step. `Untempered` is
             the base of the losses without it.
-        reduction: a `tf.keras.losses.Reduction`; `NONE` gives the loss of
-            every query, `SUM` their weighted sum, all others the weighted mean.
-        name: name of the loss in the logs.
+        reduction: see `WeightedLoss`.
+        name: see `WeightedLoss`.
 
     Example:
     ```python
     class AbsoluteDifference(DistillationLoss):
         uses_single_scores = True
 
-        def per_query(self, teacher, student, mask, temperature):
-            return masked_mean(tf.abs(teacher - student), mask)
+        def per_query(self, inputs):
+            difference = tf.abs(inputs.teacher - inputs.student)
+            return masked_mean(difference, inputs.mask)
     ```
     """
 
     uses_single_scores = False
-    uses_labels = False
-    uses_rows = False
-    adversaries: tuple[tf.keras.layers.Layer, ...] = ()
 
     def __init__(
         self,
@@ -108,47 +170,19 @@ class DistillationLoss(tf.keras.losses.Loss):
         Returns:
             A scalar, or `[batch]` with `Reduction.NONE`.
         """
-        return self._reduce(
-            self.per_query_of(self._prepare(inputs)), inputs.weight
-        )
+        losses = self.per_query(self._prepare(inputs))
+        return self.weighted_mean(losses, inputs.weight)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """The loss of every query, `[batch]`, without mask or weights."""
-        return self.per_query_of(self._prepare(LossInputs(y_true, y_pred)))
+        return self.per_query(self._prepare(LossInputs(y_true, y_pred)))
 
-    @property
-    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
-        """Layers of the loss, which are trained with the student."""
-        return ()
-
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """The loss of every query, for a loss that needs more than scores.
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """The loss of every query, the only method that a loss defines.
 
         Args:
-            inputs: float32 scores, 0 where masked, with a `[batch,
-                candidates]` mask and the temperature of the loss.
-
-        Returns:
-            `[batch]` float32.
-        """
-        return self.per_query(
-            inputs.teacher, inputs.student, inputs.mask, inputs.temperature
-        )
-
-    def per_query(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        mask: tf.Tensor,
-        temperature: tf.Tensor,
-    ) -> tf.Tensor:
-        """The loss of every query, the only method that most losses define.
-
-        Args:
-            teacher: `[batch, candidates]` float32 scores, 0 where masked.
-            student: `[batch, candidates]` float32 scores, 0 where masked.
-            mask: `[batch, candidates]` bool.
-            temperature: float32 scalar.
+            inputs: float32 `[batch, candidates]` scores, 0 where masked, a
+                bool mask of that shape, and the temperature of the loss.
 
         Returns:
             `[batch]` float32.
@@ -156,13 +190,6 @@ class DistillationLoss(tf.keras.losses.Loss):
         raise NotImplementedError(
             f"`{type(self).__name__}` should define `per_query`."
         )
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "temperature": schedules.serialize(self.temperature),
-        }
 
     def _prepare(self, inputs: LossInputs) -> LossInputs:
         teacher = tf.stop_gradient(tf.cast(inputs.teacher, tf.float32))
@@ -181,20 +208,6 @@ class DistillationLoss(tf.keras.losses.Loss):
             each=_without_gradient(inputs.each, mask),
         )
 
-    def _reduce(
-        self, losses: tf.Tensor, sample_weight: tf.Tensor | None
-    ) -> tf.Tensor:
-        if sample_weight is None:
-            sample_weight = tf.ones_like(losses)
-        weights = tf.cast(sample_weight, tf.float32)
-        weighted = losses * weights
-        if self.reduction == tf.keras.losses.Reduction.NONE:
-            return weighted
-        total = tf.reduce_sum(weighted)
-        if self.reduction == tf.keras.losses.Reduction.SUM:
-            return total
-        return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
-
 
 class Untempered(DistillationLoss):
     """Base of the losses without a temperature.
@@ -210,12 +223,6 @@ class Untempered(DistillationLoss):
         name: str | None = None,
     ) -> None:
         super().__init__(1.0, reduction, name)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        config = super().get_config()
-        del config["temperature"]
-        return config
 
 
 def masked_log_softmax(
@@ -233,6 +240,21 @@ def masked_log_softmax(
     """
     logits = tf.where(mask, scores / temperature, MASKED_LOGIT)
     return tf.nn.log_softmax(logits)
+
+
+def _serialize(value: Any) -> Any:
+    """An argument of a constructor as JSON holds it."""
+    if isinstance(value, schedules.Schedule):
+        return tf.keras.optimizers.schedules.serialize(value)
+    if isinstance(value, tf.keras.losses.Loss):
+        return tf.keras.losses.serialize(value)
+    if isinstance(value, tf.keras.optimizers.legacy.Optimizer):
+        return tf.keras.optimizers.serialize(value)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tf.RaggedTensor):
+        return value.to_list()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _without_gradient(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import DistillationLoss, masked_mean
-from kd_tfrs.distillation.schedules import Scheduled
-
-AUTO = tf.keras.losses.Reduction.AUTO
+from kd_tfrs.distillation.losses.inputs import LossInputs
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -44,22 +42,9 @@ class BinarySoftTargets(DistillationLoss):
 
     uses_single_scores = True
 
-    def __init__(
-        self,
-        temperature: Scheduled = 1.0,
-        reduction: str = AUTO,
-        name: str = "binary_soft_targets",
-    ) -> None:
-        super().__init__(temperature, reduction, name)
-
-    def per_query(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        mask: tf.Tensor,
-        temperature: tf.Tensor,
-    ) -> tf.Tensor:
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query`."""
+        teacher, student, mask, temperature = inputs[:4]
         entropies = tf.nn.sigmoid_cross_entropy_with_logits(
             labels=tf.sigmoid(teacher / temperature),
             logits=student / temperature,

@@ -7,6 +7,7 @@ import tensorflow as tf
 from kd_tfrs.distillation.losses.base import MASKED_LOGIT
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import projection, unit_length
 
 AUTO = tf.keras.losses.Reduction.AUTO
@@ -50,7 +51,7 @@ class ContrastiveRepresentation(FeatureLoss):
         width: int = 128,
         temperature: float = 0.07,
         reduction: str = AUTO,
-        name: str = "contrastive_representation",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.width = check_count("width", width)
@@ -70,14 +71,10 @@ class ContrastiveRepresentation(FeatureLoss):
         """The heads of both sides."""
         return (self.teacher_head, self.student_head)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
         logits = tf.matmul(
             unit_length(self.teacher_head(teacher)),
             unit_length(self.student_head(student)),
@@ -91,11 +88,3 @@ class ContrastiveRepresentation(FeatureLoss):
         of_students = tf.reduce_logsumexp(logits + away[:, tf.newaxis], axis=0)
         losses = 0.5 * (of_teachers + of_students) - own
         return tf.where(counts, losses, 0.0)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "temperature": self.temperature,
-        }

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import counted
 from kd_tfrs.distillation.losses.projection import unit_length
 
@@ -50,33 +51,21 @@ class CorrelationCongruence(FeatureLoss):
         gamma: float = 0.4,
         order: int = 2,
         reduction: str = AUTO,
-        name: str = "correlation_congruence",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.gamma = check_number("gamma", gamma, 1e-6)
         self.order = check_count("order", order)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
         count = counted(weight)
         squared = tf.square(self._kernel(teacher) - self._kernel(student))
         return tf.math.divide_no_nan(
             tf.linalg.matvec(squared, count), tf.reduce_sum(count)
         )
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "gamma": self.gamma,
-            "order": self.order,
-        }
 
     def _kernel(self, features: tf.Tensor) -> tf.Tensor:
         unit = unit_length(features)

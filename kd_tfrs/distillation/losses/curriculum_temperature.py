@@ -123,7 +123,7 @@ class CurriculumTemperature(Untempered):
         t_start: float = 1.0,
         t_range: float = 20.0,
         reduction: str = AUTO,
-        name: str = "curriculum_temperature",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.curriculum_steps = check_count(
@@ -138,22 +138,13 @@ class CurriculumTemperature(Untempered):
         """The layer that holds the temperature."""
         return (self._layer,)
 
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         temperature = self._layer(self._strength(inputs.step))
         log_p = masked_log_softmax(inputs.teacher, inputs.mask, temperature)
         log_q = masked_log_softmax(inputs.student, inputs.mask, temperature)
         divergence = tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
         return tf.square(temperature) * divergence
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "curriculum_steps": self.curriculum_steps,
-            "t_start": self.t_start,
-            "t_range": self.t_range,
-        }
 
     def _strength(self, step: tf.Tensor | int) -> tf.Tensor:
         done = tf.cast(step, tf.float32) / self.curriculum_steps

@@ -64,14 +64,14 @@ class DecoupledSoftTargets(DistillationLoss):
         beta: float = 8.0,
         temperature: schedules.Scheduled = 4.0,
         reduction: str = AUTO,
-        name: str = "decoupled_soft_targets",
+        name: str | None = None,
     ) -> None:
         super().__init__(temperature, reduction, name)
         self.alpha = check_number("alpha", alpha, 0.0)
         self.beta = check_number("beta", beta, 0.0)
 
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         target = targets_or_best(inputs)
         others = tf.logical_and(inputs.mask, tf.logical_not(target))
         about_target = _divergence(
@@ -84,10 +84,6 @@ class DecoupledSoftTargets(DistillationLoss):
         )
         total = self.alpha * about_target + self.beta * among_others
         return tf.square(inputs.temperature) * total
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
 
 
 def _log_masses(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import check_units, projection
 from kd_tfrs.errors import UserError
 
@@ -59,7 +60,7 @@ class FeatureDiscriminator(FeatureLoss):
         projection_units: Sequence[int] = (),
         adversary_optimizer: Optimizer | dict | None = None,
         reduction: str = AUTO,
-        name: str = "feature_discriminator",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.hidden_units = check_units("hidden_units", hidden_units)
@@ -87,41 +88,21 @@ class FeatureDiscriminator(FeatureLoss):
         """The discriminator."""
         return (self.discriminator,)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
-        return tf.nn.softplus(-self._discriminate(self.projection(student)))
+        projected = self.projection(inputs.student)
+        return tf.nn.softplus(-self._discriminate(projected))
 
-    def adversary_loss(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def adversary_loss(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.adversary_loss`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
         projected = tf.stop_gradient(self.projection(student))
         losses = tf.nn.softplus(-self._discriminate(tf.stop_gradient(teacher)))
         losses += tf.nn.softplus(self._discriminate(projected))
         return tf.math.divide_no_nan(
             tf.reduce_sum(weight * losses), tf.reduce_sum(weight)
         )
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "hidden_units": list(self.hidden_units),
-            "projection_units": list(self.projection_units),
-            "adversary_optimizer": tf.keras.optimizers.serialize(
-                self.adversary_optimizer
-            ),
-        }
 
     def _discriminate(self, features: tf.Tensor) -> tf.Tensor:
         return self.discriminator(features)[:, 0]

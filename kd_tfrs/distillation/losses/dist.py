@@ -70,8 +70,8 @@ class CorrelationLoss(DistillationLoss):
         self.beta = check_number("beta", beta, 0.0)
         self.gamma = check_number("gamma", gamma, 0.0)
 
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         p, q = (
             tf.exp(masked_log_softmax(scores, inputs.mask, inputs.temperature))
             for scores in (inputs.teacher, inputs.student)
@@ -82,10 +82,6 @@ class CorrelationLoss(DistillationLoss):
             losses += self.gamma * self._over_columns(p, q, inputs)
         losses = tf.where(tf.reduce_any(inputs.mask, axis=1), losses, 0.0)
         return tf.square(inputs.temperature) * losses
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "beta": self.beta, "gamma": self.gamma}
 
     def _over_columns(
         self, p: tf.Tensor, q: tf.Tensor, inputs: LossInputs

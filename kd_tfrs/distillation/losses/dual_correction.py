@@ -76,7 +76,7 @@ class DualCorrection(ListLoss):
         num_corrected: int = 40,
         sharpness: float = 0.1,
         reduction: str = AUTO,
-        name: str = "dual_correction",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.num_candidates = check_count("num_candidates", num_candidates)
@@ -98,15 +98,6 @@ class DualCorrection(ListLoss):
         return relaxed_ranking(
             scores, under, masked_logsumexp(scores, candidates)
         )
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_candidates": self.num_candidates,
-            "num_corrected": self.num_corrected,
-            "sharpness": self.sharpness,
-        }
 
     def _rank_gap(
         self, inputs: LossInputs, scores: tf.Tensor, mask: tf.Tensor

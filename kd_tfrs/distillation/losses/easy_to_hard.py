@@ -61,7 +61,7 @@ class EasyToHard(ListLoss):
         self,
         hard_from_step: int = 2000,
         reduction: str = AUTO,
-        name: str = "easy_to_hard",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.hard_from_step = check_count("hard_from_step", hard_from_step, 0)
@@ -83,7 +83,3 @@ class EasyToHard(ListLoss):
             easy,
             lambda: relaxed_ranking(scores, mask, below),
         )
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "hard_from_step": self.hard_from_step}

@@ -7,6 +7,7 @@ import tensorflow as tf
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.expert_mixture import ExpertMixture, gumbel
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import projection
 
 AUTO = tf.keras.losses.Reduction.AUTO
@@ -63,7 +64,7 @@ class DistillationExperts(FeatureLoss):
         final_temperature: float = 1e-10,
         seed: int = 0,
         reduction: str = AUTO,
-        name: str = "distillation_experts",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.num_experts = check_count("num_experts", num_experts)
@@ -96,14 +97,11 @@ class DistillationExperts(FeatureLoss):
         """The selection network and the experts."""
         return (self.selection, self.experts)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
+        step = inputs.step
         alpha = tf.nn.log_softmax(self.selection(teacher))
         logits = alpha + gumbel(weight, self.num_experts, self.seed, step)
         temperature = self.temperature_at(step)
@@ -127,14 +125,3 @@ class DistillationExperts(FeatureLoss):
         )
         ratio = self.final_temperature / self.initial_temperature
         return self.initial_temperature * tf.pow(ratio, progress)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_experts": self.num_experts,
-            "annealing_steps": self.annealing_steps,
-            "initial_temperature": self.initial_temperature,
-            "final_temperature": self.final_temperature,
-            "seed": self.seed,
-        }

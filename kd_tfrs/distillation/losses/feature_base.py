@@ -4,50 +4,39 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from kd_tfrs.distillation.losses.base import WeightedLoss
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.errors import UserError
 
 
-class FeatureLoss(tf.keras.losses.Loss):
+class FeatureLoss(WeightedLoss):
     r"""Base of the losses between a teacher's and a student's features.
 
     $$L = \sum_i w_i \, l(h^t_i, h^s_i) / \sum_i w_i$$
 
     over the users or items $i$ of a batch. The two may differ in width. A
-    subclass overrides `per_row`, and `build` and `learned` where it brings
-    layers of its own, which the `Distiller` trains with the student.
-
-    Attributes:
-        uses_labels: always false: features are compared without labels.
-        uses_rows: whether the loss reads `LossInputs.rows`, the catalogue
-            rows of the features.
-        adversaries: layers that are trained against the student at every
-            step. A loss with adversaries defines `adversary_loss` and has an
-            `adversary_optimizer`.
+    subclass overrides `per_row`, and `build` and `trainable_layers` if it has
+    layers of its own.
 
     Args:
-        reduction: a `tf.keras.losses.Reduction`; `NONE` gives the weighted
-            loss of every row, `SUM` their sum, all else the weighted mean.
-        name: name of the loss in the logs.
+        reduction: see `WeightedLoss`.
+        name: see `WeightedLoss`.
 
     Example:
     ```python
     class SameLength(FeatureLoss):
-        def per_row(self, teacher, student, weight, step):
-            return (tf.norm(teacher, axis=1) - tf.norm(student, axis=1)) ** 2
+        def per_row(self, inputs):
+            lengths = (tf.norm(x, axis=1) for x in inputs[:2])
+            return tf.math.squared_difference(*lengths)
     ```
     """
-
-    uses_labels = False
-    uses_rows = False
-    adversaries: tuple[tf.keras.layers.Layer, ...] = ()
 
     def __init__(
         self,
         reduction: str = tf.keras.losses.Reduction.AUTO,
         name: str | None = None,
     ) -> None:
-        super().__init__(reduction=reduction, name=name)
+        super().__init__(reduction, name)
         self._widths: tuple[int, int] | None = None
 
     def __call__(
@@ -93,21 +82,12 @@ class FeatureLoss(tf.keras.losses.Loss):
         Returns:
             A scalar, or `[rows]` with `Reduction.NONE`.
         """
-        teacher, student = self.features(inputs.teacher, inputs.student)
-        weight = row_weights(student, inputs.weight, inputs.mask)
-        losses = weight * self.per_row(teacher, student, weight, inputs.step)
-        if self.reduction == tf.keras.losses.Reduction.NONE:
-            return losses
-        total = tf.reduce_sum(losses)
-        if self.reduction == tf.keras.losses.Reduction.SUM:
-            return total
-        return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
+        inputs = self._prepare(inputs)
+        return self.weighted_mean(self.per_row(inputs), inputs.weight)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """The loss of every row, `[rows]`, without mask or weights."""
-        teacher, student = self.features(y_true, y_pred)
-        weight = row_weights(student, None, None)
-        return self.per_row(teacher, student, weight, 0)
+        return self.per_row(self._prepare(LossInputs(y_true, y_pred)))
 
     def features(
         self, y_true: tf.Tensor, y_pred: tf.Tensor
@@ -159,11 +139,6 @@ class FeatureLoss(tf.keras.losses.Loss):
         """
         del teacher_width, student_width
 
-    @property
-    def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
-        """Layers of its own that are trained with the student."""
-        return ()
-
     def compute_adversary(self, inputs: LossInputs) -> tf.Tensor:
         """Computes the loss that the adversaries minimise.
 
@@ -173,26 +148,16 @@ class FeatureLoss(tf.keras.losses.Loss):
         Returns:
             A scalar.
         """
-        teacher, student = self.features(
-            inputs.teacher, tf.stop_gradient(inputs.student)
+        student = tf.stop_gradient(inputs.student)
+        return self.adversary_loss(
+            self._prepare(inputs._replace(student=student))
         )
-        weight = row_weights(student, inputs.weight, inputs.mask)
-        return self.adversary_loss(teacher, student, weight, inputs.step)
 
-    def adversary_loss(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def adversary_loss(self, inputs: LossInputs) -> tf.Tensor:
         """The loss that the adversaries minimise.
 
         Args:
-            teacher: `[rows, teacher_width]`.
-            student: `[rows, student_width]`, without gradient.
-            weight: `[rows]`.
-            step: training step.
+            inputs: see `per_row`; no gradient flows into the features.
 
         Returns:
             A scalar.
@@ -201,21 +166,14 @@ class FeatureLoss(tf.keras.losses.Loss):
             f"`{type(self).__name__}` should define `adversary_loss`."
         )
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """The loss of every row, which is all that most losses define.
 
         Args:
-            teacher: `[rows, teacher_width]` float32.
-            student: `[rows, student_width]` float32.
-            weight: `[rows]` float32; 0 where a row does not count. A loss
-                between pairs gives a row its mean over partners that count.
-            step: training step.
+            inputs: `[rows, teacher_width]` and `[rows, student_width]`
+                float32 features, `[rows]` float32 weights, 0 where a row does
+                not count, and the step. A loss between pairs gives a row its
+                mean over partners that count.
 
         Returns:
             `[rows]` float32.
@@ -224,26 +182,12 @@ class FeatureLoss(tf.keras.losses.Loss):
             f"`{type(self).__name__}` should define `per_row`."
         )
 
-
-def row_weights(
-    features: tf.Tensor,
-    sample_weight: tf.Tensor | None,
-    mask: tf.Tensor | None,
-) -> tf.Tensor:
-    """Weights of rows, 0 where masked.
-
-    Args:
-        features: `[rows, width]`.
-        sample_weight: `[rows]`, or `None` for 1.
-        mask: `[rows]` bool, or `None`.
-
-    Returns:
-        `[rows]` float32.
-    """
-    if sample_weight is None:
-        weight = tf.ones_like(features[:, 0])
-    else:
-        weight = tf.cast(sample_weight, tf.float32)
-    if mask is None:
-        return weight
-    return tf.where(mask, weight, 0.0)
+    def _prepare(self, inputs: LossInputs) -> LossInputs:
+        teacher, student = self.features(inputs.teacher, inputs.student)
+        weight = inputs.weight
+        if weight is None:
+            weight = tf.ones_like(student[:, 0])
+        weight = tf.cast(weight, tf.float32)
+        if inputs.mask is not None:
+            weight = tf.where(inputs.mask, weight, 0.0)
+        return inputs._replace(teacher=teacher, student=student, weight=weight)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_number
-from kd_tfrs.distillation.losses.feature_base import row_weights
 from kd_tfrs.distillation.losses.hint import Hint
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import counted
@@ -77,41 +76,27 @@ class FrequencyHint(Hint):
         hidden_units: Sequence[int] = (),
         normalize: bool = True,
         reduction: str = AUTO,
-        name: str = "frequency_hint",
+        name: str | None = None,
     ) -> None:
         super().__init__(hidden_units, normalize, reduction, name)
         self.neighbours = _ragged(neighbours)
         self.alpha = check_number("alpha", alpha, 0.0, 1.0)
 
-    def compute(self, inputs: LossInputs) -> tf.Tensor:
-        """See `FeatureLoss.compute`.
-
-        Raises:
-            UserError: the loss has `neighbours` and `inputs.rows` is `None`.
-        """
-        teacher, student = self.features(inputs.teacher, inputs.student)
-        count = counted(row_weights(student, inputs.weight, inputs.mask))
-        smooth = self._smoothing(teacher, count, inputs.rows)
-
-        def passed(features: tf.Tensor) -> tf.Tensor:
-            return (1 - self.alpha) * features + self.alpha * smooth(features)
-
-        return super().compute(
-            inputs._replace(teacher=passed(teacher), student=passed(student))
-        )
-
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Not offered: Keras would call it without `rows`."""
         raise NotImplementedError("Call `FrequencyHint` itself, with `rows`.")
 
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        neighbours = self.neighbours
-        return {
-            **super().get_config(),
-            "neighbours": None if neighbours is None else neighbours.to_list(),
-            "alpha": self.alpha,
-        }
+    def _prepare(self, inputs: LossInputs) -> LossInputs:
+        inputs = super()._prepare(inputs)
+        count = counted(inputs.weight)
+        smooth = self._smoothing(inputs.teacher, count, inputs.rows)
+
+        def passed(features: tf.Tensor) -> tf.Tensor:
+            return (1 - self.alpha) * features + self.alpha * smooth(features)
+
+        return inputs._replace(
+            teacher=passed(inputs.teacher), student=passed(inputs.student)
+        )
 
     def _smoothing(
         self, teacher: tf.Tensor, count: tf.Tensor, rows: tf.Tensor | None

@@ -79,7 +79,7 @@ class GatedSoftTargets(DistillationLoss):
         evenness: float = 0.1,
         temperature: schedules.Scheduled = 1.0,
         reduction: str = AUTO,
-        name: str = "gated_soft_targets",
+        name: str | None = None,
     ) -> None:
         super().__init__(temperature, reduction, name)
         self.num_teachers = check_count("num_teachers", num_teachers, 2)
@@ -97,8 +97,8 @@ class GatedSoftTargets(DistillationLoss):
         """The gate."""
         return (self._gate,)
 
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         each = tf.unstack(self._check(inputs.each), axis=2)
         log_gate = tf.nn.log_softmax(self._gate(_features(each, inputs.mask)))
         labels = _mixture(log_gate, each, inputs.mask, inputs.temperature)
@@ -115,14 +115,6 @@ class GatedSoftTargets(DistillationLoss):
         )
         # The gate's own loss adds its gradient and not its value.
         return loss + (gate_loss - tf.stop_gradient(gate_loss))
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_teachers": self.num_teachers,
-            "evenness": self.evenness,
-        }
 
     def _gate_loss(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import (
     check_units,
     projection,
@@ -50,7 +51,7 @@ class Hint(FeatureLoss):
         hidden_units: Sequence[int] = (),
         normalize: bool = False,
         reduction: str = AUTO,
-        name: str = "hint",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.hidden_units = check_units("hidden_units", hidden_units)
@@ -67,23 +68,10 @@ class Hint(FeatureLoss):
         """The projection."""
         return (self.projection,)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
         projected = self.projection(student)
         if self.normalize:
             teacher, projected = unit_length(teacher), unit_length(projected)
         return tf.reduce_sum(tf.square(projected - teacher), axis=1)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "hidden_units": list(self.hidden_units),
-            "normalize": self.normalize,
-        }

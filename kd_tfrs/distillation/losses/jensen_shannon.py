@@ -11,6 +11,7 @@ from kd_tfrs.distillation.losses.base import (
     masked_log_softmax,
 )
 from kd_tfrs.distillation.losses.checks import check_number
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.schedules import Scheduled
 
 AUTO = tf.keras.losses.Reduction.AUTO
@@ -58,19 +59,14 @@ class JensenShannon(DistillationLoss):
         beta: float = 0.5,
         temperature: Scheduled = 1.0,
         reduction: str = AUTO,
-        name: str = "jensen_shannon",
+        name: str | None = None,
     ) -> None:
         super().__init__(temperature, reduction, name)
         self.beta = check_number("beta", beta, _LEAST_SHARE, 1 - _LEAST_SHARE)
 
-    def per_query(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        mask: tf.Tensor,
-        temperature: tf.Tensor,
-    ) -> tf.Tensor:
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query`."""
+        teacher, student, mask, temperature = inputs[:4]
         log_p = masked_log_softmax(teacher, mask, temperature)
         log_q = masked_log_softmax(student, mask, temperature)
         log_m = tf.where(
@@ -91,7 +87,3 @@ class JensenShannon(DistillationLoss):
         # Where a query has nothing left its log_p is not hugely negative.
         divergence = tf.reduce_sum(tf.where(mask, terms, 0.0), axis=1)
         return tf.square(temperature) * divergence
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "beta": self.beta}

@@ -8,8 +8,6 @@ from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.list_base import ListLoss
 from kd_tfrs.distillation.losses.ranks import count_above
 
-AUTO = tf.keras.losses.Reduction.AUTO
-
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class LambdaDistill(ListLoss):
@@ -48,11 +46,6 @@ class LambdaDistill(ListLoss):
         Functions"; Wang et al. 2018, "The LambdaLoss Framework for Ranking
         Metric Optimization", section on LambdaRank.
     """
-
-    def __init__(
-        self, reduction: str = AUTO, name: str = "lambda_distill"
-    ) -> None:
-        super().__init__(reduction, name)
 
     def per_list(self, inputs: LossInputs) -> tf.Tensor:
         """See `ListLoss.per_list`."""

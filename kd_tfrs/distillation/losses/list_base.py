@@ -38,8 +38,8 @@ class ListLoss(Untempered):
             f"`{type(self).__name__}` should define `per_list`."
         )
 
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         require_lists(self, inputs)
         return self.per_list(inputs)
 

@@ -11,8 +11,6 @@ from kd_tfrs.distillation.losses.base import (
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.targets import targets_or_best
 
-AUTO = tf.keras.losses.Reduction.AUTO
-
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class MarginMSE(Untempered):
@@ -45,11 +43,8 @@ class MarginMSE(Untempered):
         Margin-MSE loss.
     """
 
-    def __init__(self, reduction: str = AUTO, name: str = "margin_mse") -> None:
-        super().__init__(reduction, name)
-
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         target = targets_or_best(inputs)
         difference = inputs.teacher - inputs.student
         at_target = masked_mean(difference, target)[:, None]

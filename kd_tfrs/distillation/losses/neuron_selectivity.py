@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import counted
 from kd_tfrs.distillation.losses.projection import unit_length
 
@@ -50,20 +51,16 @@ class NeuronSelectivity(FeatureLoss):
         power: int = 2,
         constant: float = 0.0,
         reduction: str = AUTO,
-        name: str = "neuron_selectivity",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.power = check_count("power", power)
         self.constant = check_number("constant", constant, 0.0)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
         count = counted(weight)
         units_t = unit_length(tf.transpose(teacher) * count)
         units_s = unit_length(tf.transpose(student) * count)
@@ -82,11 +79,3 @@ class NeuronSelectivity(FeatureLoss):
             - 2.0 * kernel(units_t, units_s)
         )
         return count * discrepancy
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "power": self.power,
-            "constant": self.constant,
-        }

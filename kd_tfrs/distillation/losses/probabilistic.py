@@ -5,10 +5,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import partners
 from kd_tfrs.distillation.losses.projection import unit_length
 
-AUTO = tf.keras.losses.Reduction.AUTO
 _NEVER = 1e-7
 
 
@@ -37,19 +37,10 @@ class ProbabilisticTransfer(FeatureLoss):
         Probabilistic Knowledge Transfer", section 3, eq. 4 to 8.
     """
 
-    def __init__(
-        self, reduction: str = AUTO, name: str = "probabilistic_transfer"
-    ) -> None:
-        super().__init__(reduction, name)
-
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
         pairs = partners(weight)
         p, log_p = _neighbours(teacher, pairs)
         _, log_q = _neighbours(student, pairs)

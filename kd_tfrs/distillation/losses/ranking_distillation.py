@@ -64,7 +64,7 @@ class RankingDistillation(ListLoss):
         warm_up_steps: int = 1000,
         renormalize: bool = True,
         reduction: str = AUTO,
-        name: str = "ranking_distillation",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.num_candidates = check_count("num_candidates", num_candidates)
@@ -95,17 +95,6 @@ class RankingDistillation(ListLoss):
         weights = tf.where(warming_up, by_position, hybrid)
         losses = tf.nn.softplus(-inputs.student[:, : inputs.listed])
         return tf.reduce_sum(tf.stop_gradient(weights) * losses, axis=1)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_candidates": self.num_candidates,
-            "rank_decay": self.rank_decay,
-            "sharpness": self.sharpness,
-            "warm_up_steps": self.warm_up_steps,
-            "renormalize": self.renormalize,
-        }
 
 
 def _normalized(weights: tf.Tensor) -> tf.Tensor:

@@ -63,8 +63,8 @@ class RankNetDistillation(DistillationLoss):
         self.num_partners = check_count("num_partners", num_partners)
         self.seed = check_count("seed", seed, 0)
 
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         totals = [
             self._against(inputs, distance)
             for distance in tf.unstack(self._distances(inputs))
@@ -73,14 +73,6 @@ class RankNetDistillation(DistillationLoss):
         return tf.square(inputs.temperature) * tf.math.divide_no_nan(
             pairs, counts
         )
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_partners": self.num_partners,
-            "seed": self.seed,
-        }
 
     def _distances(self, inputs: LossInputs) -> tf.Tensor:
         """From 1 to n - 1; 0, which pairs nothing, where n is 1."""

@@ -75,7 +75,7 @@ class RejuvenatedCrossEntropy(DistillationLoss):
         max_count: int = 50,
         beta: float = 3.0,
         reduction: str = AUTO,
-        name: str = "rejuvenated_cross_entropy",
+        name: str | None = None,
     ) -> None:
         super().__init__(temperature, reduction, name)
         self.num_closing = check_count("num_closing", num_closing)
@@ -83,8 +83,8 @@ class RejuvenatedCrossEntropy(DistillationLoss):
         self.max_count = check_count("max_count", max_count)
         self.beta = check_number("beta", beta, 0.0)
 
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         require_lists(self, inputs)
         places = tf.range(inputs.student.shape[1])
         from_teacher = inputs.mask & (places < inputs.listed)
@@ -97,16 +97,6 @@ class RejuvenatedCrossEntropy(DistillationLoss):
         return (1.0 - gamma) * _cross_entropy(
             inputs, from_student
         ) + gamma * _cross_entropy(inputs, missed)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_closing": self.num_closing,
-            "decay": self.decay,
-            "max_count": self.max_count,
-            "beta": self.beta,
-        }
 
     def _closing(self, inputs: LossInputs) -> tf.Tensor:
         """The draw $A$, as a mask of the candidates."""

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import (
     counted,
     distances,
@@ -56,19 +57,15 @@ class RelationalDistance(FeatureLoss):
         self,
         num_anchors: int = 1024,
         reduction: str = AUTO,
-        name: str = "relational_distance",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.num_anchors = check_count("num_anchors", num_anchors)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
         anchors = first_counted(weight, self.num_anchors)
         picked = tf.gather(weight, anchors)
         pairs = partners(picked)
@@ -77,10 +74,6 @@ class RelationalDistance(FeatureLoss):
         ) - _relative_distances(tf.gather(student, anchors), picked, pairs)
         losses = mean_over_partners(_huber(difference), pairs)
         return spread(losses, anchors, weight)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "num_anchors": self.num_anchors}
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -118,19 +111,15 @@ class RelationalAngle(FeatureLoss):
         self,
         num_anchors: int = 64,
         reduction: str = AUTO,
-        name: str = "relational_angle",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.num_anchors = check_count("num_anchors", num_anchors)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
         anchors = first_counted(weight, self.num_anchors)
         pairs = partners(tf.gather(weight, anchors))
         # From a vertex, all pairs of others that differ and count.
@@ -144,10 +133,6 @@ class RelationalAngle(FeatureLoss):
             tf.reduce_sum(triples, axis=[1, 2]),
         )
         return spread(losses, anchors, weight)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "num_anchors": self.num_anchors}
 
 
 def _huber(difference: tf.Tensor) -> tf.Tensor:

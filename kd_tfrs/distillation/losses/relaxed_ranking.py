@@ -11,8 +11,6 @@ from kd_tfrs.distillation.losses.list_base import (
     relaxed_ranking,
 )
 
-AUTO = tf.keras.losses.Reduction.AUTO
-
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class RelaxedRanking(ListLoss):
@@ -50,11 +48,6 @@ class RelaxedRanking(ListLoss):
         Kang, Lee, Kweon, Hwang and Yu 2022, "Item-side Ranking Regularized
         Distillation for Recommender System", for the item side.
     """
-
-    def __init__(
-        self, reduction: str = AUTO, name: str = "relaxed_ranking"
-    ) -> None:
-        super().__init__(reduction, name)
 
     def per_list(self, inputs: LossInputs) -> tf.Tensor:
         """See `ListLoss.per_list`."""

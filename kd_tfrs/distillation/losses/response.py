@@ -10,9 +10,7 @@ from kd_tfrs.distillation.losses.base import (
     masked_log_softmax,
     masked_mean,
 )
-from kd_tfrs.distillation.schedules import Scheduled
-
-AUTO = tf.keras.losses.Reduction.AUTO
+from kd_tfrs.distillation.losses.inputs import LossInputs
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -44,22 +42,9 @@ class SoftTargets(DistillationLoss):
         Network", section 2, eq. 1 and 4.
     """
 
-    def __init__(
-        self,
-        temperature: Scheduled = 1.0,
-        reduction: str = AUTO,
-        name: str = "soft_targets",
-    ) -> None:
-        super().__init__(temperature, reduction, name)
-
-    def per_query(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        mask: tf.Tensor,
-        temperature: tf.Tensor,
-    ) -> tf.Tensor:
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query`."""
+        teacher, student, mask, temperature = inputs[:4]
         log_p = masked_log_softmax(teacher, mask, temperature)
         log_q = masked_log_softmax(student, mask, temperature)
         # Where everything is masked both are uniform, and the sum is 0.
@@ -89,19 +74,9 @@ class SoftLabelLikelihood(Untempered):
         Hinton, Vinyals and Dean 2015, section 2, at T = 1.
     """
 
-    def __init__(
-        self, reduction: str = AUTO, name: str = "soft_label_likelihood"
-    ) -> None:
-        super().__init__(reduction, name)
-
-    def per_query(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        mask: tf.Tensor,
-        temperature: tf.Tensor,
-    ) -> tf.Tensor:
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query`."""
+        teacher, student, mask, temperature = inputs[:4]
         p = tf.exp(masked_log_softmax(teacher, mask, temperature))
         log_q = masked_log_softmax(student, mask, temperature)
         return -tf.reduce_sum(tf.where(mask, p * log_q, 0.0), axis=1)
@@ -129,19 +104,9 @@ class TeacherHardLabel(Untempered):
         teacher's distribution.
     """
 
-    def __init__(
-        self, reduction: str = AUTO, name: str = "teacher_hard_label"
-    ) -> None:
-        super().__init__(reduction, name)
-
-    def per_query(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        mask: tf.Tensor,
-        temperature: tf.Tensor,
-    ) -> tf.Tensor:
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query`."""
+        teacher, student, mask, temperature = inputs[:4]
         best = tf.argmax(tf.where(mask, teacher, teacher.dtype.min), axis=1)
         log_q = masked_log_softmax(student, mask, temperature)
         chosen = tf.gather(log_q, best, batch_dims=1)
@@ -170,17 +135,7 @@ class ScoreRegression(Untempered):
 
     uses_single_scores = True
 
-    def __init__(
-        self, reduction: str = AUTO, name: str = "score_regression"
-    ) -> None:
-        super().__init__(reduction, name)
-
-    def per_query(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        mask: tf.Tensor,
-        temperature: tf.Tensor,
-    ) -> tf.Tensor:
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query`."""
+        teacher, student, mask = inputs[:3]
         return masked_mean(tf.square(teacher - student), mask)

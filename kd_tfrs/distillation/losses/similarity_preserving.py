@@ -5,9 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import counted
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -36,19 +35,10 @@ class SimilarityPreserving(FeatureLoss):
         section 3.1, eq. 1 to 4.
     """
 
-    def __init__(
-        self, reduction: str = AUTO, name: str = "similarity_preserving"
-    ) -> None:
-        super().__init__(reduction, name)
-
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
         count = counted(weight)
 
         def products(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.expert_mixture import ExpertMixture, gumbel
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import counted, first_counted, spread
 from kd_tfrs.distillation.losses.projection import projection, unit_length
 from kd_tfrs.errors import UserError
@@ -41,19 +42,10 @@ class FullTopology(FeatureLoss):
         section 4.1.
     """
 
-    def __init__(
-        self, reduction: str = AUTO, name: str = "full_topology"
-    ) -> None:
-        super().__init__(reduction, name)
-
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
         count = counted(weight)
         total = _squared_differences(
             unit_length(teacher), unit_length(student), count
@@ -117,7 +109,7 @@ class HierarchicalTopology(FeatureLoss):
         temperature: float = 0.1,
         seed: int = 0,
         reduction: str = AUTO,
-        name: str = "hierarchical_topology",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.num_groups = check_count("num_groups", num_groups)
@@ -153,14 +145,11 @@ class HierarchicalTopology(FeatureLoss):
         """The networks that assign groups."""
         return (self.assignment, self.networks)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
+        weight = inputs.weight
+        step = inputs.step
         logits = self.assignment(teacher)
         group = tf.argmax(logits, axis=1, output_type=tf.int32)
         count = counted(weight)
@@ -171,18 +160,6 @@ class HierarchicalTopology(FeatureLoss):
             )
         # The mean over rows then is the sum of all over the relations.
         return tf.math.divide_no_nan(losses * tf.reduce_sum(count), relations)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_groups": self.num_groups,
-            "level": self.level,
-            "assignment_weight": self.assignment_weight,
-            "assignment_rows": self.assignment_rows,
-            "temperature": self.temperature,
-            "seed": self.seed,
-        }
 
     def _topology(
         self,

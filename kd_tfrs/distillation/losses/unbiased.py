@@ -106,15 +106,15 @@ class UnbiasedPairs(Untempered):
         pairs_per_group: int = 10,
         rank_decay: float = 20.0,
         reduction: str = AUTO,
-        name: str = "unbiased_pairs",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.groups = _check_groups(groups)
         self.pairs_per_group = check_count("pairs_per_group", pairs_per_group)
         self.rank_decay = check_number("rank_decay", rank_decay, 1e-3)
 
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         if inputs.rows is None:
             raise UserError(
                 "`UnbiasedPairs` should receive the catalogue rows of the "
@@ -135,15 +135,6 @@ class UnbiasedPairs(Untempered):
         of_group = tf.math.divide_no_nan(tf.reduce_sum(losses, axis=2), pairs)
         groups = tf.reduce_sum(tf.cast(pairs > 0, tf.float32), axis=1)
         return tf.math.divide_no_nan(tf.reduce_sum(of_group, axis=1), groups)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "groups": self.groups.tolist(),
-            "pairs_per_group": self.pairs_per_group,
-            "rank_decay": self.rank_decay,
-        }
 
     def _weights(self, inputs: LossInputs) -> tuple[tf.Tensor, tf.Tensor]:
         """The teacher's order, and in it each candidate's weight by group.

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_number
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import check_units, projection
 
 AUTO = tf.keras.losses.Reduction.AUTO
@@ -53,7 +54,7 @@ class VariationalInformation(FeatureLoss):
         hidden_units: Sequence[int] = (),
         initial_variance: float = 5.0,
         reduction: str = AUTO,
-        name: str = "variational_information",
+        name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.hidden_units = check_units("hidden_units", hidden_units)
@@ -73,27 +74,14 @@ class VariationalInformation(FeatureLoss):
         """The projection and the variances."""
         return (self.projection, self.variance)
 
-    def per_row(
-        self,
-        teacher: tf.Tensor,
-        student: tf.Tensor,
-        weight: tf.Tensor,
-        step: tf.Tensor | int,
-    ) -> tf.Tensor:
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
+        teacher, student = inputs[:2]
         variance = self.variance(teacher)
         squared = tf.square(teacher - self.projection(student))
         return 0.5 * tf.reduce_sum(
             tf.math.log(variance) + squared / variance, axis=1
         )
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "hidden_units": list(self.hidden_units),
-            "initial_variance": self.initial_variance,
-        }
 
 
 class _Variance(tf.keras.layers.Layer):

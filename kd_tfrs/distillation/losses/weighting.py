@@ -58,8 +58,8 @@ class _Weighted(DistillationLoss):
         """The importance of each query, `[queries]`, between 0 and 1."""
         raise NotImplementedError
 
-    def per_query_of(self, inputs: LossInputs) -> tf.Tensor:
-        """See `DistillationLoss.per_query_of`."""
+    def per_query(self, inputs: LossInputs) -> tf.Tensor:
+        """See `DistillationLoss.per_query`."""
         weights = _normalised(
             tf.stop_gradient(self.importance(inputs)) + _FLOOR,
             tf.reduce_any(inputs.mask, axis=1),
@@ -67,14 +67,7 @@ class _Weighted(DistillationLoss):
         inner = inputs._replace(
             temperature=schedules.value_at(self.loss.temperature, inputs.step)
         )
-        return weights * self.loss.per_query_of(inner)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "loss": tf.keras.losses.serialize(self.loss),
-        }
+        return weights * self.loss.per_query(inner)
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -120,7 +113,7 @@ class ConfidenceWeighted(_Weighted):
         loss: DistillationLoss | dict,
         temperature: schedules.Scheduled = 1.0,
         reduction: str = AUTO,
-        name: str = "confidence_weighted",
+        name: str | None = None,
     ) -> None:
         super().__init__(loss, temperature, reduction, name)
 
@@ -175,7 +168,7 @@ class GapWeighted(_Weighted):
         focus: float = 1.0,
         temperature: schedules.Scheduled = 1.0,
         reduction: str = AUTO,
-        name: str = "gap_weighted",
+        name: str | None = None,
     ) -> None:
         super().__init__(loss, temperature, reduction, name)
         self.focus = check_number("focus", focus, 0.0)
@@ -188,10 +181,6 @@ class GapWeighted(_Weighted):
         )
         gap = tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
         return (-tf.math.expm1(-tf.maximum(gap, 0.0))) ** self.focus
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "focus": self.focus}
 
 
 def normalised_entropy(log_p: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -54,7 +54,7 @@ class CalibratedSoftTargets(BinarySoftTargets):
         temperature: Scheduled = 1.0,
         initial_offset: float = 0.0,
         reduction: str = AUTO,
-        name: str = "calibrated_soft_targets",
+        name: str | None = None,
     ) -> None:
         super().__init__(temperature, reduction, name)
         self.initial_offset = float(initial_offset)
@@ -92,13 +92,9 @@ class CalibratedSoftTargets(BinarySoftTargets):
         if inputs.labels is None:
             return loss
         own = self._scaling_loss(logits, inputs.labels, inputs.mask)
-        own = self._reduce(own, inputs.weight)
+        own = self.weighted_mean(own, inputs.weight)
         # The scaling's own loss adds its gradient and not its value.
         return loss + (own - tf.stop_gradient(own))
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "initial_offset": self.initial_offset}
 
     @staticmethod
     def _scaling_loss(

@@ -8,7 +8,12 @@ import tensorflow as tf
 from feature_checks import NONE, FeatureLossChecks, dense, features
 
 from kd_tfrs.distillation.losses.discriminator import FeatureDiscriminator
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.errors import UserError
+
+
+def adversary(loss, t, s, weight):
+    return loss.compute_adversary(LossInputs(t, s, weight=weight))
 
 
 def sigmoid(x):
@@ -56,11 +61,13 @@ class TestFeatureDiscriminator(FeatureLossChecks):
         real, fake = verdicts(loss, t, s)
         rows = -np.log(sigmoid(real)) - np.log(1 - sigmoid(fake))
         np.testing.assert_allclose(
-            loss.adversary_loss(t, s, weight, 0),
+            adversary(loss, t, s, weight),
             (weight * rows).sum() / weight.sum(),
             rtol=1e-5,
         )
-        nothing = loss.adversary_loss(t, s, np.zeros(9, np.float32), 0)
+        nothing = loss.compute_adversary(
+            LossInputs(t, s, weight=np.zeros(9, np.float32))
+        )
         assert nothing == 0.0
 
 
@@ -72,7 +79,7 @@ def test_an_undecided_judge_costs_log_two():
     t, s = features()
     np.testing.assert_allclose(loss(t, s), np.log(2), rtol=1e-6)
     np.testing.assert_allclose(
-        loss.adversary_loss(t, s, np.ones(9, np.float32), 0),
+        adversary(loss, t, s, np.ones(9, np.float32)),
         2 * np.log(2),
         rtol=1e-6,
     )
@@ -84,7 +91,9 @@ def test_each_side_trains_its_own():
     student = tf.Variable(s)
     loss(t, s)
     with tf.GradientTape() as tape:
-        value = loss.adversary_loss(t, student, np.ones(9, np.float32), 0)
+        value = loss.compute_adversary(
+            LossInputs(t, student, weight=np.ones(9, np.float32))
+        )
     own = loss.projection.trainable_variables
     judge = loss.discriminator.trainable_variables
     found = tape.gradient(value, [student, *own, *judge])
@@ -114,7 +123,7 @@ def test_taking_turns_brings_the_student_to_the_teachers_distribution():
             value, loss.projection.trainable_variables, tape=tape
         )
         with tf.GradientTape() as tape:
-            value = loss.adversary_loss(t, s, weight, 0)
+            value = adversary(loss, t, s, weight)
         loss.adversary_optimizer.minimize(
             value, loss.discriminator.trainable_variables, tape=tape
         )

@@ -180,8 +180,9 @@ def test_the_loss_inside_comes_back_from_the_config(around):
 
 def test_a_loss_of_ones_own_may_be_weighed():
     class Absolute(DistillationLoss):
-        def per_query(self, teacher, student, mask, temperature):
-            return tf.reduce_sum(tf.abs(teacher - student), axis=1)
+        def per_query(self, inputs):
+            apart = tf.abs(inputs.teacher - inputs.student)
+            return tf.reduce_sum(apart, axis=1)
 
     t, s = RNG.normal(size=(2, 4, 5))
     wanted = expected(

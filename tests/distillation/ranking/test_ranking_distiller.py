@@ -39,9 +39,10 @@ LIKED_OVER = TaskLogits("liked")
 class LinearAdversary(FeatureLoss):
     """A loss with an adversary, linear in its inputs."""
 
-    def adversary_loss(self, teacher, student, weight, step):
-        apart = tf.reduce_sum(teacher, 1) - 3 * tf.reduce_sum(student, 1)
-        return tf.reduce_sum(weight * apart) + tf.cast(step, tf.float32)
+    def adversary_loss(self, inputs):
+        teacher, student = (tf.reduce_sum(x, 1) for x in inputs[:2])
+        apart = inputs.weight * (teacher - 3 * student)
+        return tf.reduce_sum(apart) + tf.cast(inputs.step, tf.float32)
 
 
 def compiled(distiller, optimizer=None, eagerly=True):

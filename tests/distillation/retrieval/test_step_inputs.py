@@ -41,12 +41,14 @@ def own_terms(losses, teacher):
 class LinearAdversary(FeatureLoss):
     """Linear in its inputs, as is the loss of its adversary."""
 
-    def per_row(self, teacher, student, weight, step):
-        return tf.reduce_sum(teacher, 1) - 3 * tf.reduce_sum(student, 1)
+    def per_row(self, inputs):
+        teacher, student = (tf.reduce_sum(x, 1) for x in inputs[:2])
+        return teacher - 3 * student
 
-    def adversary_loss(self, teacher, student, weight, step):
-        apart = tf.reduce_sum(teacher, 1) - 3 * tf.reduce_sum(student, 1)
-        return tf.reduce_sum(weight * apart) + tf.cast(step, tf.float32)
+    def adversary_loss(self, inputs):
+        teacher, student = (tf.reduce_sum(x, 1) for x in inputs[:2])
+        apart = inputs.weight * (teacher - 3 * student)
+        return tf.reduce_sum(apart) + tf.cast(inputs.step, tf.float32)
 
 
 @pytest.fixture(scope="module")
