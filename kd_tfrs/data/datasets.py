@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kd_tfrs.data.interactions import Interactions, clean
 from kd_tfrs.data.schema import Schema
@@ -21,23 +25,42 @@ from kd_tfrs.data.tables import Tables
 from kd_tfrs.errors import UserError
 
 DATA_DIR_VARIABLE = "KD_TFRS_DATA_DIR"
-DATASETS = (
-    "synthetic",
-    "movielens-100k",
-    "movielens-1m",
-    "movielens-25m",
-    "goodbooks-10k",
-    "citeulike-full",
-    "citeulike-loo",
-    "amazon-book",
-)
 _DEFAULT_EVENTS = 150_000
-# Those that are not published at an address of their own.
-_FOLDERS: dict[str, Callable[[Path], Tables]] = {
-    "citeulike-full": citeulike.read,
-    "citeulike-loo": citeulike.read,
-    "amazon-book": amazon_book.read,
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A known data set: how it is read from a folder, and how it gets there.
+
+    Args:
+        read: reads a folder.
+        fetch: downloads the data set into a folder of the given one and
+            returns it; `None` for data sets without an address of their own.
+        archive: another name that the folder may have.
+        is_complete: whether a folder has all files.
+    """
+
+    read: Callable[[Path], Tables]
+    fetch: Callable[[Path, bool], Path] | None = None
+    archive: str | None = None
+    is_complete: Callable[[Path], bool] = Path.is_dir
+
+
+_FOLDERS = {
+    **{
+        name: Dataset(
+            movielens.read, partial(movielens.fetch, name), release.archive
+        )
+        for name, release in movielens.RELEASES.items()
+    },
+    "goodbooks-10k": Dataset(
+        goodbooks.read, goodbooks.fetch, is_complete=goodbooks.is_complete
+    ),
+    "citeulike-full": Dataset(citeulike.read),
+    "citeulike-loo": Dataset(citeulike.read),
+    "amazon-book": Dataset(amazon_book.read),
 }
+DATASETS = ("synthetic", *_FOLDERS)
 
 
 def load(
@@ -110,19 +133,14 @@ def load(
     load("clicks.csv", event_columns=["device"], tasks=["click", "like"])
     ```
     """
-    name = str(name_or_path)
-    columns = {
-        "user_id": user_id,
-        "item_id": item_id,
-        "time": time,
-        "label": label,
-    }
-    further = FurtherColumns(tasks, event_columns, training_only_columns)
-    _check_arguments(name, schema, columns, further, num_events)
+    name, columns, further = _checked(locals())
     if name == "synthetic":
         tables = _synthetic(num_events or _DEFAULT_EVENTS, seed)
     elif name in DATASETS:
-        tables = _known(name, _roots(data_dir), download, progress)
+        roots = _roots(data_dir)
+        folder = _folder(name, roots, download)
+        source = _FOLDERS[name]
+        tables = source.read(folder or source.fetch(roots[0], progress))
     else:
         path = _existing(name)
         tables = user_files.read(
@@ -143,36 +161,12 @@ def load(
     )
 
 
-def check_load(
-    name_or_path: str | Path,
-    *,
-    data_dir: str | Path | None = None,
-    schema: Schema | None = None,
-    user_id: str | None = None,
-    item_id: str | None = None,
-    time: str | None = None,
-    label: str | None = None,
-    event_columns: Sequence[str] = (),
-    training_only_columns: Sequence[str] = (),
-    tasks: Sequence[str] = (),
-    num_events: int | None = None,
-    **others: object,
-) -> None:
+def check_load(name_or_path: str | Path, **options: Any) -> None:
     """Finds mistakes in the arguments of `load`, and reads no rows.
 
     Args:
         name_or_path: see `load`.
-        data_dir: see `load`.
-        schema: see `load`.
-        user_id: see `load`.
-        item_id: see `load`.
-        time: see `load`.
-        label: see `load`.
-        event_columns: see `load`.
-        training_only_columns: see `load`.
-        tasks: see `load`.
-        num_events: see `load`.
-        **others: arguments of `load` that fit every data set.
+        **options: see `load`.
 
     Raises:
         UserError: see `load`; a mistake that shows in rows alone is left to
@@ -181,20 +175,31 @@ def check_load(
     Example:
     >>> check_load("synthetic", num_events=1_000)
     """
-    del others
-    name = str(name_or_path)
-    columns = {
-        "user_id": user_id,
-        "item_id": item_id,
-        "time": time,
-        "label": label,
-    }
-    further = FurtherColumns(tasks, event_columns, training_only_columns)
-    _check_arguments(name, schema, columns, further, num_events)
+    arguments = bound_arguments(load, name_or_path, **options)
+    name, columns, further = _checked(arguments)
     if name not in DATASETS:
+        schema = arguments["schema"]
         user_files.check(_existing(name), schema, columns, further)
     elif name != "synthetic":
-        _folder(name, _roots(data_dir), True)
+        _folder(name, _roots(arguments["data_dir"]), True)
+
+
+def bound_arguments(
+    function: Callable, *args: Any, **kwargs: Any
+) -> dict[str, Any]:
+    """The arguments of a call by name, defaults included.
+
+    Args:
+        function: any function.
+        *args: positional arguments.
+        **kwargs: arguments by name.
+
+    Returns:
+        One entry for each parameter.
+    """
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.arguments
 
 
 def folder_of(name: str, data_dir: str | Path | None = None) -> Path | None:
@@ -207,10 +212,23 @@ def folder_of(name: str, data_dir: str | Path | None = None) -> Path | None:
     Returns:
         Its folder, or None.
     """
-    names = [name]
-    if name in movielens.RELEASES:
-        names.append(movielens.RELEASES[name].archive)
-    return _find(_roots(data_dir), tuple(names))
+    return _find(name, _roots(data_dir))
+
+
+def _checked(
+    arguments: Mapping[str, Any],
+) -> tuple[str, dict[str, str | None], FurtherColumns]:
+    """Name, own columns and further columns of the arguments of `load`."""
+    name = str(arguments["name_or_path"])
+    columns = {key: arguments[key] for key in user_files.ROLES}
+    further = FurtherColumns(
+        arguments["tasks"],
+        arguments["event_columns"],
+        arguments["training_only_columns"],
+    )
+    schema, num_events = arguments["schema"], arguments["num_events"]
+    _check_arguments(name, schema, columns, further, num_events)
+    return name, columns, further
 
 
 def _check_arguments(
@@ -261,35 +279,22 @@ def _roots(data_dir: str | Path | None) -> list[Path]:
     return [Path(chosen).expanduser(), cache] if chosen else [cache]
 
 
-def _known(
-    name: str, roots: list[Path], download: bool, progress: bool
-) -> Tables:
-    folder = _folder(name, roots, download)
-    if name in movielens.RELEASES:
-        return movielens.read(
-            folder or movielens.fetch(name, roots[0], progress)
-        )
-    if name == "goodbooks-10k":
-        return goodbooks.read(folder or goodbooks.fetch(roots[0], progress))
-    return _FOLDERS[name](folder)
-
-
 def _folder(name: str, roots: list[Path], download: bool) -> Path | None:
     """Where a known data set is; `None` where it is to be downloaded."""
-    names = [name]
-    if name in movielens.RELEASES:
-        names.append(movielens.RELEASES[name].archive)
-    folder = _find(roots, tuple(names))
-    if name == "goodbooks-10k" and folder is not None:
-        folder = folder if goodbooks.is_complete(folder) else None
-    if folder is None and name in _FOLDERS:
+    folder, source = _find(name, roots), _FOLDERS[name]
+    if folder is not None and not source.is_complete(folder):
+        folder = None
+    if folder is None and source.fetch is None:
         raise _not_found(name, roots, "it cannot be downloaded")
     if folder is None and not download:
         raise _not_found(name, roots, "`download` = False")
     return folder
 
 
-def _find(roots: list[Path], names: tuple[str, ...]) -> Path | None:
+def _find(name: str, roots: list[Path]) -> Path | None:
+    names = [name]
+    if name in _FOLDERS and _FOLDERS[name].archive:
+        names.append(_FOLDERS[name].archive)
     paths = (root / name for root in roots for name in names)
     return next((path for path in paths if path.is_dir()), None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -98,33 +99,23 @@ def load_examples(
     parts = load_examples("criteo", "data/criteo", hash_buckets=100_000)
     ```
     """
+    _check(locals())
     name = str(name_or_path)
-    check_examples(
-        name,
-        data_dir,
-        tasks=tasks,
-        split=split,
-        validation=validation,
-        test=test,
-        hash_buckets=hash_buckets,
-        num_events=num_events,
-        read=read,
-        pseudonym_key=pseudonym_key,
-        **options,
-    )
     shares = {"validation": validation, "test": test}
     shares = {key: value for key, value in shares.items() if value is not None}
     if name in LOGS or _is_libfm(name):
         return _load_log(name, data_dir, tasks, hash_buckets, shares)
     cut = {"method": split, "seed": seed, **shares}
     if name == "synthetic":
-        made = _invent(num_events, seed)
+        sizes = {} if num_events is None else {"num_events": num_events}
+        made = generate_impressions(**sizes, seed=seed)
         return _synthetic(made, tasks, hash_buckets, cut, options)
     interactions = datasets.load(
         name, data_dir=data_dir, **{**_own(name, tasks), **(read or {})}
     )
     folder = _folder(name, data_dir)
-    interactions = _hide_ids(interactions, pseudonym_key)
+    if pseudonym_key is not None:
+        interactions = pseudonymise(interactions, pseudonym_key)
     interactions = _hash_ids(interactions, hash_buckets)
     parts = split_for_ranking(interactions, folder=folder, **cut)
     tasks = tasks or _default_tasks(interactions)
@@ -134,15 +125,6 @@ def load_examples(
 def check_examples(
     name_or_path: str | Path,
     data_dir: str | Path | None = None,
-    *,
-    tasks: Sequence[str] | None = None,
-    split: str = "auto",
-    validation: float | None = None,
-    test: float | None = None,
-    hash_buckets: int | None = None,
-    num_events: int | None = None,
-    read: Mapping[str, Any] | None = None,
-    pseudonym_key: bytes | None = None,
     **options: Any,
 ) -> None:
     """Finds mistakes in the arguments of `load_examples`, and reads no rows.
@@ -150,14 +132,6 @@ def check_examples(
     Args:
         name_or_path: see `load_examples`.
         data_dir: see `load_examples`.
-        tasks: see `load_examples`.
-        split: see `load_examples`.
-        validation: see `load_examples`.
-        test: see `load_examples`.
-        hash_buckets: see `load_examples`.
-        num_events: see `load_examples`.
-        read: see `load_examples`.
-        pseudonym_key: see `load_examples`.
         **options: see `load_examples`.
 
     Raises:
@@ -167,36 +141,48 @@ def check_examples(
     Example:
     >>> check_examples("synthetic", tasks=["click"])
     """
-    name, read = str(name_or_path), read or {}
-    if num_events is not None and name != "synthetic":
+    _check(
+        datasets.bound_arguments(
+            load_examples, name_or_path, data_dir, **options
+        )
+    )
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    given = SimpleNamespace(**arguments)
+    name, read, tasks = str(given.name_or_path), given.read or {}, given.tasks
+    has_key = given.pseudonym_key is not None
+    if given.num_events is not None and name != "synthetic":
         raise _unused("num_events", name, "is the size of `synthetic` only")
     if name in LOGS or _is_libfm(name):
-        given = {
-            "split": split != "auto",
-            **dict.fromkeys(read, True),
-            "pseudonym_key": pseudonym_key is not None,
-        }
-        used = [key for key, value in given.items() if value]
-        if used or options:
-            raise _unused([*used, *options][0], name, "is not for logs")
-        _check_log(name, data_dir, tasks, hash_buckets)
+        used = [
+            *["split"] * (given.split != "auto"),
+            *read,
+            *["pseudonym_key"] * has_key,
+            *given.options,
+        ]
+        if used:
+            raise _unused(used[0], name, "is not for logs")
+        _check_log(name, given.data_dir, tasks, given.hash_buckets)
         return
-    check_unused(split, validation, test)
+    check_unused(given.split, given.validation, given.test)
     if name == "synthetic":
         if read:
             raise _unused(next(iter(read)), name, "is for files")
-        if pseudonym_key is not None:
+        if has_key:
             raise _unused("pseudonym_key", name, "hides the ids of real data")
         check_tasks(_COLUMNS, SCHEMA, tasks or TASKS)
-    else:
-        datasets.check_load(
-            name, data_dir=data_dir, **{**_own(name, tasks), **read}
+        return
+    datasets.check_load(
+        name, data_dir=given.data_dir, **{**_own(name, tasks), **read}
+    )
+    if has_key and given.split in FOLDS:
+        raise _unused(
+            "pseudonym_key", given.split, "is not in that file of ids"
         )
-        if pseudonym_key is not None and split in FOLDS:
-            raise _unused("pseudonym_key", split, "is not in that file of ids")
-        folder = _folder(name, data_dir)
-        if split in FOLDS and folder is not None:
-            fold_file(folder, split)
+    folder = _folder(name, given.data_dir)
+    if given.split in FOLDS and folder is not None:
+        fold_file(folder, given.split)
 
 
 def known_tasks(
@@ -313,10 +299,6 @@ def _log_folder(name: str, data_dir: str | Path | None) -> Path:
     return folder
 
 
-def _hide_ids(interactions: Interactions, key: bytes | None) -> Interactions:
-    return interactions if key is None else pseudonymise(interactions, key)
-
-
 def _hash_ids(
     interactions: Interactions, hash_buckets: int | None
 ) -> Interactions:
@@ -338,11 +320,6 @@ def _default_tasks(interactions: Interactions) -> list[str]:
         if np.isin(values, (0, 1)).all():
             return [label]
     return [LIKED]
-
-
-def _invent(num_events: int | None, seed: int) -> Impressions:
-    sizes = {} if num_events is None else {"num_events": num_events}
-    return generate_impressions(**sizes, seed=seed)
 
 
 def _synthetic(

@@ -39,6 +39,8 @@ _FLAGS = {
     "time": "--time_column",
     "label": "--label_column",
 }
+# Columns that may be named instead of guessed.
+ROLES = tuple(_FLAGS)
 _SIDE_STEMS = {
     "users": ("users", "user"),
     "items": ("items", "item"),
