@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import (
@@ -11,8 +13,6 @@ from kd_tfrs.distillation.losses.base import (
 from kd_tfrs.distillation.losses.checks import check_number
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.schedules import Scheduled
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -39,8 +39,7 @@ class AdversarialSoftTargets(DistillationLoss):
         epsilon: $\epsilon$, the most that a teacher's score changes, in the
             unit of the scores, at least 0; 0 gives `SoftTargets`.
         temperature: $T$, at least 0.001; a number or a Keras schedule.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -62,13 +61,9 @@ class AdversarialSoftTargets(DistillationLoss):
     """
 
     def __init__(
-        self,
-        epsilon: float = 0.1,
-        temperature: Scheduled = 1.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        self, epsilon: float = 0.1, temperature: Scheduled = 1.0, **options: Any
     ) -> None:
-        super().__init__(temperature, reduction, name)
+        super().__init__(temperature, **options)
         self.epsilon = check_number("epsilon", epsilon, 0.0)
 
     def per_query(self, inputs: LossInputs) -> tf.Tensor:

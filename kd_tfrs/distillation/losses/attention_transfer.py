@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_number
@@ -10,7 +12,6 @@ from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import unit_length
 from kd_tfrs.errors import UserError
 
-AUTO = tf.keras.losses.Reduction.AUTO
 KINDS = ("activations", "weights")
 
 
@@ -34,8 +35,7 @@ class AttentionTransfer(FeatureLoss):
     Args:
         kind: "activations" or "weights".
         power: $p$, at least 1; 2 is the paper's choice.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range, or the features have another
@@ -52,13 +52,9 @@ class AttentionTransfer(FeatureLoss):
     """
 
     def __init__(
-        self,
-        kind: str = "activations",
-        power: float = 2.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        self, kind: str = "activations", power: float = 2.0, **options: Any
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         if kind not in KINDS:
             raise UserError(
                 f"`kind` should be one of {KINDS}. Received: `kind` = {kind!r}."

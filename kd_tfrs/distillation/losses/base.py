@@ -29,25 +29,28 @@ class WeightedLoss(tf.keras.losses.Loss):
         adversaries: layers that are trained against the student at every
             step. A loss with adversaries defines `compute_adversary` and has
             an `adversary_optimizer`.
+        default_name: name in the logs; that of the class in snake case if
+            empty.
 
     Args:
         reduction: a `tf.keras.losses.Reduction`; `NONE` gives the weighted
             loss of every row, `SUM` their sum, all others the weighted mean.
-        name: name of the loss in the logs; that of the class in snake case
-            when `None`.
+        name: name of the loss in the logs; `default_name` when `None`.
     """
 
     uses_labels = False
     uses_rows = False
     adversaries: tuple[tf.keras.layers.Layer, ...] = ()
+    default_name = ""
 
     def __init__(
         self,
         reduction: str = tf.keras.losses.Reduction.AUTO,
         name: str | None = None,
     ) -> None:
-        default = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__)
-        super().__init__(reduction=reduction, name=name or default.lower())
+        snake = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__)
+        name = name or self.default_name or snake.lower()
+        super().__init__(reduction=reduction, name=name)
 
     @property
     def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
@@ -55,8 +58,13 @@ class WeightedLoss(tf.keras.losses.Loss):
         return ()
 
     def get_config(self) -> dict:
-        """Arguments of the constructor, from attributes of the same names."""
-        names = inspect.signature(type(self)).parameters
+        """Arguments of the constructor, from attributes of the same names.
+
+        `**options` stands for the arguments of `WeightedLoss`.
+        """
+        names = {**inspect.signature(type(self)).parameters}
+        if names.pop("options", None):
+            names |= dict.fromkeys(("reduction", "name"))
         return {name: _serialize(getattr(self, name)) for name in names}
 
     def weighted_mean(
@@ -213,16 +221,11 @@ class Untempered(DistillationLoss):
     """Base of the losses without a temperature.
 
     Args:
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
     """
 
-    def __init__(
-        self,
-        reduction: str = tf.keras.losses.Reduction.AUTO,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(1.0, reduction, name)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(1.0, **options)
 
 
 def masked_log_softmax(

@@ -23,8 +23,7 @@ class BinarySoftTargets(DistillationLoss):
 
     Args:
         temperature: $T$, at least 0.001; a number or a Keras schedule.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: `temperature` is out of range.

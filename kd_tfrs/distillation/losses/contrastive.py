@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import MASKED_LOGIT
@@ -9,8 +11,6 @@ from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import projection, unit_length
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -29,8 +29,7 @@ class ContrastiveRepresentation(FeatureLoss):
     Args:
         width: of the space in which features meet.
         temperature: $\tau$, at least 0.001.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -47,13 +46,9 @@ class ContrastiveRepresentation(FeatureLoss):
     """
 
     def __init__(
-        self,
-        width: int = 128,
-        temperature: float = 0.07,
-        reduction: str = AUTO,
-        name: str | None = None,
+        self, width: int = 128, temperature: float = 0.07, **options: Any
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.width = check_count("width", width)
         self.temperature = check_number("temperature", temperature, 1e-3)
 

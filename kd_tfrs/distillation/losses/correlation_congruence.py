@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,8 +12,6 @@ from kd_tfrs.distillation.losses.feature_base import FeatureLoss
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import counted
 from kd_tfrs.distillation.losses.projection import unit_length
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -30,8 +29,7 @@ class CorrelationCongruence(FeatureLoss):
     Args:
         gamma: $\gamma$, positive.
         order: $P$, at least 1.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -47,13 +45,9 @@ class CorrelationCongruence(FeatureLoss):
     """
 
     def __init__(
-        self,
-        gamma: float = 0.4,
-        order: int = 2,
-        reduction: str = AUTO,
-        name: str | None = None,
+        self, gamma: float = 0.4, order: int = 2, **options: Any
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.gamma = check_number("gamma", gamma, 1e-6)
         self.order = check_count("order", order)
 

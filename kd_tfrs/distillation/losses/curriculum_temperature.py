@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,7 +14,6 @@ from kd_tfrs.distillation.losses.base import (
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.inputs import LossInputs
 
-AUTO = tf.keras.losses.Reduction.AUTO
 _LEAST_TEMPERATURE = 1e-3
 
 
@@ -99,8 +99,7 @@ class CurriculumTemperature(Untempered):
         t_start: $a$, the least temperature, at least 0.001.
         t_range: $b$, the most that is added, at least 0. Training starts at
             $a + 0.73 b$.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -122,10 +121,9 @@ class CurriculumTemperature(Untempered):
         curriculum_steps: int = 1000,
         t_start: float = 1.0,
         t_range: float = 20.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.curriculum_steps = check_count(
             "curriculum_steps", curriculum_steps
         )

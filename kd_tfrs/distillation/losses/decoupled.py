@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
@@ -13,8 +15,6 @@ from kd_tfrs.distillation.losses.base import (
 from kd_tfrs.distillation.losses.checks import check_number
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.targets import targets_or_best
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -40,8 +40,7 @@ class DecoupledSoftTargets(DistillationLoss):
         beta: $\beta$, at least 0. The paper tunes it with the teacher: the
             surer the teacher, the larger.
         temperature: $T$, at least 0.001; a number or a Keras schedule.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -63,10 +62,9 @@ class DecoupledSoftTargets(DistillationLoss):
         alpha: float = 1.0,
         beta: float = 8.0,
         temperature: schedules.Scheduled = 4.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(temperature, reduction, name)
+        super().__init__(temperature, **options)
         self.alpha = check_number("alpha", alpha, 0.0)
         self.beta = check_number("beta", beta, 0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,7 +12,6 @@ from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import check_units, projection
 from kd_tfrs.errors import UserError
 
-AUTO = tf.keras.losses.Reduction.AUTO
 Optimizer = tf.keras.optimizers.legacy.Optimizer
 
 
@@ -34,8 +34,7 @@ class FeatureDiscriminator(FeatureLoss):
         projection_units: widths of ReLU layers in $r$; linear without any.
         adversary_optimizer: trains the discriminator; Adam at 0.001 when
             `None`. Objects do not share one.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is of the wrong kind.
@@ -59,10 +58,9 @@ class FeatureDiscriminator(FeatureLoss):
         hidden_units: Sequence[int] = (64,),
         projection_units: Sequence[int] = (),
         adversary_optimizer: Optimizer | dict | None = None,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.hidden_units = check_units("hidden_units", hidden_units)
         self.projection_units = check_units(
             "projection_units", projection_units

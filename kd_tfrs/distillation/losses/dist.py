@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
@@ -13,7 +15,6 @@ from kd_tfrs.distillation.losses.checks import check_number
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.errors import UserError
 
-AUTO = tf.keras.losses.Reduction.AUTO
 _LEAST_SPREAD = 1e-30
 
 
@@ -39,8 +40,7 @@ class CorrelationLoss(DistillationLoss):
         beta: $\beta$, weight of the rows, at least 0.
         gamma: $\gamma$, weight of the columns, at least 0.
         temperature: $T$, at least 0.001; a number or a Keras schedule.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range; or there are lists only, of
@@ -58,15 +58,16 @@ class CorrelationLoss(DistillationLoss):
         which their code has and their equations have not, is kept.
     """
 
+    default_name = "correlation"
+
     def __init__(
         self,
         beta: float = 1.0,
         gamma: float = 1.0,
         temperature: schedules.Scheduled = 1.0,
-        reduction: str = AUTO,
-        name: str = "correlation",
+        **options: Any,
     ) -> None:
-        super().__init__(temperature, reduction, name)
+        super().__init__(temperature, **options)
         self.beta = check_number("beta", beta, 0.0)
         self.gamma = check_number("gamma", gamma, 0.0)
 

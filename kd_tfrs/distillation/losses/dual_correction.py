@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count, check_number
@@ -18,7 +20,6 @@ from kd_tfrs.distillation.losses.ranks import (
     share_above,
 )
 
-AUTO = tf.keras.losses.Reduction.AUTO
 _SALT = 2021
 
 
@@ -50,8 +51,7 @@ class DualCorrection(ListLoss):
         num_candidates: items of the catalogue (users on the item side).
         num_corrected: size of $U$ and of $O$ at most, at least 1.
         sharpness: $\epsilon$ of a rank's difference, positive.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: a number is out of range, or it is called on candidates
@@ -75,10 +75,9 @@ class DualCorrection(ListLoss):
         num_candidates: int,
         num_corrected: int = 40,
         sharpness: float = 0.1,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.num_candidates = check_count("num_candidates", num_candidates)
         self.num_corrected = check_count("num_corrected", num_corrected)
         self.sharpness = check_number("sharpness", sharpness, 1e-6)

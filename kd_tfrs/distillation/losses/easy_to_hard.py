@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count
@@ -11,8 +13,6 @@ from kd_tfrs.distillation.losses.list_base import (
     masked_logsumexp,
     relaxed_ranking,
 )
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -36,8 +36,7 @@ class EasyToHard(ListLoss):
 
     Args:
         hard_from_step: the first training step of the second loss.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: `hard_from_step` is negative, or it is called on candidates
@@ -57,13 +56,8 @@ class EasyToHard(ListLoss):
         adaptive knowledge transfer.
     """
 
-    def __init__(
-        self,
-        hard_from_step: int = 2000,
-        reduction: str = AUTO,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(reduction, name)
+    def __init__(self, hard_from_step: int = 2000, **options: Any) -> None:
+        super().__init__(**options)
         self.hard_from_step = check_count("hard_from_step", hard_from_step, 0)
 
     def per_list(self, inputs: LossInputs) -> tf.Tensor:

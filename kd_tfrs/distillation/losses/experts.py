@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count, check_number
@@ -10,7 +12,6 @@ from kd_tfrs.distillation.losses.feature_base import FeatureLoss
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import projection
 
-AUTO = tf.keras.losses.Reduction.AUTO
 # Below it all but a row in thousands are one-hot, and the softmax's slope, up
 # to 1 / (4 * temperature), would make an explosion of a near tie.
 _HARDEST = 1e-4
@@ -39,8 +40,7 @@ class DistillationExperts(FeatureLoss):
         initial_temperature: $\tau_0$, positive.
         final_temperature: $\tau_P$, positive and at most $\tau_0$.
         seed: of the Gumbel noise.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -63,10 +63,9 @@ class DistillationExperts(FeatureLoss):
         initial_temperature: float = 1.0,
         final_temperature: float = 1e-10,
         seed: int = 0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.num_experts = check_count("num_experts", num_experts)
         self.annealing_steps = check_count("annealing_steps", annealing_steps)
         self.initial_temperature = check_number(

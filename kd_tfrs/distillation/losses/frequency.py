@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,7 +14,6 @@ from kd_tfrs.distillation.losses.pairs import counted
 from kd_tfrs.distillation.losses.projection import unit_length
 from kd_tfrs.errors import UserError
 
-AUTO = tf.keras.losses.Reduction.AUTO
 _Smoothing = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -49,8 +49,7 @@ class FrequencyHint(Hint):
             authors publish for CiteULike.
         hidden_units: see `Hint`.
         normalize: see `Hint`.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range, or a call lacks `rows`.
@@ -75,10 +74,9 @@ class FrequencyHint(Hint):
         alpha: float = 0.2,
         hidden_units: Sequence[int] = (),
         normalize: bool = True,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(hidden_units, normalize, reduction, name)
+        super().__init__(hidden_units, normalize, **options)
         self.neighbours = _ragged(neighbours)
         self.alpha = check_number("alpha", alpha, 0.0, 1.0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
@@ -14,8 +16,6 @@ from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.targets import target_mask
 from kd_tfrs.distillation.losses.weighting import normalised_entropy
 from kd_tfrs.errors import UserError
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -49,8 +49,7 @@ class GatedSoftTargets(DistillationLoss):
         num_teachers: members of the `EnsembleTeacher`, at least 2.
         evenness: $\eta$, at least 0.
         temperature: $T$, at least 0.001; a number or a Keras schedule.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range; or the teacher is no ensemble
@@ -78,10 +77,9 @@ class GatedSoftTargets(DistillationLoss):
         num_teachers: int,
         evenness: float = 0.1,
         temperature: schedules.Scheduled = 1.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(temperature, reduction, name)
+        super().__init__(temperature, **options)
         self.num_teachers = check_count("num_teachers", num_teachers, 2)
         self.evenness = check_number("evenness", evenness, 0.0)
         self._gate = tf.keras.layers.Dense(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,8 +14,6 @@ from kd_tfrs.distillation.losses.projection import (
     projection,
     unit_length,
 )
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -30,8 +29,7 @@ class Hint(FeatureLoss):
         hidden_units: widths of ReLU layers in $r$; linear without any.
         normalize: compare directions: both sides are scaled to length 1
             first, which makes the loss twice one minus the cosine.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: `hidden_units` are not positive integers.
@@ -50,10 +48,9 @@ class Hint(FeatureLoss):
         self,
         hidden_units: Sequence[int] = (),
         normalize: bool = False,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.hidden_units = check_units("hidden_units", hidden_units)
         self.normalize = bool(normalize)
 

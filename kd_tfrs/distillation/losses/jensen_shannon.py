@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -14,7 +15,6 @@ from kd_tfrs.distillation.losses.checks import check_number
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.schedules import Scheduled
 
-AUTO = tf.keras.losses.Reduction.AUTO
 _LEAST_SHARE = 1e-3
 
 
@@ -36,8 +36,7 @@ class JensenShannon(DistillationLoss):
             Divided by its distance from the nearer of 0 and 1, the loss tends
             to `SoftTargets` near 0 and to the reverse, KL(q || p), near 1.
         temperature: $T$, at least 0.001; a number or a Keras schedule.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -55,13 +54,9 @@ class JensenShannon(DistillationLoss):
     """
 
     def __init__(
-        self,
-        beta: float = 0.5,
-        temperature: Scheduled = 1.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        self, beta: float = 0.5, temperature: Scheduled = 1.0, **options: Any
     ) -> None:
-        super().__init__(temperature, reduction, name)
+        super().__init__(temperature, **options)
         self.beta = check_number("beta", beta, _LEAST_SHARE, 1 - _LEAST_SHARE)
 
     def per_query(self, inputs: LossInputs) -> tf.Tensor:

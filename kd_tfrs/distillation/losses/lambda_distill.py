@@ -29,8 +29,7 @@ class LambdaDistill(ListLoss):
     best item.
 
     Args:
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: it is called on candidates without lists.

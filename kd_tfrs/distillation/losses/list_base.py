@@ -21,8 +21,7 @@ class ListLoss(Untempered):
     order; all queries share the others. A subclass overrides `per_list`.
 
     Args:
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
     """
 
     def per_list(self, inputs: LossInputs) -> tf.Tensor:

@@ -29,8 +29,7 @@ class MarginMSE(Untempered):
     is a negative, and the mean is over them.
 
     Args:
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Example:
     >>> loss = MarginMSE()

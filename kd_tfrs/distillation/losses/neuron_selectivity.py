@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count, check_number
@@ -9,8 +11,6 @@ from kd_tfrs.distillation.losses.feature_base import FeatureLoss
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import counted
 from kd_tfrs.distillation.losses.projection import unit_length
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -30,8 +30,7 @@ class NeuronSelectivity(FeatureLoss):
     Args:
         power: $p$ of the polynomial kernel, at least 1.
         constant: $c$, at least 0.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -47,13 +46,9 @@ class NeuronSelectivity(FeatureLoss):
     """
 
     def __init__(
-        self,
-        power: int = 2,
-        constant: float = 0.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        self, power: int = 2, constant: float = 0.0, **options: Any
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.power = check_count("power", power)
         self.constant = check_number("constant", constant, 0.0)
 

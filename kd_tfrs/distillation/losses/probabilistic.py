@@ -23,8 +23,7 @@ class ProbabilisticTransfer(FeatureLoss):
     with kernel values of at least $10^{-7}$. Widths may differ.
 
     Args:
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Example:
     >>> loss = ProbabilisticTransfer()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count, check_number
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.list_base import ListLoss, require_lists
 from kd_tfrs.distillation.losses.ranks import share_above
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -35,8 +35,7 @@ class RankingDistillation(ListLoss):
         sharpness: $\mu$ of a rank's difference, at least 0.
         warm_up_steps: training steps with position weights alone.
         renormalize: the weights of a query sum to 1, as in the paper.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: a number is out of range, or it is called on candidates
@@ -63,10 +62,9 @@ class RankingDistillation(ListLoss):
         sharpness: float = 0.1,
         warm_up_steps: int = 1000,
         renormalize: bool = True,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.num_candidates = check_count("num_candidates", num_candidates)
         self.rank_decay = check_number("rank_decay", rank_decay, 1e-3)
         self.sharpness = check_number("sharpness", sharpness, 0.0)

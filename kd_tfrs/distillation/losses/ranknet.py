@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
@@ -11,8 +13,6 @@ from kd_tfrs.distillation.losses.base import (
 )
 from kd_tfrs.distillation.losses.checks import check_count
 from kd_tfrs.distillation.losses.inputs import LossInputs
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -34,8 +34,7 @@ class RankNetDistillation(DistillationLoss):
         num_partners: partners of each candidate in a step, at least 1.
         temperature: $T$, at least 0.001; a number or a Keras schedule.
         seed: of the distances, together with the step.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -51,15 +50,16 @@ class RankNetDistillation(DistillationLoss):
         sampling of pairs and the factor T^2 are ours.
     """
 
+    default_name = "ranknet_distillation"
+
     def __init__(
         self,
         num_partners: int = 4,
         temperature: schedules.Scheduled = 1.0,
         seed: int = 0,
-        reduction: str = AUTO,
-        name: str = "ranknet_distillation",
+        **options: Any,
     ) -> None:
-        super().__init__(temperature, reduction, name)
+        super().__init__(temperature, **options)
         self.num_partners = check_count("num_partners", num_partners)
         self.seed = check_count("seed", seed, 0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.base import (
@@ -14,7 +16,6 @@ from kd_tfrs.distillation.losses.list_base import require_lists
 from kd_tfrs.distillation.losses.ranks import count_above, gumbel_noise, largest
 from kd_tfrs.distillation.schedules import Scheduled
 
-AUTO = tf.keras.losses.Reduction.AUTO
 _SALT = 2025
 
 
@@ -49,8 +50,7 @@ class RejuvenatedCrossEntropy(DistillationLoss):
         decay: $\lambda$, in the teacher's items, positive.
         max_count: bound of $b_j$, at least 1.
         beta: $\beta$ of the mixture, at least 0.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: a number is out of range, or it is called on candidates
@@ -74,10 +74,9 @@ class RejuvenatedCrossEntropy(DistillationLoss):
         decay: float = 10.0,
         max_count: int = 50,
         beta: float = 3.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(temperature, reduction, name)
+        super().__init__(temperature, **options)
         self.num_closing = check_count("num_closing", num_closing)
         self.decay = check_number("decay", decay, 1e-3)
         self.max_count = check_count("max_count", max_count)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count
@@ -16,8 +18,6 @@ from kd_tfrs.distillation.losses.pairs import (
     spread,
 )
 from kd_tfrs.distillation.losses.projection import unit_length
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -37,8 +37,7 @@ class RelationalDistance(FeatureLoss):
     Args:
         num_anchors: at most as many rows form pairs; work grows with its
             square.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: `num_anchors` is not positive.
@@ -53,13 +52,8 @@ class RelationalDistance(FeatureLoss):
         eq. 5 to 8.
     """
 
-    def __init__(
-        self,
-        num_anchors: int = 1024,
-        reduction: str = AUTO,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(reduction, name)
+    def __init__(self, num_anchors: int = 1024, **options: Any) -> None:
+        super().__init__(**options)
         self.num_anchors = check_count("num_anchors", num_anchors)
 
     def per_row(self, inputs: LossInputs) -> tf.Tensor:
@@ -90,8 +84,7 @@ class RelationalAngle(FeatureLoss):
     Args:
         num_anchors: at most as many rows form triples; work grows with its
             cube.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: `num_anchors` is not positive.
@@ -107,13 +100,8 @@ class RelationalAngle(FeatureLoss):
         eq. 9 and 10.
     """
 
-    def __init__(
-        self,
-        num_anchors: int = 64,
-        reduction: str = AUTO,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(reduction, name)
+    def __init__(self, num_anchors: int = 64, **options: Any) -> None:
+        super().__init__(**options)
         self.num_anchors = check_count("num_anchors", num_anchors)
 
     def per_row(self, inputs: LossInputs) -> tf.Tensor:

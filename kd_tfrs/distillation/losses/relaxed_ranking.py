@@ -31,8 +31,7 @@ class RelaxedRanking(ListLoss):
     ListMLE of the teacher's top k, and with them ListMLE with a tail.
 
     Args:
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: it is called on candidates without lists.

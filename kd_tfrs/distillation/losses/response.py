@@ -26,8 +26,7 @@ class SoftTargets(DistillationLoss):
 
     Args:
         temperature: $T$, at least 0.001; a number or a Keras schedule.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: `temperature` is out of range.
@@ -62,8 +61,7 @@ class SoftLabelLikelihood(Untempered):
     has no gradient.
 
     Args:
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Example:
     >>> loss = SoftLabelLikelihood()
@@ -91,8 +89,7 @@ class TeacherHardLabel(Untempered):
     The first of equal scores wins.
 
     Args:
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Example:
     >>> loss = TeacherHardLabel()
@@ -120,8 +117,7 @@ class ScoreRegression(Untempered):
     $$l = \frac{1}{|C|} \sum_{j \in C} (t_j - s_j)^2$$
 
     Args:
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Example:
     >>> loss = ScoreRegression()

@@ -22,8 +22,7 @@ class SimilarityPreserving(FeatureLoss):
     width. Widths may differ.
 
     Args:
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Example:
     >>> loss = SimilarityPreserving()

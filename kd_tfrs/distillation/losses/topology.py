@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses.checks import check_count, check_number
@@ -12,7 +14,6 @@ from kd_tfrs.distillation.losses.pairs import counted, first_counted, spread
 from kd_tfrs.distillation.losses.projection import projection, unit_length
 from kd_tfrs.errors import UserError
 
-AUTO = tf.keras.losses.Reduction.AUTO
 LEVELS = ("entities", "prototypes")
 
 
@@ -29,8 +30,7 @@ class FullTopology(FeatureLoss):
     one matrix; here each side has a loss of its own.
 
     Args:
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Example:
     >>> loss = FullTopology()
@@ -83,8 +83,7 @@ class HierarchicalTopology(FeatureLoss):
             that count, because it costs by far the most; `None` takes all.
         temperature: $\tau$, positive.
         seed: of the Gumbel noise.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -108,10 +107,9 @@ class HierarchicalTopology(FeatureLoss):
         assignment_rows: int | None = 512,
         temperature: float = 0.1,
         seed: int = 0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.num_groups = check_count("num_groups", num_groups)
         if level not in LEVELS:
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,6 @@ from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.ranks import uniform_draws
 from kd_tfrs.errors import UserError
 
-AUTO = tf.keras.losses.Reduction.AUTO
 _SALT = 2023
 
 
@@ -80,8 +80,7 @@ class UnbiasedPairs(Untempered):
             `popularity_groups`.
         pairs_per_group: pairs drawn for a query and a group, at least 1.
         rank_decay: $\mu$, in ranks, positive.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: a number is out of range, or the catalogue rows of the
@@ -105,10 +104,9 @@ class UnbiasedPairs(Untempered):
         groups: np.ndarray | Sequence[int],
         pairs_per_group: int = 10,
         rank_decay: float = 20.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.groups = _check_groups(groups)
         self.pairs_per_group = check_count("pairs_per_group", pairs_per_group)
         self.rank_decay = check_number("rank_decay", rank_decay, 1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -12,7 +13,6 @@ from kd_tfrs.distillation.losses.feature_base import FeatureLoss
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import check_units, projection
 
-AUTO = tf.keras.losses.Reduction.AUTO
 _LEAST_VARIANCE = 1e-5
 
 
@@ -32,8 +32,7 @@ class VariationalInformation(FeatureLoss):
     Args:
         hidden_units: widths of ReLU layers in $\mu$; linear without any.
         initial_variance: of all units, greater than 0.00001.
-        reduction: see `FeatureLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range.
@@ -53,10 +52,9 @@ class VariationalInformation(FeatureLoss):
         self,
         hidden_units: Sequence[int] = (),
         initial_variance: float = 5.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(**options)
         self.hidden_units = check_units("hidden_units", hidden_units)
         self.initial_variance = check_number(
             "initial_variance", initial_variance, 2 * _LEAST_VARIANCE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
@@ -25,18 +27,16 @@ class _Weighted(DistillationLoss):
     Args:
         loss: the loss to weight; a dict is its serialized form.
         temperature: of the weights; the loss has its own.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
     """
 
     def __init__(
         self,
         loss: DistillationLoss | dict,
-        temperature: schedules.Scheduled,
-        reduction: str,
-        name: str,
+        temperature: schedules.Scheduled = 1.0,
+        **options: Any,
     ) -> None:
-        super().__init__(temperature, reduction, name)
+        super().__init__(temperature, **options)
         self.loss = _check_inner(loss)
 
     @property
@@ -88,8 +88,7 @@ class ConfidenceWeighted(_Weighted):
             are trained.
         temperature: $T$ of the confidence, at least 0.001; a number or a
             Keras schedule. The loss has a temperature of its own.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: `loss` is no DistillationLoss, or has another reduction.
@@ -107,15 +106,6 @@ class ConfidenceWeighted(_Weighted):
         Distillation", section 2, there between teachers and measured by the
         cross entropy with the labels.
     """
-
-    def __init__(
-        self,
-        loss: DistillationLoss | dict,
-        temperature: schedules.Scheduled = 1.0,
-        reduction: str = AUTO,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(loss, temperature, reduction, name)
 
     def importance(self, inputs: LossInputs) -> tf.Tensor:
         """The teacher's confidence."""
@@ -144,8 +134,7 @@ class GapWeighted(_Weighted):
         focus: $\phi$, at least 0; 0 weighs all the same.
         temperature: $T$ of the gap, at least 0.001; a number or a Keras
             schedule. The loss has a temperature of its own.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: an argument is out of range, or `loss` is no
@@ -167,10 +156,9 @@ class GapWeighted(_Weighted):
         loss: DistillationLoss | dict,
         focus: float = 1.0,
         temperature: schedules.Scheduled = 1.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(loss, temperature, reduction, name)
+        super().__init__(loss, temperature, **options)
         self.focus = check_number("focus", focus, 0.0)
 
     def importance(self, inputs: LossInputs) -> tf.Tensor:

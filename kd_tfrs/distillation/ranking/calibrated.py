@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from kd_tfrs.distillation.losses import BinarySoftTargets, LossInputs
 from kd_tfrs.distillation.schedules import Scheduled
-
-AUTO = tf.keras.losses.Reduction.AUTO
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -28,8 +28,7 @@ class CalibratedSoftTargets(BinarySoftTargets):
         temperature: $T$, at least 0.001; a number or a Keras schedule.
         initial_offset: of $c$; the difference of the tasks' base rates, in
             logits, spares the first steps.
-        reduction: see `DistillationLoss`.
-        name: name of the loss in the logs.
+        **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
         UserError: `temperature` is out of range.
@@ -53,10 +52,9 @@ class CalibratedSoftTargets(BinarySoftTargets):
         self,
         temperature: Scheduled = 1.0,
         initial_offset: float = 0.0,
-        reduction: str = AUTO,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(temperature, reduction, name)
+        super().__init__(temperature, **options)
         self.initial_offset = float(initial_offset)
         self._scaling = tf.keras.layers.Dense(
             1,
