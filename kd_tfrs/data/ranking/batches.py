@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.data.prefetch import prefetched
+from kd_tfrs.data.epochs import (
+    Batch,
+    EpochBatches,
+    Join,
+    prefetched,
+    shuffle,
+)
 from kd_tfrs.data.ranking.priors import (
     check_class_weights,
     check_rate,
@@ -16,18 +22,13 @@ from kd_tfrs.data.ranking.priors import (
 )
 from kd_tfrs.errors import UserError
 
-RankingBatch = dict[str, Any]
-RankingJoin = Callable[[RankingBatch, tf.Tensor], RankingBatch]
 _OWN = ("features", "labels", "weight", "row")
 
 
-class RankingBatches:
+class RankingBatches(EpochBatches):
     """Shuffled batches of impressions that are in memory.
 
-    Every epoch depends on `seed` and its number only, so a resumed run sees
-    the same batches as an uninterrupted one. All batches have the same shape:
-    the last, smaller batch of an epoch is dropped, with other rows in each
-    epoch.
+    See `EpochBatches` for epochs; each drops other rows.
 
     A batch is a dict:
 
@@ -92,7 +93,6 @@ class RankingBatches:
     ) -> None:
         self.task = _choose_task(labels, task)
         self.num_rows = len(labels[self.task])
-        self.seed = seed
         if weights is None:
             weights = np.ones(self.num_rows)
         tables = {**(extras or {}), "features": dict(features)}
@@ -110,70 +110,29 @@ class RankingBatches:
             by_class = np.where(positive, class_weights[1], 1.0)
             by_class = np.where(negative, class_weights[0], by_class)
             tables["weight"] = np.float32(tables["weight"] * by_class)
-        self._keep(negative, negative_rate)
+        num_events = self._keep(negative, negative_rate)
         self.logit_offset = prior_logit_offset(
             self.negative_rate, class_weights
         )
-        self.batch_size = min(batch_size, self.num_events)
+        super().__init__(num_events, batch_size, seed)
         # Eager tensors are captured by reference, so that the graph has no
         # copy of a table.
         self._tables = tf.nest.map_structure(tf.constant, tables)
 
-    def _keep(self, negative: np.ndarray, negative_rate: float) -> None:
-        """Sets the number of negatives in an epoch."""
+    def _keep(self, negative: np.ndarray, negative_rate: float) -> int:
+        """Sets the negatives of an epoch; returns its number of events."""
         check_rate(negative_rate)
         self._always = self._sometimes = None
-        self.num_events, self.negative_rate = self.num_rows, 1.0
-        if negative_rate == 1.0:
-            return
+        self.negative_rate = 1.0
         always, sometimes = np.flatnonzero(~negative), np.flatnonzero(negative)
-        if not len(sometimes):
-            return
+        if negative_rate == 1.0 or not len(sometimes):
+            return self.num_rows
         self._kept = max(1, round(negative_rate * len(sometimes)))
         # The actual rate, with a whole number of impressions.
         self.negative_rate = self._kept / len(sometimes)
-        self.num_events = len(always) + self._kept
         self._always = tf.constant(always.astype(np.int32))
         self._sometimes = tf.constant(sometimes.astype(np.int32))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Full batches in an epoch."""
-        return self.num_events // self.batch_size
-
-    def dataset(
-        self,
-        epochs: int,
-        start_epoch: int = 0,
-        join: RankingJoin | None = None,
-    ) -> tf.data.Dataset:
-        """The batches of the epochs `start_epoch .. epochs - 1`, in order.
-
-        Args:
-            epochs: epoch after the last.
-            start_epoch: first epoch, counted from 0.
-            join: adds entries to a batch; called in the graph with the batch
-                and a `[2]` int32 seed of the step.
-
-        Returns:
-            A dataset of `(epochs - start_epoch) * steps_per_epoch` batches.
-        """
-        numbers = tf.data.Dataset.range(
-            start_epoch, epochs, output_type=tf.int32
-        )
-        steps = numbers.flat_map(
-            lambda epoch: tf.data.Dataset.from_tensor_slices(
-                (self._rows_of(epoch), self._seeds_of(epoch))
-            )
-        )
-
-        def build(rows: tf.Tensor, step_seed: tf.Tensor) -> RankingBatch:
-            batch = self._gather(rows)
-            return batch if join is None else join(batch, step_seed)
-
-        return prefetched(
-            steps.map(build, num_parallel_calls=2, deterministic=True)
-        )
+        return len(always) + self._kept
 
     def in_order(self, batch_size: int | None = None) -> tf.data.Dataset:
         """Every row once, in order, for evaluation and for a teacher.
@@ -191,36 +150,26 @@ class RankingBatches:
         rows = tf.data.Dataset.range(self.num_rows, output_type=tf.int32)
         return prefetched(rows.batch(size).map(self._gather))
 
-    def _rows_of(self, epoch: tf.Tensor) -> tf.Tensor:
-        """`[steps, batch]` rows of an epoch."""
+    def _picks(self, epoch: tf.Tensor) -> tf.data.Dataset:
         rows = tf.range(self.num_rows)
         if self._sometimes is not None:
-            drawn = _shuffle(self._sometimes, self.seed + 2, epoch)
+            drawn = shuffle(self._sometimes, self.seed + 2, epoch)
             rows = tf.concat([self._always, drawn[: self._kept]], axis=0)
-        steps, size = self.steps_per_epoch, self.batch_size
-        order = self._order(rows, epoch)
-        return tf.reshape(order[: steps * size], [steps, size])
+        return self._in_steps(self._order(rows, epoch))
+
+    def _batch(self, pick: Any, seed: tf.Tensor, join: Join | None) -> Batch:
+        batch = self._gather(pick)
+        return batch if join is None else join(batch, seed)
 
     def _order(self, rows: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
         """Shuffles the rows of an epoch, `[events]` to `[events]`."""
-        return _shuffle(rows, self.seed, epoch)
+        return shuffle(rows, self.seed, epoch)
 
-    def _seeds_of(self, epoch: tf.Tensor) -> tf.Tensor:
-        steps = self.steps_per_epoch
-        numbers = epoch * steps + tf.range(steps)
-        return tf.stack([tf.fill([steps], self.seed + 1), numbers], axis=1)
-
-    def _gather(self, rows: tf.Tensor) -> RankingBatch:
+    def _gather(self, rows: tf.Tensor) -> Batch:
         batch = tf.nest.map_structure(
             lambda table: tf.gather(table, rows), self._tables
         )
         return {**batch, "row": rows}
-
-
-def _shuffle(rows: tf.Tensor, seed: int, epoch: tf.Tensor) -> tf.Tensor:
-    return tf.random.experimental.stateless_shuffle(
-        rows, seed=tf.stack([seed, epoch])
-    )
 
 
 def _choose_task(labels: Mapping[str, np.ndarray], task: str | None) -> str:

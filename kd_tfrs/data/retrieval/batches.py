@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.data.prefetch import prefetched
+from kd_tfrs.data.epochs import Batch, EpochBatches, Join, shuffle
 from kd_tfrs.errors import UserError
 
-Batch = dict[str, tf.Tensor]
 Tables = Mapping[str, np.ndarray]
-Join = Callable[[Batch, tf.Tensor], Batch]
 Events = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
@@ -56,13 +54,11 @@ def sampling_probability(
     return (mixed / mixed.max()).astype(np.float32)
 
 
-class EventBatches(abc.ABC):
+class EventBatches(EpochBatches):
     """Batches of (user, item) events with in-batch and uniform candidates.
 
     A subclass provides the events: `RetrievalBatches` from memory,
-    `StreamedBatches` from shards on disk. Every epoch depends on `seed` and
-    its number only, so a resumed run sees the same batches as an
-    uninterrupted one. The last, smaller batch of an epoch is dropped.
+    `StreamedBatches` from shards on disk. See `EpochBatches` for epochs.
 
     A batch is a dict:
 
@@ -107,10 +103,8 @@ class EventBatches(abc.ABC):
                 f"not negative. Received: {batch_size} and "
                 f"{num_uniform_negatives}. Correct the two numbers."
             )
-        self.num_events = num_events
-        self.batch_size = min(batch_size, num_events)
+        super().__init__(num_events, batch_size, seed)
         self.num_uniform_negatives = num_uniform_negatives
-        self.seed = seed
         self.num_items = len(item_events)
         self._query_tables = _constants(query_tables)
         self._candidate_tables = _constants(candidate_tables)
@@ -120,64 +114,13 @@ class EventBatches(abc.ABC):
             )
         )
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Full batches in an epoch."""
-        return self.num_events // self.batch_size
-
-    def dataset(
-        self, epochs: int, start_epoch: int = 0, join: Join | None = None
-    ) -> tf.data.Dataset:
-        """The batches of the epochs `start_epoch .. epochs - 1`, in order.
-
-        Args:
-            epochs: epoch after the last.
-            start_epoch: first epoch, counted from 0.
-            join: adds rows to a row batch (see `Distiller.join`); called with
-                the batch and a `[2]` int32 seed of that step, inside the
-                graph.
-
-        Returns:
-            A dataset of `(epochs - start_epoch) * steps_per_epoch` batches.
-        """
-        epoch_numbers = tf.data.Dataset.range(
-            start_epoch, epochs, output_type=tf.int32
-        )
-        steps = epoch_numbers.flat_map(
-            lambda epoch: tf.data.Dataset.zip(
-                (self._picks(epoch), self._step_seeds(epoch))
-            )
-        )
-
-        def build(pick: Any, step_seed: tf.Tensor) -> Batch:
-            rows = self._row_batch(*self._events_of(pick), step_seed)
-            if join is not None:
-                rows = join(rows, step_seed)
-            return self._with_features(rows)
-
-        return prefetched(
-            steps.map(build, num_parallel_calls=2, deterministic=True)
-        )
-
-    @abc.abstractmethod
-    def _picks(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        """An element for every step of an epoch, in the epoch's order."""
-
     @abc.abstractmethod
     def _events_of(self, pick: Any) -> Events:
         """User rows, item rows and weights, each `[batch]`, of an element."""
 
-    def _step_seeds(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        steps = self.steps_per_epoch
-        return tf.data.Dataset.from_tensor_slices(
-            tf.stack(
-                [
-                    tf.fill([steps], self.seed + 1),
-                    epoch * steps + tf.range(steps),
-                ],
-                axis=1,
-            )
-        )
+    def _batch(self, pick: Any, seed: tf.Tensor, join: Join | None) -> Batch:
+        rows = self._row_batch(*self._events_of(pick), seed)
+        return self._with_features(rows if join is None else join(rows, seed))
 
     def _row_batch(
         self,
@@ -276,21 +219,11 @@ class RetrievalBatches(EventBatches):
         )
 
     def _picks(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        steps, size = self.steps_per_epoch, self.batch_size
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(self.num_events), seed=tf.stack([self.seed, epoch])
-        )
-        return tf.data.Dataset.from_tensor_slices(
-            tf.reshape(order[: steps * size], [steps, size])
-        )
+        rows = tf.range(self.num_events)
+        return self._in_steps(shuffle(rows, self.seed, epoch))
 
     def _events_of(self, pick: tf.Tensor) -> Events:
-        users, items, weights = self._events
-        return (
-            tf.gather(users, pick),
-            tf.gather(items, pick),
-            tf.gather(weights, pick),
-        )
+        return tuple(tf.gather(column, pick) for column in self._events)
 
 
 def _constants(tables: Tables) -> dict[str, tf.Tensor]:

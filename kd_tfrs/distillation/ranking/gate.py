@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.data.prefetch import prefetched
+from kd_tfrs.data.epochs import prefetched
 
 _LEAST_SPREAD = 1e-6
 

@@ -234,6 +234,6 @@ def test_nothing_to_train_on():
 
 @pytest.mark.parametrize("name", ["dataset", "in_order"])
 def test_no_tuner_keeps_an_iterator_alive(name):
-    # See kd_tfrs/data/prefetch.py: the thread of the tuner slows `fit` down.
+    # See kd_tfrs/data/epochs.py: the thread of the tuner slows `fit` down.
     made = batches().dataset(1) if name == "dataset" else batches().in_order()
     assert made.options().autotune.enabled is False

@@ -170,7 +170,7 @@ def test_what_is_joined_gets_features_and_a_seed_of_its_own():
 
 
 def test_no_tuner_keeps_an_iterator_alive():
-    # See kd_tfrs/data/prefetch.py: the thread of the tuner slows `fit` down.
+    # See kd_tfrs/data/epochs.py: the thread of the tuner slows `fit` down.
     assert batches().dataset(1).options().autotune.enabled is False
 
 
