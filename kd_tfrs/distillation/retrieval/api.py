@@ -1,7 +1,10 @@
 """All names of `kd_tfrs.distillation.retrieval`."""
 
-from kd_tfrs.distillation.retrieval.cache import build_cache, load_cache
-from kd_tfrs.distillation.retrieval.cache_manifest import Fingerprint
+from kd_tfrs.distillation.retrieval.cache import (
+    Fingerprint,
+    build_cache,
+    load_cache,
+)
 from kd_tfrs.distillation.retrieval.candidates.all_candidates import (
     AllCandidates,
 )

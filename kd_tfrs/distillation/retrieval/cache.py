@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
-from kd_tfrs.distillation.retrieval.cache_manifest import (
-    FORMAT,
-    MANIFEST,
-    Fingerprint,
-    check_fingerprint,
-    claim,
-    read_manifest,
-)
 from kd_tfrs.distillation.retrieval.cache_shards import (
     Shard,
     list_shards,
@@ -31,8 +25,32 @@ from kd_tfrs.distillation.retrieval.teachers import (
 from kd_tfrs.distillation.retrieval.teachers.base import SIDES
 from kd_tfrs.distillation.retrieval.teachers.lists import ListTeacher, Unlisted
 from kd_tfrs.errors import UserError
+from kd_tfrs.files import replacing
 
+_FORMAT = 2
+_MANIFEST = "manifest.json"
 _SHARD_ROWS = 8192
+
+
+class Fingerprint(NamedTuple):
+    """Identifies the teacher and the data of a cache.
+
+    Args:
+        teacher: of the teacher's weights and of its options.
+        data: of the data and of the split.
+
+    Example:
+    >>> Fingerprint("a81c", "77d0").teacher
+    'a81c'
+    """
+
+    teacher: str
+    data: str = ""
+
+    @classmethod
+    def of(cls, given: Fingerprint | tuple[str, str] | str) -> Fingerprint:
+        """A fingerprint from a tuple, or from the teacher's string alone."""
+        return cls(given) if isinstance(given, str) else cls(*given)
 
 
 def build_cache(
@@ -89,7 +107,7 @@ def build_cache(
     manifest = _describe(teacher, Fingerprint.of(fingerprint), k, item_k, dtype)
     manifest["outputs"] = _find_outputs(teacher, outputs)
     _check_unlisted(manifest["kind"], unlisted)
-    claim(directory, manifest)
+    _claim(directory, manifest)
     todo = [
         shard
         for shard in _shards(manifest)
@@ -135,13 +153,13 @@ def load_cache(
     ```
     """
     directory = Path(directory)
-    manifest = read_manifest(directory)
+    manifest = _read_manifest(directory)
     if manifest is None:
         raise UserError(
-            f"No teacher cache in {directory}: {MANIFEST} is missing. "
+            f"No teacher cache in {directory}: {_MANIFEST} is missing. "
             "Build it with `build_cache`."
         )
-    check_fingerprint(directory, manifest, Fingerprint.of(fingerprint))
+    _check_fingerprint(directory, manifest, Fingerprint.of(fingerprint))
     _check_unlisted(manifest["kind"], unlisted)
     shards = _shards(manifest)
     missing = [s.name for s in shards if not (directory / s.name).exists()]
@@ -217,7 +235,7 @@ def _describe(
 ) -> dict:
     embeds = isinstance(teacher, (TwoTowerTeacher, EmbeddingTeacher))
     return {
-        "format": FORMAT,
+        "format": _FORMAT,
         "kind": "embeddings" if embeds else "lists",
         "teacher_fingerprint": fingerprint.teacher,
         "data_fingerprint": fingerprint.data,
@@ -259,3 +277,57 @@ def _shards(manifest: dict) -> list[Shard]:
         counts = {}
     counts["query"] = manifest["num_queries"]
     return list_shards(counts, manifest["shard_rows"])
+
+
+def _claim(directory: Path, manifest: dict) -> None:
+    """Writes the manifest of a new cache, or checks an existing one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    existing = _read_manifest(directory)
+    if existing is None:
+        with replacing(directory / _MANIFEST) as partial:
+            partial.write_text(json.dumps(manifest, indent=1) + "\n")
+        return
+    _check_fingerprint(
+        directory,
+        existing,
+        Fingerprint(
+            manifest["teacher_fingerprint"], manifest["data_fingerprint"]
+        ),
+    )
+    if existing != manifest:
+        changed = [k for k in manifest if existing.get(k) != manifest[k]]
+        raise UserError(
+            f"The teacher cache in {directory} is another one: "
+            + ", ".join(
+                f"`{k}` is {existing.get(k)!r}, requested {manifest[k]!r}"
+                for k in changed
+            )
+            + ". Use another directory, or delete this one."
+        )
+
+
+def _check_fingerprint(
+    directory: Path, manifest: dict, fingerprint: Fingerprint
+) -> None:
+    """Checks that a cache is of the given teacher and data."""
+    if manifest.get("format") != _FORMAT:
+        raise UserError(
+            f"The teacher cache in {directory} should be of format {_FORMAT}. "
+            f"Received: format {manifest.get('format')}. Delete it and build "
+            "it again."
+        )
+    for part, expected in fingerprint._asdict().items():
+        cached = manifest[f"{part}_fingerprint"]
+        if cached != expected:
+            other = "another teacher" if part == "teacher" else "other data"
+            raise UserError(
+                f"The teacher cache in {directory} is of {other}. Received: "
+                f"{part} fingerprint {expected[:12] or 'none'}, the cache has "
+                f"{cached[:12] or 'none'}. Use another directory, or delete "
+                "this one."
+            )
+
+
+def _read_manifest(directory: Path) -> dict | None:
+    path = directory / _MANIFEST
+    return json.loads(path.read_text()) if path.exists() else None
