@@ -6,23 +6,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.ranking import sorted_statistics as by_order
-from kd_tfrs.evaluation.ranking import statistics as sums
-from kd_tfrs.evaluation.ranking.grouped_metrics import (
-    PerUser,
-    user_auc,
-    user_ndcg,
-)
+from kd_tfrs.evaluation.ranking import calibration, metrics
+from kd_tfrs.evaluation.ranking.grouped_metrics import PerUser, gauc, user_ndcg
 from kd_tfrs.evaluation.ranking.scored_rows import ScoredRows
-from kd_tfrs.evaluation.ranking.statistics import Metric
+from kd_tfrs.evaluation.ranking.statistics import Statistic
 
 KINDS = ("binary", "rating")
-UserMetric = Callable[[ScoredRows], PerUser]
 
 
 def pooled_metrics(
     kind: str, threshold: float = 0.5, bins: int = 15
-) -> dict[str, Metric]:
+) -> dict[str, Callable[[ScoredRows], Statistic]]:
     """Metrics of all rows together.
 
     Args:
@@ -38,24 +32,36 @@ def pooled_metrics(
     ['rmse', 'mae']
     """
     if kind == "rating":
-        return {"rmse": sums.rmse, "mae": sums.mae}
+        return {
+            "rmse": metrics.rmse.statistic,
+            "mae": metrics.mae.statistic,
+        }
+    decisions = {
+        metric.__name__: partial(metric.statistic, threshold=threshold)
+        for metric in (
+            metrics.accuracy,
+            metrics.precision,
+            metrics.recall,
+            metrics.f1,
+        )
+    }
+    error = partial(calibration.calibration_error.statistic, bins=bins)
     return {
-        "auc": by_order.auc,
-        "log_loss": sums.log_loss,
-        "accuracy": partial(sums.accuracy, threshold=threshold),
-        "precision": partial(sums.precision, threshold=threshold),
-        "recall": partial(sums.recall, threshold=threshold),
-        "f1": partial(sums.f1, threshold=threshold),
-        "pr_auc": by_order.average_precision,
-        "ece": partial(sums.calibration_error, bins=bins),
-        "ece_equal_mass": partial(by_order.calibration_error_mass, bins=bins),
-        "predicted_over_observed": sums.predicted_over_observed,
+        "auc": metrics.auc.statistic,
+        "log_loss": metrics.log_loss.statistic,
+        **decisions,
+        "pr_auc": metrics.average_precision.statistic,
+        "ece": error,
+        "ece_equal_mass": partial(error, equal_mass=True),
+        "predicted_over_observed": (
+            calibration.predicted_over_observed.statistic
+        ),
     }
 
 
 def user_metrics(
     kind: str, ks: Sequence[int], gain: str = "exponential"
-) -> dict[str, UserMetric]:
+) -> dict[str, Callable[[ScoredRows], PerUser]]:
     """Metrics that are means over users.
 
     Args:
@@ -70,10 +76,10 @@ def user_metrics(
     >>> list(user_metrics("binary", [10]))
     ['gauc', 'ndcg@10']
     """
-    metrics = {"gauc": user_auc} if kind == "binary" else {}
-    return metrics | {
-        f"ndcg@{k}": partial(user_ndcg, k=k, gain=gain) for k in ks
+    lists = {
+        f"ndcg@{k}": partial(user_ndcg.per_user, k=k, gain=gain) for k in ks
     }
+    return {"gauc": gauc.per_user, **lists} if kind == "binary" else lists
 
 
 def check_kind(kind: str) -> None:

@@ -13,9 +13,8 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import checked_ks
 from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
 from kd_tfrs.evaluation.ranking.bootstrap import (
-    NUM_RESAMPLES,
-    interval_of,
-    paired_of,
+    paired_user_bootstrap,
+    user_bootstrap,
 )
 from kd_tfrs.evaluation.ranking.grouped_metrics import PerUser, check_grades
 from kd_tfrs.evaluation.ranking.kinds import (
@@ -166,24 +165,15 @@ class RankingEvaluation:
             time.perf_counter() - start,
         )
 
-    def interval(
-        self,
-        name: str,
-        scores: Any,
-        *,
-        num_resamples: int = NUM_RESAMPLES,
-        level: float = 0.95,
-        seed: int = 0,
-    ) -> Interval:
+    def interval(self, name: str, scores: Any, **options: Any) -> Interval:
         """Interval of a metric over resampled users.
 
         Args:
             name: name of the metric as in the result, such as "auc" or
                 "auc[new_users]".
             scores: [n], as for `evaluate`.
-            num_resamples: number of draws of the users.
-            level: of the interval, in (0, 1).
-            seed: of the draws.
+            **options: `num_resamples`, `level` and `seed` of
+                `user_bootstrap`.
 
         Returns:
             Value and interval; see `user_bootstrap`.
@@ -191,23 +181,11 @@ class RankingEvaluation:
         Raises:
             UserError: no groups, an unknown name, or settings out of range.
         """
-        return interval_of(
-            self._statistic(name, scores),
-            len(self._users),
-            num_resamples=num_resamples,
-            level=level,
-            seed=seed,
-        )
+        statistic = self._statistic(name, scores)
+        return user_bootstrap(statistic, len(self._users), **options)
 
     def compare(
-        self,
-        name: str,
-        scores_a: Any,
-        scores_b: Any,
-        *,
-        num_resamples: int = NUM_RESAMPLES,
-        level: float = 0.95,
-        seed: int = 0,
+        self, name: str, scores_a: Any, scores_b: Any, **options: Any
     ) -> PairedBootstrap:
         """Difference of two models on the same resampled users.
 
@@ -215,9 +193,7 @@ class RankingEvaluation:
             name: name of the metric, as for `interval`.
             scores_a: [n], of the baseline.
             scores_b: [n], of the challenger.
-            num_resamples: number of draws of the users.
-            level: of the interval, in (0, 1).
-            seed: of the draws.
+            **options: as for `interval`.
 
         Returns:
             The result; see `paired_user_bootstrap`.
@@ -225,13 +201,11 @@ class RankingEvaluation:
         Raises:
             UserError: no groups, an unknown name, or settings out of range.
         """
-        return paired_of(
+        return paired_user_bootstrap(
             self._statistic(name, scores_a),
             self._statistic(name, scores_b),
             len(self._users),
-            num_resamples=num_resamples,
-            level=level,
-            seed=seed,
+            **options,
         )
 
     def _check(self, kind: str, gain: str | None) -> None:
