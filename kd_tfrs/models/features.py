@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.schema import Column, Encoding
 from kd_tfrs.errors import UserError
+from kd_tfrs.models.layers import ConfigMixin
 
 _INTEGERS = (Encoding.ID, Encoding.CATEGORY, Encoding.BUCKETS)
 _LISTS = (Encoding.CATEGORIES, Encoding.TEXT)
@@ -266,7 +267,7 @@ def _adapt_list(column: Column, values: pd.Series) -> Feature | None:
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class _SplitLookup(tf.keras.layers.Layer):
+class _SplitLookup(ConfigMixin, tf.keras.layers.Layer):
     """Splits strings and looks the parts up; 0 is padding."""
 
     def __init__(self, separator: str, max_tokens: int, **kwargs: Any) -> None:
@@ -287,13 +288,6 @@ class _SplitLookup(tf.keras.layers.Layer):
 
     def call(self, values: tf.Tensor) -> tf.RaggedTensor:
         return self.lookup(self._split(values))
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "separator": self.separator,
-            "max_tokens": self.max_tokens,
-        }
 
     def _split(self, values: tf.Tensor) -> tf.RaggedTensor:
         parts = tf.strings.strip(tf.strings.split(values, self.separator))

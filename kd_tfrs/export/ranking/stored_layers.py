@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.compression.pruning import PRUNABLE, copy
+from kd_tfrs.compression.pruning import PRUNABLE, Layer, copy, fresh
 from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
-
-Layer = tf.keras.layers.Layer
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -178,15 +176,14 @@ def stored_network(
         return network, tables
 
     def replace(layer: Layer) -> Layer:
-        config = layer.get_config()
-        if not isinstance(layer, PRUNABLE):
-            return layer.__class__.from_config(config)
-        weights = layer.get_weights()[0]
-        kept = storage_of(weights, storage)
-        if kept == FLOAT32:
-            return layer.__class__.from_config(config)
-        tables.append(StoredTable(weights, kept))
-        return _STORED[_kind(layer)](tables[-1], **config)
+        if isinstance(layer, PRUNABLE):
+            weights = layer.get_weights()[0]
+            kept = storage_of(weights, storage)
+            if kept != FLOAT32:
+                tables.append(StoredTable(weights, kept))
+                kind = next(k for k in _STORED if isinstance(layer, k))
+                return _STORED[kind](tables[-1], **layer.get_config())
+        return fresh(layer)
 
     twin = tf.keras.models.clone_model(network, clone_function=replace)
     for layer in network.layers:
@@ -194,10 +191,6 @@ def stored_network(
         is_stored = isinstance(mine, (StoredDense, StoredEmbedding))
         mine.set_weights(layer.get_weights()[1 if is_stored else 0 :])
     return twin, tables
-
-
-def _kind(layer: Layer) -> type:
-    return next(kind for kind in _STORED if isinstance(layer, kind))
 
 
 def _bytes(weights: np.ndarray, storage: Storage) -> int:

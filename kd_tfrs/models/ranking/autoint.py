@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from kd_tfrs.models.layers import ConfigMixin
 from kd_tfrs.models.ranking.body import Body, field_vectors, stack
 from kd_tfrs.models.ranking.config import RankerConfig
 from kd_tfrs.models.ranking.fields import Fields
@@ -15,7 +16,7 @@ _LAYERS = 2
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class FieldAttention(tf.keras.layers.Layer):
+class FieldAttention(ConfigMixin, tf.keras.layers.Layer):
     r"""Multi-head attention of every field over all fields.
 
     $$\alpha^{(h)}_{mk} = \frac{\exp \langle q^{(h)}_m, k^{(h)}_k \rangle}
@@ -53,10 +54,6 @@ class FieldAttention(tf.keras.layers.Layer):
         return tf.reshape(
             tf.transpose(mixed, [0, 2, 1, 3]), [-1, fields, width]
         )
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "heads": self.heads}
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:
         _, fields, width = x.shape

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from kd_tfrs.models.layers import ConfigMixin
 from kd_tfrs.models.ranking.activations import hidden_layer
 from kd_tfrs.models.ranking.body import Body, stack
 from kd_tfrs.models.ranking.config import RankerConfig
@@ -45,7 +46,7 @@ class TargetPairs(tf.keras.layers.Layer):
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class WeightedHistory(tf.keras.layers.Layer):
+class WeightedHistory(ConfigMixin, tf.keras.layers.Layer):
     r"""The sum of a history by weights, padding left out.
 
     $$y = \sum_{j: x_j \ne 0} a_j e_j, \qquad
@@ -85,10 +86,6 @@ class WeightedHistory(tf.keras.layers.Layer):
         # Chosen, not multiplied by zero, which would keep an infinity.
         weights = tf.where(there, scores, tf.zeros_like(scores))
         return tf.reduce_sum(weights * history, axis=1)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "softmax": self.softmax}
 
 
 def din(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.models.layers import ConfigMixin
 from kd_tfrs.models.ranking.activations import hidden_layers
 from kd_tfrs.models.ranking.body import Body, joined, stack
 from kd_tfrs.models.ranking.config import RankerConfig
@@ -16,7 +17,7 @@ from kd_tfrs.models.ranking.fields import Fields
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class FieldDots(tfrs.layers.feature_interaction.DotInteraction):
+class FieldDots(ConfigMixin, tfrs.layers.feature_interaction.DotInteraction):
     r"""TFRS's dot interaction, with a fixed choice of its pairs.
 
     $$y = (\langle e_2, e_1 \rangle, \langle e_3, e_1 \rangle,
@@ -52,13 +53,6 @@ class FieldDots(tfrs.layers.feature_interaction.DotInteraction):
             len(inputs), 0 if self.self_interaction else -1
         )
         return tf.gather(square, row * len(inputs) + column, axis=1)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "self_interaction": self.self_interaction,
-        }
 
 
 def dlrm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:

@@ -7,9 +7,8 @@ import dataclasses
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.dropout import CheckpointedDropout
 from kd_tfrs.models.features import Feature, FeatureSet
-from kd_tfrs.models.layers import MaskedMean, layer_name
+from kd_tfrs.models.layers import MaskedMean, dropped, layer_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +89,7 @@ def build_tower(
     outputs: dict[str, tf.Tensor] = {}
     if config.hidden_units:
         x = _join(vectors, tf.keras.layers.Concatenate(name="features"))
-        x = _dropout(x, config.dropout)
+        x = dropped(x, config.dropout)
         for i, units in enumerate(config.hidden_units):
             x = tf.keras.layers.Dense(
                 units, activation="relu", name=f"hidden_{i}"
@@ -99,7 +98,7 @@ def build_tower(
         x = tf.keras.layers.Dense(config.embedding_dim, name="projection")(x)
     else:
         x = _join(vectors, tf.keras.layers.Add(name="features"))
-        x = _dropout(x, config.dropout)
+        x = dropped(x, config.dropout)
     if config.normalize:
         x = tf.keras.layers.UnitNormalization(name="unit")(x)
     # Scores and losses are float32 under every policy of the layers.
@@ -131,7 +130,3 @@ def _embed(feature: Feature, x: tf.Tensor, dim: int, name: str) -> tf.Tensor:
 
 def _join(vectors: list[tf.Tensor], layer: tf.keras.layers.Layer) -> tf.Tensor:
     return layer(vectors) if len(vectors) > 1 else vectors[0]
-
-
-def _dropout(x: tf.Tensor, rate: float) -> tf.Tensor:
-    return CheckpointedDropout(rate)(x) if rate else x
