@@ -15,8 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.version_folder import version_folder
 from kd_tfrs.export.c_library import (
     Handle,
     Output,
@@ -35,7 +38,8 @@ class CSavedModel:
     """A version folder, loaded by the C library of the TensorFlow wheel.
 
     Args:
-        path: a version folder.
+        path: a version folder, or a folder of versions; then the newest
+            version is loaded.
         threads: number of threads within an operation and between operations;
             TensorFlow chooses it when `None`. A process has one pool of
             threads: the first model, or an earlier use of Python TensorFlow,
@@ -61,19 +65,12 @@ class CSavedModel:
                 "`threads` should be at least 1. Received: `threads` = "
                 f"{threads}."
             )
-        path = Path(path)
-        file = path / "saved_model.pb"
-        if not file.is_file():
-            raise UserError(
-                f"`path` should be a version folder. Received: {path}, which "
-                "holds no saved_model.pb. Give the folder that the export "
-                "wrote."
-            )
+        path = version_folder(path)
         self._graph = library().TF_NewGraph()
         weakref.finalize(self, library().TF_DeleteGraph, self._graph)
         self._session = _load(path, self._graph, threads)
         weakref.finalize(self, call, "TF_DeleteSession", self._session)
-        self._signatures = _signatures(file.read_bytes())
+        self._signatures = _signatures((path / "saved_model.pb").read_bytes())
 
     def run(
         self, signature: str, inputs: Mapping[str, np.ndarray]
@@ -220,11 +217,9 @@ def _load(path: Path, graph: Handle, threads: int | None) -> Handle:
 
 
 def _config(threads: int) -> bytes:
-    """A ConfigProto with this many threads.
-
-    The fields, from config.proto: intra_op_parallelism_threads = 2 and
-    inter_op_parallelism_threads = 5, both of wire type 0.
-    """
+    """A ConfigProto with this many threads."""
+    # From config.proto: intra_op_parallelism_threads = 2 and
+    # inter_op_parallelism_threads = 5, both of wire type 0.
     return b"".join(
         bytes([field << 3]) + _to_varint(threads) for field in (2, 5)
     )
@@ -240,12 +235,10 @@ def _to_varint(value: int) -> bytes:
 
 
 def _signatures(saved_model: bytes) -> dict[str, tuple[_Tensors, _Tensors]]:
-    """Inputs and outputs of every signature.
-
-    The fields, from saved_model.proto and meta_graph.proto: SavedModel has
-    meta_graphs = 2; MetaGraphDef has signature_def = 5; SignatureDef has
-    inputs = 1 and outputs = 2; TensorInfo has name = 1 and dtype = 2.
-    """
+    """Inputs and outputs of every signature."""
+    # From saved_model.proto and meta_graph.proto: SavedModel has
+    # meta_graphs = 2; MetaGraphDef has signature_def = 5; SignatureDef has
+    # inputs = 1 and outputs = 2; TensorInfo has name = 1 and dtype = 2.
     return {
         name: (_tensors(signature, 1), _tensors(signature, 2))
         for number, graph in _fields(saved_model)
@@ -270,26 +263,6 @@ def _entries(message: bytes, field: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of every field of a protobuf message, in order."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        wire_type = key & 7
-        if wire_type == 0:
-            value, at = _varint(message, at)
-        else:
-            size = {1: 8, 5: 4}.get(wire_type)
-            if size is None:
-                size, at = _varint(message, at)
-            value, at = message[at : at + size], at + size
-        yield key >> 3, value
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return value, at
+    """Number and value of every field: of an empty message, all are unknown."""
+    for field in UnknownFieldSet(Empty.FromString(message)):
+        yield field.field_number, field.data

@@ -9,22 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export.litert_runner import (
-    LiteRtParity,
-    LiteRtRunner,
-    compare_litert,
-)
 from kd_tfrs.export.names import input_key
 from kd_tfrs.export.signature_functions import concrete
 from kd_tfrs.models.one_user import OneUserNetwork
-
-__all__ = [
-    "MODES",
-    "LiteRtParity",
-    "LiteRtRunner",
-    "compare_litert",
-    "to_litert",
-]
 
 Outputs = dict[str, tf.Tensor]
 ITEM_ROW = "item_row"

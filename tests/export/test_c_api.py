@@ -237,17 +237,6 @@ def test_signatures_are_read_as_protobuf_reads_them(served):
     assert len(expected) == 4
 
 
-def test_fields_of_every_wire_type():
-    # 1: varint 300; 2: fixed64; 3: "ab"; 16: fixed32 (a key of two bytes).
-    raw = b"\x08\xac\x02\x11ABCDEFGH\x1a\x02ab\x85\x01abcd"
-    assert list(c_api._fields(raw)) == [
-        (1, 300),
-        (2, b"ABCDEFGH"),
-        (3, b"ab"),
-        (16, b"abcd"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("signature", "names"),
     [("no_such", ["user_id"]), ("score", ["user_id"]), ("score", [])],

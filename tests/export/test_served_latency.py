@@ -121,7 +121,7 @@ def test_a_process_says_what_it_cannot_do(tmp_path):
         )
         assert said.returncode == 0, said.stderr
         answers.append(json.loads(said.stdout)["error"])
-    assert all("should be a version folder" in error for error in answers)
+    assert all("holds no saved_model.pb" in error for error in answers)
 
 
 class FakeModel:

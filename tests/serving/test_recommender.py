@@ -14,7 +14,6 @@ from kd_tfrs.export.ranking import (
     RankingInputs,
     RankingModule,
     ServingTables,
-    export_ranking,
 )
 from kd_tfrs.export.retrieval import RetrievalModule
 from kd_tfrs.models import FeatureSet
@@ -87,7 +86,7 @@ def make_ranking(data, folder):
     model = RankingModel(network, tasks)
     inputs = RankingInputs.of(model, features, train)
     tables = ServingTables.of(data.interactions, data.split.train, train)
-    export_ranking(RankingModule(model, inputs, tables), folder)
+    export_saved_model(RankingModule(model, inputs, tables), folder)
     return KerasRanker(network, tasks, inputs, tables), tables
 
 

@@ -9,7 +9,6 @@ from kd_tfrs.export.ranking.verify import (
     RankingCheck,
     RankingParity,
     compare_rankers,
-    export_ranking,
     verify_ranking,
 )
 
@@ -22,6 +21,5 @@ __all__ = [
     "SavedModelRanker",
     "ServingTables",
     "compare_rankers",
-    "export_ranking",
     "verify_ranking",
 ]

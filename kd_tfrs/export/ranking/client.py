@@ -60,7 +60,7 @@ class SavedModelRanker:
             raise UserError(
                 "`path` should hold an exported ranker. Received: "
                 f"{self.path}, which answers {sorted(outputs)}. Give the "
-                "folder that export_ranking wrote."
+                "folder that export_saved_model wrote."
             )
 
     def score(

@@ -78,7 +78,8 @@ class RankingModule(tf.Module):
     ```python
     inputs = RankingInputs.of(model, features, examples.train)
     tables = ServingTables.of(interactions, split.train, examples.train)
-    version = export_ranking(RankingModule(model, inputs, tables), "models/r")
+    module = RankingModule(model, inputs, tables)
+    version = export_saved_model(module, "models/ranking")
     ```
     """
 

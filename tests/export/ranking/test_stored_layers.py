@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export import Storage
+from kd_tfrs.export import Storage, export_saved_model
 from kd_tfrs.export.ranking import (
     KerasRanker,
     RankingCheck,
@@ -13,7 +13,7 @@ from kd_tfrs.export.ranking import (
     RankingModule,
     SavedModelRanker,
     ServingTables,
-    export_ranking,
+    verify_ranking,
 )
 from kd_tfrs.export.ranking.stored_layers import (
     model_bytes,
@@ -132,7 +132,11 @@ def test_that_an_export_is_smaller_and_verified_by_value(data, tmp_path):
             [(user, items, 5, None) for user in users],
         )
         module = RankingModule(model, inputs, tables, storage=storage)
-        path = export_ranking(module, tmp_path / str(len(sizes)), check)
+        path = export_saved_model(
+            module,
+            tmp_path / str(len(sizes)),
+            verify=lambda path, check=check: verify_ranking(path, check),
+        )
         sizes[storage] = (path / "variables").stat(), path
         weights = path / "variables" / "variables.data-00000-of-00001"
         sizes[storage] = weights.stat().st_size
@@ -155,7 +159,11 @@ def test_that_an_export_of_other_values_is_refused(data, tmp_path):
     )
     module = RankingModule(model, inputs, storage=INT8)
     with pytest.raises(UserError, match="should score as the model does"):
-        export_ranking(module, tmp_path / "model", check)
+        export_saved_model(
+            module,
+            tmp_path / "model",
+            verify=lambda path: verify_ranking(path, check),
+        )
     good = RankingModule(model, inputs)
-    version = export_ranking(good, tmp_path / "model")
+    version = export_saved_model(good, tmp_path / "model")
     assert SavedModelRanker(version)
