@@ -134,8 +134,8 @@ class ContentionMeter:
         here = [pairs[self._core]] if self._core in pairs else []
         return Contention(
             core=self._core,
-            core_share=_others(here, own),
-            machine_share=_others(list(pairs.values()), own),
+            core_share=cores.busy_share(here, own),
+            machine_share=cores.busy_share(list(pairs.values()), own),
             load=_load(),
             num_cores=os.cpu_count() or 1,
         )
@@ -146,15 +146,3 @@ def _load() -> float | None:
         return os.getloadavg()[0]
     except (AttributeError, OSError):  # not on every system
         return None
-
-
-def _others(
-    readings: Sequence[tuple[tuple[float, float], tuple[float, float]]],
-    own: float,
-) -> float | None:
-    """Share of the cores' time that was neither idle nor this process's."""
-    busy = sum(after[0] - before[0] for before, after in readings)
-    total = sum(after[1] - before[1] for before, after in readings)
-    if total <= 0:
-        return None
-    return min(1.0, max(0.0, (busy - own) / total))

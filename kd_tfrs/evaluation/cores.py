@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _STAT = Path("/proc/stat")
@@ -75,7 +75,8 @@ def idlest_core(seconds: float = 0.2) -> int | None:
     after = core_times()
 
     def idle(core: int) -> float:
-        share = busy_share(before.get(core), after.get(core))
+        is_known = core in before and core in after
+        share = busy_share([(before[core], after[core])] if is_known else [])
         return 0.0 if share is None else -share
 
     return max(sorted(os.sched_getaffinity(0), reverse=True), key=idle)
@@ -98,24 +99,28 @@ def core_times() -> dict[int, tuple[float, float]]:
 
 
 def busy_share(
-    before: tuple[float, float] | None, after: tuple[float, float] | None
+    readings: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+    own: float = 0.0,
 ) -> float | None:
-    """Part of the time between two readings that a core was busy.
+    """Part of the time between two readings that cores were busy.
 
     Args:
-        before: busy and total seconds, see `core_times`.
-        after: the same, later.
+        readings: busy and total seconds of each core before and after, see
+            `core_times`.
+        own: busy seconds to leave out, such as those of this process.
 
     Returns:
-        In [0, 1]; `None` where a reading is missing or no time has passed.
+        In [0, 1]; `None` where no time has passed.
 
     Example:
-    >>> busy_share((1.0, 10.0), (1.5, 11.0))
+    >>> busy_share([((1.0, 10.0), (1.5, 11.0))])
     0.5
     """
-    if before is None or after is None or after[1] <= before[1]:
+    busy = sum(after[0] - before[0] for before, after in readings)
+    total = sum(after[1] - before[1] for before, after in readings)
+    if total <= 0:
         return None
-    return (after[0] - before[0]) / (after[1] - before[1])
+    return min(1.0, max(0.0, (busy - own) / total))
 
 
 def _parse(stat: str) -> dict[int, tuple[float, float]]:

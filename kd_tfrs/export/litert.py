@@ -11,7 +11,7 @@ import tensorflow as tf
 from kd_tfrs.errors import UserError
 from kd_tfrs.export.names import input_key
 from kd_tfrs.export.signature_functions import concrete
-from kd_tfrs.models.one_user import OneUserNetwork
+from kd_tfrs.models.one_user import OneUserCatalogue, OneUserNetwork
 
 Outputs = dict[str, tf.Tensor]
 ITEM_ROW = "item_row"
@@ -162,7 +162,7 @@ def _callable(
     once = OneUserNetwork(network, user_inputs, kept)
     if catalogue is None:
         return lambda features: once(features, features), variables
-    stored = once.of_catalogue(catalogue)
+    stored = OneUserCatalogue(once, catalogue)
     variables += stored.tables
     return lambda features: stored(features, features[ITEM_ROW]), variables
 

@@ -83,18 +83,6 @@ class OneUserNetwork:
         count = tf.shape(items[self.item_inputs[0]])[0]
         return self._run(user, items, count, lambda x: x)
 
-    def of_catalogue(self, items: Mapping[str, np.ndarray]) -> OneUserCatalogue:
-        """Precomputes the items' part for a catalogue of candidates.
-
-        Args:
-            items: `[num_items, ...]` encoded features by `item_inputs`.
-
-        Returns:
-            A network of the user and rows of the catalogue. Tensors that
-            depend on an item only are precomputed.
-        """
-        return OneUserCatalogue(self, items)
-
     def _run(
         self,
         user: Mapping[str, tf.Tensor],
@@ -119,18 +107,21 @@ class OneUserNetwork:
 
 
 class OneUserCatalogue(tf.Module):
-    """See `OneUserNetwork.of_catalogue`.
+    """A ranking network for one user and rows of a catalogue.
+
+    Tensors that depend on an item only are precomputed.
 
     Args:
         network: for one user.
-        items: `[num_items, ...]` encoded features by name.
+        items: `[num_items, ...]` encoded features by `item_inputs`.
 
     Attributes:
         tables: precomputed tensors of the items, `[num_items, ...]` variables.
 
     Example:
     ```python
-    served = OneUserNetwork(network, users).of_catalogue(encoded_items)
+    once = OneUserNetwork(network, users)
+    served = OneUserCatalogue(once, encoded_items)
     served(user, rows)["logits_liked"]  # rows [n] of the catalogue -> [n]
     ```
     """

@@ -73,18 +73,19 @@ class Value:
 
     def plain(self) -> tf.Tensor:
         """Concatenates parts of one kind."""
-        tensors = [part.tensor for part in self.parts]
-        return (
-            tensors[0] if len(tensors) == 1 else tf.concat(tensors, self.axis)
-        )
+        return self._joined([part.tensor for part in self.parts])
 
     def rows(self, count: tf.Tensor) -> tf.Tensor:
         """Concatenates all parts to `[n, ...]`, repeating the user's row."""
         self.meet_at_once()
-        tensors = [
-            tf.repeat(p.tensor, count, axis=0) if p.is_user else p.meet()
-            for p in self.parts
-        ]
+        return self._joined(
+            [
+                tf.repeat(p.tensor, count, axis=0) if p.is_user else p.meet()
+                for p in self.parts
+            ]
+        )
+
+    def _joined(self, tensors: list[tf.Tensor]) -> tf.Tensor:
         return (
             tensors[0] if len(tensors) == 1 else tf.concat(tensors, self.axis)
         )
@@ -102,6 +103,7 @@ class Value:
             part._rows = rows
 
 
+@functools.singledispatch
 def apply(layer: tf.keras.layers.Layer, *args: Value | list[Value]) -> Value:
     """Evaluates a layer in inference mode.
 
@@ -112,11 +114,6 @@ def apply(layer: tf.keras.layers.Layer, *args: Value | list[Value]) -> Value:
     Returns:
         The output, with one row for parts that depend on the user only.
     """
-    return _rule(layer, *args)
-
-
-@functools.singledispatch
-def _rule(layer: tf.keras.layers.Layer, *args: Value | list[Value]) -> Value:
     return _any_layer(layer, *args)
 
 
@@ -142,13 +139,13 @@ def _count(values: Sequence[Value]) -> tf.Tensor:
     return tf.shape(part.meet())[0]
 
 
-@_rule.register(tf.keras.layers.Dropout)
-@_rule.register(tf.keras.layers.ActivityRegularization)
+@apply.register(tf.keras.layers.Dropout)
+@apply.register(tf.keras.layers.ActivityRegularization)
 def _(layer: tf.keras.layers.Layer, value: Value) -> Value:
     return value
 
 
-@_rule.register
+@apply.register
 def _(layer: tf.keras.layers.Concatenate, values: list[Value]) -> Value:
     rank = len(values[0].parts[0].tensor.shape)
     axis, parts = layer.axis % rank, []
@@ -159,13 +156,13 @@ def _(layer: tf.keras.layers.Concatenate, values: list[Value]) -> Value:
     return Value(parts, axis)
 
 
-@_rule.register
+@apply.register
 def _(layer: tf.keras.layers.Embedding, ids: Value) -> Value:
     parts = [p.like(tf.gather(layer.embeddings, p.tensor)) for p in ids.parts]
     return Value(parts, ids.axis)
 
 
-@_rule.register
+@apply.register
 def _(layer: tf.keras.layers.Cropping1D, value: Value) -> Value:
     first, last = layer.cropping
     parts = list(value.parts)
@@ -180,7 +177,7 @@ def _(layer: tf.keras.layers.Cropping1D, value: Value) -> Value:
     return _any_layer(layer, value)
 
 
-@_rule.register
+@apply.register
 def _(layer: tf.keras.layers.Add, values: list[Value]) -> Value:
     """Adds the user's row by broadcasting instead of repeating it."""
     users = [v for v in values if v.only("is_user")]
@@ -200,7 +197,7 @@ def _sum(layer: tf.keras.layers.Layer, values: list[Value]) -> Part:
     return values[0].parts[0].like(total)
 
 
-@_rule.register
+@apply.register
 def _(layer: tf.keras.layers.Dense, value: Value) -> Value:
     """Splits the kernel between concatenated user and item parts."""
     mixed = not value.only("is_user") and not value.only("is_items")

@@ -42,10 +42,12 @@ def test_there_may_be_no_core_times(stat):
 
 
 def test_busy_share():
-    assert busy_share((1.0, 10.0), (1.75, 11.0)) == pytest.approx(0.75)
-    assert busy_share((1.0, 10.0), (1.0, 10.0)) is None
-    assert busy_share(None, (1.0, 10.0)) is None
-    assert busy_share((1.0, 10.0), None) is None
+    one = (1.0, 10.0), (1.75, 11.0)
+    assert busy_share([one]) == pytest.approx(0.75)
+    assert busy_share([one, ((0.0, 0.0), (0.25, 1.0))]) == pytest.approx(0.5)
+    assert busy_share([one], own=0.25) == pytest.approx(0.5)
+    assert busy_share([((1.0, 10.0), (1.0, 10.0))]) is None
+    assert busy_share([]) is None
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import numpy as np
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import check_k
-from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
 from kd_tfrs.evaluation.ranking.statistics import Statistic, value_of
+from kd_tfrs.evaluation.significance import Interval, PairedBootstrap
 
 NUM_RESAMPLES = 1000
 # Counts at a time: 2**22 are 32 MB.

@@ -11,7 +11,6 @@ import numpy as np
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import checked_ks
-from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
 from kd_tfrs.evaluation.ranking.bootstrap import (
     paired_user_bootstrap,
     user_bootstrap,
@@ -30,6 +29,7 @@ from kd_tfrs.evaluation.ranking.scored_rows import (
     user_places,
 )
 from kd_tfrs.evaluation.ranking.statistics import Statistic, value_of
+from kd_tfrs.evaluation.significance import Interval, PairedBootstrap
 
 
 @dataclass(frozen=True, eq=False)

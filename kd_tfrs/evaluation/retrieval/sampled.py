@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
-from kd_tfrs.evaluation.checks import checked_ks
+from kd_tfrs.evaluation.checks import check_k, checked_ks
 from kd_tfrs.evaluation.retrieval.held_out import HeldOut
 from kd_tfrs.evaluation.retrieval.protocol import Result, accuracy
 from kd_tfrs.evaluation.retrieval.scorers import Scorer

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import (
     Exclusions,
     as_ids,

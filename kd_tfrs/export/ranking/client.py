@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import as_ids
 from kd_tfrs.evaluation.version_folder import version_folder
 from kd_tfrs.export.names import input_key

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import (
     INTEGER_PADDING,
     TEXT_PADDING,

@@ -14,7 +14,7 @@ from kd_tfrs.export.ranking.stored_layers import stored_network
 from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.export.signature_functions import concrete, shared
 from kd_tfrs.export.stored_table import FLOAT32, Storage
-from kd_tfrs.models import OneUserNetwork
+from kd_tfrs.models import OneUserCatalogue, OneUserNetwork
 from kd_tfrs.models.ranking import RankingModel, RankingTask
 
 Outputs = dict[str, tf.Tensor]
@@ -117,11 +117,12 @@ class RankingModule(tf.Module):
         if tables is not None:
             self.tables = GraphTables(inputs, tables)
             items = encode_items(inputs, tables.items)
-            self.candidates = OneUserNetwork(
+            once = OneUserNetwork(
                 network,
                 set(network.input) - set(items),
                 [self.rank_task.output],
-            ).of_catalogue(items)
+            )
+            self.candidates = OneUserCatalogue(once, items)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """The signatures, ready for `tf.saved_model.save`."""

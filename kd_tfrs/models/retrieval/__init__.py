@@ -3,9 +3,14 @@
 from kd_tfrs.models.retrieval.ease import Ease, interaction_matrix
 from kd_tfrs.models.retrieval.lightgcn import LightGcn
 from kd_tfrs.models.retrieval.model import RetrievalModel
-from kd_tfrs.models.retrieval.presets import EDGE, STUDENT, TEACHER
 from kd_tfrs.models.retrieval.task import FusedRetrieval
-from kd_tfrs.models.retrieval.towers import TowerConfig, build_tower
+from kd_tfrs.models.retrieval.towers import (
+    EDGE,
+    STUDENT,
+    TEACHER,
+    TowerConfig,
+    build_tower,
+)
 
 __all__ = [
     "EDGE",

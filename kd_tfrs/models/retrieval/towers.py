@@ -56,6 +56,12 @@ class TowerConfig:
             )
 
 
+# Named sizes: a teacher, a student of a tenth, and an edge model.
+TEACHER = TowerConfig(embedding_dim=200)
+STUDENT = TowerConfig(embedding_dim=20)
+EDGE = TowerConfig(embedding_dim=6)
+
+
 def build_tower(
     features: FeatureSet, config: TowerConfig, name: str = "tower"
 ) -> tf.keras.Model:

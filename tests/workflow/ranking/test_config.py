@@ -8,7 +8,7 @@ import pytest
 
 from kd_tfrs.data.ranking import splits as ranking_splits
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.ranking import presets
+from kd_tfrs.models.ranking import config as presets
 from kd_tfrs.workflow.ranking import options
 from kd_tfrs.workflow.ranking.builders import ranker_config
 from kd_tfrs.workflow.ranking.config import RankingConfig
