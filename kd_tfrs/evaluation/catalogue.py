@@ -141,13 +141,9 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def _top_k_above_bound(
     scores: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Finds the k largest five times as fast where few scores are near the top.
-
-    The k-th largest of the maxima of groups of columns is a bound that at
-    least k scores reach, so no score below it is among the first k. Returns
-    None where too many scores reach the bound, for example where most scores
-    are equal.
-    """
+    """Finds the k largest five times as fast; None if many are near the top."""
+    # The k-th largest of the maxima of groups of columns is a bound that at
+    # least k scores reach, so no score below it is among the first k.
     rows, width = scores.shape
     even = width - width % _GROUPS
     groups = scores[:, :even].reshape(rows, even // _GROUPS, _GROUPS)

@@ -34,15 +34,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Point:
-    """Position and style of a stage in a plot.
-
-    Args:
-        name: of the stage.
-        size: position on the horizontal axis; None for a line.
-        value: position on the vertical axis.
-        interval: interval of the value, where there is one.
-        style: of the stage.
-    """
+    """Position and style of a stage in a plot; a line where size is None."""
 
     name: str
     size: float | None

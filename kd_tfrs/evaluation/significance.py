@@ -12,6 +12,7 @@ import scipy.stats
 from kd_tfrs.errors import UserError
 
 _RESAMPLES = 2000
+_ENDS = [(1 - 0.95) / 2, (1 + 0.95) / 2]
 # Resampled indices at a time: 2**22 are 32 MB.
 _BLOCK = 2**22
 
@@ -263,15 +264,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def bootstrap_interval(
     values: np.ndarray,
     *,
-    level: float = 0.95,
     resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean.
+    """95 % percentile bootstrap interval of a mean.
 
     Args:
         values: [n].
-        level: of the interval, in (0, 1).
         resamples: number of draws of n values with replacement.
         seed: of the draws.
 
@@ -293,9 +292,7 @@ def bootstrap_interval(
         count = min(step, resamples - start)
         picks = random.integers(size, size=(count, size))
         means.append(values[picks].mean(axis=1))
-    low, high = np.quantile(
-        np.concatenate(means), [(1 - level) / 2, (1 + level) / 2]
-    )
+    low, high = np.quantile(np.concatenate(means), _ENDS)
     return float(low), float(high)
 
 

@@ -2,8 +2,7 @@
 
 TensorFlow has one pool of threads in each process, and its first use sets the
 size: a process that has trained a model cannot measure one thread any more.
-This module therefore does not import Python TensorFlow, and `COMMAND` skips
-the `__init__` of packages that do.
+This module therefore does not import Python TensorFlow.
 """
 
 from __future__ import annotations
@@ -27,17 +26,8 @@ from kd_tfrs.export.c_api import CSavedModel
 
 Request = Mapping[str, np.ndarray]
 
-# For `python -c`: modules of these packages without the packages' imports.
-COMMAND = """
-import sys, types
-import kd_tfrs
-for room in ("evaluation", "export"):
-    package = types.ModuleType("kd_tfrs." + room)
-    package.__path__ = [kd_tfrs.__path__[0] + "/" + room]
-    sys.modules[package.__name__] = package
-from kd_tfrs.export import latency_worker
-latency_worker.main()
-"""
+# For Python, in a process of its own.
+COMMAND = ("-m", __spec__.name)
 
 
 def measure(
@@ -100,3 +90,7 @@ def _call(
     model = CSavedModel(path, threads=1)
     turn = itertools.cycle([model.prepare(signature, r) for r in requests])
     return lambda: next(turn)()
+
+
+if __name__ == "__main__":
+    main()

@@ -151,7 +151,7 @@ def _in_new_process(task: dict[str, Any]) -> dict[str, Any]:
         "CUDA_VISIBLE_DEVICES": "-1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND],
+        [sys.executable, *COMMAND],
         input=pickle.dumps(task),
         capture_output=True,
         env=environment,

@@ -204,22 +204,14 @@ def _(layer: tf.keras.layers.Dense, value: Value) -> Value:
     rank = len(value.parts[0].tensor.shape)
     if not mixed or len(value.parts) == 1 or (value.axis, rank) != (1, 2):
         return _any_layer(layer, value)
-    x = split_product(value, layer.kernel)
+    x = _split_product(value, layer.kernel)
     if layer.use_bias:
         x = tf.nn.bias_add(x, layer.bias)
     return Value([Part(layer.activation(x), False)])
 
 
-def split_product(value: Value, kernel: tf.Tensor) -> tf.Tensor:
-    r"""$W [u, v, r] = W_u u + W_v v + W_r r$.
-
-    Args:
-        value: concatenated parts of `[., width]`.
-        kernel: `[width, units]`.
-
-    Returns:
-        `[n, units]`.
-    """
+def _split_product(value: Value, kernel: tf.Tensor) -> tf.Tensor:
+    """$W [u, v, r] = W_u u + W_v v + W_r r$, `[n, units]`."""
     sizes = [part.tensor.shape[1] for part in value.parts]
     rows = tf.split(kernel, sizes)
     pairs = list(zip(value.parts, rows, strict=True))

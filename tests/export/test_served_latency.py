@@ -98,8 +98,9 @@ def test_rows_are_made_of_what_each_process_measured(monkeypatch):
 
 
 def test_no_python_tensorflow_where_latency_is_measured():
-    command = latency_worker.COMMAND.replace(
-        "latency_worker.main()", "print('tensorflow' in sys.modules)"
+    command = (
+        f"import sys, {latency_worker.__name__}\n"
+        "print('tensorflow' in sys.modules)"
     )
     said = subprocess.run(
         [sys.executable, "-c", command], capture_output=True, text=True
@@ -115,7 +116,7 @@ def test_a_process_says_what_it_cannot_do(tmp_path):
             **{"core": None, "seed": 0},
         }
         said = subprocess.run(
-            [sys.executable, "-c", latency_worker.COMMAND],
+            [sys.executable, *latency_worker.COMMAND],
             input=pickle.dumps(task),
             capture_output=True,
         )
@@ -240,7 +241,8 @@ def test_counts_are_large_enough(served, versions, name, value):
 
 
 def test_a_process_that_dies_is_one_clear_error(served, versions, monkeypatch):
-    monkeypatch.setattr(module, "COMMAND", "raise SystemExit('no memory')")
+    command = "-c", "raise SystemExit('no memory')"
+    monkeypatch.setattr(module, "COMMAND", command)
     with pytest.raises(UserError, match="status 1, no memory"):
         served_latency(
             *(versions, "serving_default", requests(served)),

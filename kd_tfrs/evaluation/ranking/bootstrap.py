@@ -100,23 +100,10 @@ def paired_user_bootstrap(
     )
 
 
-def drawn_counts(
+def _drawn_counts(
     num_users: int, num_resamples: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Draws users with replacement, many times.
-
-    Args:
-        num_users: number of users, and size of each draw.
-        num_resamples: number of draws.
-        seed: of the draws.
-
-    Yields:
-        Counts [block, users]; the blocks together are all resamples.
-
-    Example:
-    >>> [block.sum(axis=1).tolist() for block in drawn_counts(3, 2, seed=0)]
-    [[3.0, 3.0]]
-    """
+    """Counts [block, users]; the blocks together are all resamples."""
     random = np.random.default_rng(seed)
     step = max(1, _BLOCK // max(1, num_users))
     for start in range(0, num_resamples, step):
@@ -156,7 +143,7 @@ def resampled(
         return np.full((len(statistics), num_resamples), np.nan)
     blocks = [
         np.stack([statistic(counts) for statistic in statistics])
-        for counts in drawn_counts(num_users, num_resamples, seed)
+        for counts in _drawn_counts(num_users, num_resamples, seed)
     ]
     return np.concatenate(blocks, axis=1)
 

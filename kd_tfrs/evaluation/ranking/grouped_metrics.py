@@ -211,10 +211,7 @@ def user_ndcg(rows: ScoredRows, k: int, gain: str = "exponential") -> PerUser:
 def _discounted(
     rows: ScoredRows, gains: np.ndarray, by: np.ndarray, k: int
 ) -> np.ndarray:
-    """[users] discounted gain of the first k of each list in descending order.
-
-    Rows with equal keys share the discounts of their ranks.
-    """
+    """[users] discounted gain of the first k; equal keys share discounts."""
     order = np.lexsort((-by, rows.users))
     users, by = rows.users[order], by[order]
     ranks = np.arange(len(users)) - _runs(users)[0]

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import checked_ks
+from kd_tfrs.evaluation.ranking import calibration, metrics
 from kd_tfrs.evaluation.ranking.bootstrap import (
     paired_user_bootstrap,
     user_bootstrap,
 )
-from kd_tfrs.evaluation.ranking.grouped_metrics import PerUser, check_grades
-from kd_tfrs.evaluation.ranking.kinds import (
-    check_kind,
-    pooled_metrics,
-    user_metrics,
+from kd_tfrs.evaluation.ranking.grouped_metrics import (
+    PerUser,
+    check_grades,
+    gauc,
+    user_ndcg,
 )
 from kd_tfrs.evaluation.ranking.scored_rows import (
     ScoredRows,
@@ -30,6 +32,8 @@ from kd_tfrs.evaluation.ranking.scored_rows import (
 )
 from kd_tfrs.evaluation.ranking.statistics import Statistic, value_of
 from kd_tfrs.evaluation.significance import Interval, PairedBootstrap
+
+KINDS = ("binary", "rating")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +114,11 @@ class RankingEvaluation:
         bins: int = 15,
         gain: str = "exponential",
     ) -> None:
-        check_kind(kind)
+        if kind not in KINDS:
+            raise UserError(
+                f"`kind` should be one of {list(KINDS)}. Received: {kind!r}. "
+                "Take 'binary' for labels of 0 and 1."
+            )
         labels = finite_column(labels, "labels")
         weights = checked_weights(weights, len(labels))
         self._present = weights > 0
@@ -149,14 +157,14 @@ class RankingEvaluation:
         """
         start = time.perf_counter()
         rows = self._scored(scores)
-        metrics, per_user = self._measured(rows)
+        values, per_user = self._measured(rows)
         num_rows = {"": len(rows.labels)}
         for name, mask in ({} if fast else self._slices).items():
-            values, _ = self._measured(rows.take(mask))
-            metrics |= {f"{key}[{name}]": v for key, v in values.items()}
+            part, _ = self._measured(rows.take(mask))
+            values |= {f"{key}[{name}]": v for key, v in part.items()}
             num_rows[name] = int(mask.sum())
         return RankingResult(
-            metrics,
+            values,
             {name: metric.values for name, metric in per_user.items()},
             {n: self._users[m.places] for n, m in per_user.items()},
             {name: metric.left_out for name, metric in per_user.items()},
@@ -253,6 +261,74 @@ class RankingEvaluation:
         if key in self._pooled:
             return self._pooled[key](rows)
         return self._by_user[key](rows).statistic()
+
+
+def pooled_metrics(
+    kind: str, threshold: float = 0.5, bins: int = 15
+) -> dict[str, Callable[[ScoredRows], Statistic]]:
+    """Metrics of all rows together.
+
+    Args:
+        kind: "binary" or "rating".
+        threshold: least probability of a positive decision.
+        bins: number of bins of the calibration error.
+
+    Returns:
+        Functions from rows to a statistic, by name.
+
+    Example:
+    >>> list(pooled_metrics("rating"))
+    ['rmse', 'mae']
+    """
+    if kind == "rating":
+        return {
+            "rmse": metrics.rmse.statistic,
+            "mae": metrics.mae.statistic,
+        }
+    decisions = {
+        metric.__name__: partial(metric.statistic, threshold=threshold)
+        for metric in (
+            metrics.accuracy,
+            metrics.precision,
+            metrics.recall,
+            metrics.f1,
+        )
+    }
+    error = partial(calibration.calibration_error.statistic, bins=bins)
+    return {
+        "auc": metrics.auc.statistic,
+        "log_loss": metrics.log_loss.statistic,
+        **decisions,
+        "pr_auc": metrics.average_precision.statistic,
+        "ece": error,
+        "ece_equal_mass": partial(error, equal_mass=True),
+        "predicted_over_observed": (
+            calibration.predicted_over_observed.statistic
+        ),
+    }
+
+
+def user_metrics(
+    kind: str, ks: Sequence[int], gain: str = "exponential"
+) -> dict[str, Callable[[ScoredRows], PerUser]]:
+    """Metrics that are means over users.
+
+    Args:
+        kind: "binary" or "rating".
+        ks: lengths of the lists for NDCG.
+        gain: of NDCG, "exponential" or "linear".
+
+    Returns:
+        Functions from rows to the values of the users, by name.
+
+    Example:
+    >>> list(user_metrics("binary", [10]))
+    ['gauc', 'ndcg@10']
+    """
+    lists = {
+        f"ndcg@{k}": partial(user_ndcg.per_user, k=k, gain=gain) for k in ks
+    }
+    return {"gauc": gauc.per_user, **lists} if kind == "binary" else lists
 
 
 def _mask(mask: Any, name: str, length: int) -> np.ndarray:

@@ -186,12 +186,8 @@ class FullRanking:
         }
 
     def _taken_vectors(self) -> sp.csr_matrix:
-        """Users of each item as unit vectors, for diversity.
-
-        Whether they are sketched depends on the data alone, so that all
-        scorers get the same vectors. The estimated cost is the cost of lists
-        of the most popular items.
-        """
+        """Users of each item as unit vectors, sketched where data are large."""
+        # The estimated cost is the cost of lists of the most popular items.
         vectors = list_metrics.unit_rows(self._data.taken_by)
         popular = np.sort(self._data.item_counts)[-max(self.ks) :]
         if len(self.users) * popular.sum() > _EXACT_DIVERSITY:

@@ -108,9 +108,9 @@ class SavedModelRanker:
             if len(spec.shape) == 2:
                 nothing = np.empty((len(table), 0), object)
                 values = nothing if history is None else history
-                inputs[key] = sent_values(values, spec.dtype, key)
+                inputs[key] = _sent(values, spec.dtype, key)
             elif key in columns:
-                inputs[key] = sent_values(columns[key], spec.dtype, key)
+                inputs[key] = _sent(columns[key], spec.dtype, key)
             else:
                 inputs[key] = np.full(
                     len(table),
@@ -165,7 +165,7 @@ class SavedModelRanker:
                 value = np.empty(0, object)
             if not spec.shape.rank:
                 value = [missing_value(spec.dtype) if value is None else value]
-            values = sent_values(value, spec.dtype, name)
+            values = _sent(value, spec.dtype, name)
             inputs[name] = values if spec.shape.rank else values[0]
         return inputs
 
@@ -179,22 +179,8 @@ class SavedModelRanker:
         return self.signatures[name]
 
 
-def sent_values(values: Any, dtype: tf.DType, name: str) -> np.ndarray:
-    """Converts raw values to the type of a signature's input.
-
-    Args:
-        values: of any shape; `None` or NaN where a value is missing.
-        dtype: type of the input.
-        name: name of the input, for an error.
-
-    Returns:
-        An array of the same shape, with `missing_value` where a value is
-        missing.
-
-    Raises:
-        UserError: text where the signature takes numbers, or fractions
-            where it takes integers.
-    """
+def _sent(values: Any, dtype: tf.DType, name: str) -> np.ndarray:
+    """Values of an input's type, `missing_value` where they are missing."""
     array = np.asarray(values)
     # Most requests need no further conversion.
     if array.dtype.kind in _plain_kinds(dtype):

@@ -46,7 +46,7 @@ class RawColumn:
         Returns:
             The column.
         """
-        dtype = raw_dtype(values)
+        dtype = _raw_dtype(values)
         if feature.encoding in _NUMBERS:
             dtype = tf.float64
         return cls(feature, owner, dtype)
@@ -238,15 +238,8 @@ class RankingInputs:
         return np.pad(encoded, short)
 
 
-def raw_dtype(values: pd.Series) -> tf.DType:
-    """The tensor type of raw categories or ids.
-
-    Args:
-        values: a column.
-
-    Returns:
-        `tf.int64` for integers, `tf.string` otherwise.
-    """
+def _raw_dtype(values: pd.Series) -> tf.DType:
+    """`tf.int64` for a column of integers, `tf.string` otherwise."""
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         dtype = dtype.categories.dtype

@@ -82,23 +82,10 @@ _STORED = {
 }
 
 
-def storage_of(weights: np.ndarray, storage: Storage) -> Storage:
-    """Selects the parts of a storage format that make a tensor smaller.
-
-    Scales cost more than 8-bit weights save where rows have a single weight,
-    and the bits of a sparse table cost more than few zeros save.
-
-    Args:
-        weights: a kernel, or a table.
-        storage: the allowed format.
-
-    Returns:
-        The smallest storage format within `storage`.
-
-    Example:
-    >>> storage_of(np.ones((100, 1)), Storage(int8=True))
-    Storage(int8=False, sparse=False)
-    """
+def _storage_of(weights: np.ndarray, storage: Storage) -> Storage:
+    """The parts of a storage format that make a tensor smaller."""
+    # Scales cost more than 8-bit weights save where rows have a single weight,
+    # and the bits of a sparse table cost more than few zeros save.
     if weights.ndim != 2 or not weights.size:
         return FLOAT32
     best = FLOAT32
@@ -128,7 +115,7 @@ def model_bytes(network: tf.keras.Model, storage: Storage = FLOAT32) -> int:
         total += sum(4 * w.size for w in weights)
         if isinstance(layer, PRUNABLE):
             table = weights[0]
-            total += _bytes(table, storage_of(table, storage)) - 4 * table.size
+            total += _bytes(table, _storage_of(table, storage)) - 4 * table.size
     return total
 
 
@@ -148,7 +135,7 @@ def rounded_network(
     for layer in twin.layers:
         if isinstance(layer, PRUNABLE):
             table, *others = layer.get_weights()
-            kept = storage_of(table, storage).stored(table)
+            kept = _storage_of(table, storage).stored(table)
             layer.set_weights([kept, *others])
     return twin
 
@@ -178,7 +165,7 @@ def stored_network(
     def replace(layer: Layer) -> Layer:
         if isinstance(layer, PRUNABLE):
             weights = layer.get_weights()[0]
-            kept = storage_of(weights, storage)
+            kept = _storage_of(weights, storage)
             if kept != FLOAT32:
                 tables.append(StoredTable(weights, kept))
                 kind = next(k for k in _STORED if isinstance(layer, k))

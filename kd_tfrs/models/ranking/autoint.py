@@ -62,7 +62,7 @@ class FieldAttention(ConfigMixin, tf.keras.layers.Layer):
 
 
 def autoint(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""Layers of attention with residuals, beside a perceptron.
+    r"""Attention with residuals, beside a perceptron; see `Architecture`.
 
     $$e'_m = \text{ReLU}(\text{attention}(W_Q e, W_K e, W_V e)_m
     + W_\text{Res} e_m)$$
@@ -71,14 +71,6 @@ def autoint(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     $e'$ and the last layer of the perceptron as inputs. Without hidden layers
     it is AutoInt. Kernels are Dense layers of the network, so they can be
     pruned.
-
-    Args:
-        fields: see `embed_fields`; a history is represented by its mean.
-        config: sizes; each of the heads is as wide as an embedding.
-        num_tasks: number of heads.
-
-    Returns:
-        The network without its heads.
 
     References:
         Song et al. 2019, "AutoInt: Automatic Feature Interaction Learning via

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from kd_tfrs.models.features import FeatureSet
+from kd_tfrs.models.ranking.body import Architecture
 from kd_tfrs.models.ranking.config import ARCHITECTURES, RankerConfig
 from kd_tfrs.models.ranking.fields import embed_fields
 from kd_tfrs.models.ranking.heads import add_heads
@@ -15,7 +16,7 @@ from kd_tfrs.models.ranking.model import check_tasks
 from kd_tfrs.models.ranking.task import RankingTask
 
 # Imported at once, so that Keras knows the layers of all of them.
-_BODIES = {
+_BODIES: dict[str, Architecture] = {
     name: getattr(importlib.import_module(f"{__package__}.{name}"), name)
     for name in ARCHITECTURES
 }

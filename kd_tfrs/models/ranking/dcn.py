@@ -13,7 +13,7 @@ _LAYERS = 2
 
 
 def dcn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""Cross layers before or beside a perceptron.
+    r"""Cross layers before or beside a perceptron; see `Architecture`.
 
     $$x_{l+1} = x_0 \odot (W_l x_l + b_l) + x_l, \qquad
     W_l = U_l V_l^\top \;\text{(low rank)}$$
@@ -21,14 +21,6 @@ def dcn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     If stacked, the input of the perceptron is the last $x_l$. In parallel, it
     is $x_0$, and the heads have the last layer of the perceptron and $x_l$ as
     inputs.
-
-    Args:
-        fields: see `embed_fields`; a history is represented by its mean.
-        config: sizes; `projection_dim` is the rank of $U_l$ and $V_l$.
-        num_tasks: number of heads.
-
-    Returns:
-        The network without its heads.
 
     References:
         Wang et al. 2021, "DCN V2: Improved Deep & Cross Network and Practical

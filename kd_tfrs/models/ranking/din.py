@@ -89,21 +89,14 @@ class WeightedHistory(ConfigMixin, tf.keras.layers.Layer):
 
 
 def din(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""A perceptron over the fields and the attended history.
+    r"""A perceptron over fields and attended history; see `Architecture`.
 
     $$v_U(A) = \sum_j a(e_j, v_A) e_j, \qquad a(e_j, v_A) =
     w^\top f(W [e_j, v_A, e_j - v_A, e_j \odot v_A] + c) + b$$
 
-    with the embedding $v_A$ of the item's id and $e_j$ from the same table.
-
-    Args:
-        fields: see `embed_fields`; they need a history.
-        config: sizes; `attention_units` are those of $a$, `activation` its
-            $f$ (PReLU or Dice in the paper).
-        num_tasks: how many heads there will be.
-
-    Returns:
-        The network without its heads.
+    with the embedding $v_A$ of the item's id and $e_j$ from the same table;
+    `attention_units` are the widths of $a$, `activation` is its $f$ (PReLU or
+    Dice in the paper).
 
     Raises:
         UserError: there is no history.

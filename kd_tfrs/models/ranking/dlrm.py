@@ -56,7 +56,7 @@ class FieldDots(ConfigMixin, tfrs.layers.feature_interaction.DotInteraction):
 
 
 def dlrm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""A perceptron over dot products of fields and the numbers.
+    r"""A perceptron over dot products and the numbers; see `Architecture`.
 
     $$e_0 = \text{MLP}_\text{bottom}(x_\text{numbers}), \qquad
     z = \text{MLP}_\text{top}([e_0, (\langle e_i, e_j \rangle)_{j < i}])$$
@@ -64,14 +64,6 @@ def dlrm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     All numbers together are one field. Without numbers, which the paper always
     has, the embeddings of the categories replace $e_0$, since dot products
     have no information on a single field.
-
-    Args:
-        fields: see `embed_fields`; a history is represented by its mean.
-        config: sizes; `bottom_units` are those of the bottom's hidden layers.
-        num_tasks: number of heads.
-
-    Returns:
-        The network without its heads.
 
     Raises:
         UserError: when there is only one field.

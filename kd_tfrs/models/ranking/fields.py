@@ -199,11 +199,9 @@ def _embed(
 def _embed_item(
     ids: tf.Tensor, history: tf.Tensor, table: tf.keras.layers.Embedding
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Embeds the item and its history by one look-up.
-
-    TFMOT counts a step for each call of a layer: with two calls, the table
-    would be pruned twice as fast as other layers.
-    """
+    """Embeds the item and its history by one look-up."""
+    # TFMOT counts a step for each call of a layer: with two calls, the table
+    # would be pruned twice as fast as other layers.
     layers = tf.keras.layers
     first = layers.Reshape((1,), name="item_column")(ids)
     embedded = table(layers.Concatenate(name="item_ids")([first, history]))

@@ -12,7 +12,7 @@ from kd_tfrs.evaluation.ranking import (
     user_bootstrap,
 )
 from kd_tfrs.evaluation.ranking import metrics as ranking_metrics
-from kd_tfrs.evaluation.ranking.bootstrap import drawn_counts
+from kd_tfrs.evaluation.ranking.bootstrap import _drawn_counts
 from kd_tfrs.evaluation.ranking.calibration import (
     calibration_error,
     predicted_over_observed,
@@ -82,7 +82,7 @@ def brute_force(metric, labels, scores, groups, weights, seed=0):
     """The metric of the rows of each draw; a user drawn twice is two users."""
     values = []
     counts = np.concatenate(
-        list(drawn_counts(len(np.unique(groups)), RESAMPLES, seed))
+        list(_drawn_counts(len(np.unique(groups)), RESAMPLES, seed))
     )
     for times in counts.astype(int):
         drawn = np.repeat(np.unique(groups), times)
@@ -221,10 +221,10 @@ def test_equal_models_do_not_differ_and_a_better_one_does():
 
 
 def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch):
-    expected = np.concatenate(list(drawn_counts(7, 10, seed=3)))
+    expected = np.concatenate(list(_drawn_counts(7, 10, seed=3)))
     assert (expected.sum(axis=1) == 7).all()
     monkeypatch.setattr(bootstrap, "_BLOCK", 20)
-    blocks = list(drawn_counts(7, 10, seed=3))
+    blocks = list(_drawn_counts(7, 10, seed=3))
     assert [len(block) for block in blocks] == [2] * 5
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
 

@@ -31,7 +31,7 @@ from kd_tfrs.export.ranking import (
 from kd_tfrs.export.ranking import (
     verify as ranking_verify,
 )
-from kd_tfrs.export.ranking.client import sent_values
+from kd_tfrs.export.ranking.client import _sent
 from kd_tfrs.models import FeatureSet
 from kd_tfrs.models.ranking import RankerConfig, RankingModel, build_ranker
 from kd_tfrs.testing.ranking import tiny_ranking
@@ -484,7 +484,7 @@ def test_mistakes_raise(text):
     ],
 )
 def test_values_are_sent_as_the_signature_takes_them(values, dtype, expected):
-    sent = sent_values(values, dtype, "column")
+    sent = _sent(values, dtype, "column")
     np.testing.assert_array_equal(sent, expected)
     assert tf.constant(sent, dtype).shape == np.shape(expected)
 

@@ -16,9 +16,9 @@ from kd_tfrs.export.ranking import (
     verify_ranking,
 )
 from kd_tfrs.export.ranking.stored_layers import (
+    _storage_of,
     model_bytes,
     rounded_network,
-    storage_of,
     stored_network,
 )
 from kd_tfrs.testing.ranking import tiny_ranking
@@ -60,16 +60,16 @@ def encoded(data, network):
 def test_a_tensor_is_stored_in_the_smallest_allowed_format():
     dense, narrow = np.ones((10, 8)), np.ones((10, 1))
     # 8 + 4 bytes a row of 32; 1 + 4 of 4.
-    assert storage_of(dense, INT8) == INT8
-    assert storage_of(narrow, INT8) == Storage()
+    assert _storage_of(dense, INT8) == INT8
+    assert _storage_of(narrow, INT8) == Storage()
     # A bit for each of 80 weights saves nothing where none is zero.
-    assert storage_of(dense, BOTH) == INT8
+    assert _storage_of(dense, BOTH) == INT8
     half = dense * (np.arange(10) % 2)[:, None]
     # 40 integers, 10 scales, 10 bytes of bits: 90 of 120.
-    assert storage_of(half, BOTH) == BOTH
+    assert _storage_of(half, BOTH) == BOTH
     # 5 floats and 2 bytes of bits: 22 of 40.
-    assert storage_of(half[:, :1], BOTH) == SPARSE
-    assert storage_of(np.ones(8), BOTH) == Storage()
+    assert _storage_of(half[:, :1], BOTH) == SPARSE
+    assert _storage_of(np.ones(8), BOTH) == Storage()
 
 
 def test_that_model_bytes_are_those_of_all_weights():
