@@ -261,8 +261,8 @@ def interval_of(row: Mapping, metric: str) -> Interval | None:
 
 def _places(axes: Axes, points: Sequence[_Point]) -> list[float | None]:
     """Positions on the horizontal axis, moved so that no markers overlap."""
-    low, high = np.log10(axes.get_xlim()) if _has_size(points) else (0, 1)
     sized = [i for i, point in enumerate(points) if point.size is not None]
+    low, high = np.log10(axes.get_xlim()) if sized else (0, 1)
     wanted = [(math.log10(points[i].size) - low) / (high - low) for i in sized]
     places: list[float | None] = [None] * len(points)
     ends = _MARKER_GAP, 1 - _MARKER_GAP
@@ -270,10 +270,6 @@ def _places(axes: Axes, points: Sequence[_Point]) -> list[float | None]:
     for i, place in zip(sized, moved, strict=True):
         places[i] = float(10 ** (low + place * (high - low)))
     return places
-
-
-def _has_size(points: Sequence[_Point]) -> bool:
-    return any(point.size is not None for point in points)
 
 
 def _draw_stage(axes: Axes, point: _Point, x: float | None) -> None:

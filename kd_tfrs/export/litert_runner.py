@@ -13,6 +13,7 @@ import tensorflow as tf
 from scipy import stats
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.export.names import input_key
 
 
@@ -37,11 +38,7 @@ class LiteRtRunner:
     def __init__(
         self, model: str | os.PathLike | bytes, threads: int = 1
     ) -> None:
-        if threads < 1:
-            raise UserError(
-                "`threads` should be at least 1. Received: `threads` = "
-                f"{threads}."
-            )
+        check_k(threads, "threads")
         if not isinstance(model, bytes):
             model = _read(Path(model))
         self.size_bytes = len(model)

@@ -62,9 +62,7 @@ class CheckpointedDropout(tf.keras.layers.Dropout):
 
     Args:
         rate: share of the inputs that is dropped, in [0, 1).
-        noise_shape: see Keras.
-        seed: seed of the generator; `None` draws one, as Keras does.
-        **kwargs: see `tf.keras.layers.Layer`.
+        **kwargs: see `tf.keras.layers.Dropout`.
 
     Example:
     ```python
@@ -72,15 +70,8 @@ class CheckpointedDropout(tf.keras.layers.Dropout):
     ```
     """
 
-    def __init__(
-        self,
-        rate: float,
-        noise_shape: tuple[int | None, ...] | None = None,
-        seed: int | None = None,
-        **kwargs: object,
-    ) -> None:
-        kwargs["rng_type"] = "stateful"
-        super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
+    def __init__(self, rate: float, **kwargs: object) -> None:
+        super().__init__(rate, **{**kwargs, "rng_type": "stateful"})
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """See Keras."""

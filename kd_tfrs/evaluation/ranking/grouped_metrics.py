@@ -19,7 +19,6 @@ from kd_tfrs.evaluation.ranking.scored_rows import (
 from kd_tfrs.evaluation.ranking.statistics import (
     Statistic,
     UserSums,
-    first_over_second,
     ratio,
     run_ends,
     sums_of,
@@ -77,7 +76,7 @@ class PerUser:
         sums = np.zeros((self.num_users, 2))
         sums[self.places, 0] = self.weights * self.values
         sums[self.places, 1] = self.weights
-        return UserSums(sums, first_over_second)
+        return UserSums(sums)
 
     def mean(self) -> UserMean:
         """The weighted mean over the users with a value."""

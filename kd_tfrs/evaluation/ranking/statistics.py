@@ -70,19 +70,22 @@ class UserSums:
 
     Args:
         sums: [users, terms].
-        finish: from [resamples, terms] to [resamples].
+        finish: from [resamples, terms] to [resamples]; the first of two terms
+            over the second by default.
 
     Example:
-    >>> mean = UserSums(np.array([[3.0, 1.0], [0.0, 1.0]]), first_over_second)
+    >>> mean = UserSums(np.array([[3.0, 1.0], [0.0, 1.0]]))
     >>> mean(np.array([[1.0, 1.0], [0.0, 2.0]])).tolist()
     [1.5, 0.0]
     """
 
     def __init__(
-        self, sums: np.ndarray, finish: Callable[[np.ndarray], np.ndarray]
+        self,
+        sums: np.ndarray,
+        finish: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self._sums = sums
-        self._finish = finish
+        self._finish = finish or _first_over_second
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """The values [resamples] for counts [resamples, users]."""
@@ -126,19 +129,8 @@ def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.where(there, above / np.where(there, below, 1.0), np.nan)
 
 
-def first_over_second(totals: np.ndarray) -> np.ndarray:
-    """Divides the first of two terms by the second.
-
-    Args:
-        totals: [resamples, 2].
-
-    Returns:
-        [resamples].
-
-    Example:
-    >>> first_over_second(np.array([[1.0, 4.0]])).tolist()
-    [0.25]
-    """
+def _first_over_second(totals: np.ndarray) -> np.ndarray:
+    """[resamples] the first of two terms over the second."""
     return ratio(totals[:, 0], totals[:, 1])
 
 
@@ -226,4 +218,4 @@ def quotient(
         The statistic.
     """
     sums = [sums_of(rows, above), sums_of(rows, below)]
-    return UserSums(np.stack(sums, axis=1), first_over_second)
+    return UserSums(np.stack(sums, axis=1))

@@ -18,7 +18,7 @@ from kd_tfrs.export.ranking.inputs import (
     missing_value,
 )
 from kd_tfrs.export.ranking.tables import ServingTables
-from kd_tfrs.export.row_lookup import RowLookup, id_tensor
+from kd_tfrs.export.stored_table import RowLookup, id_tensor
 
 Outputs = dict[str, tf.Tensor]
 
