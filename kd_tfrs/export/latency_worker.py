@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.contention import ContentionMeter
-from kd_tfrs.evaluation.cores import pinned
+from kd_tfrs.evaluation.contention import ContentionMeter, pinned
 from kd_tfrs.evaluation.latency import measure_in_turns
 from kd_tfrs.export.c_api import CSavedModel
 

@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export.names import input_key
-from kd_tfrs.export.signature_functions import concrete
+from kd_tfrs.export.signature_functions import concrete, input_key
 from kd_tfrs.models.one_user import OneUserCatalogue, OneUserNetwork
 
 Outputs = dict[str, tf.Tensor]

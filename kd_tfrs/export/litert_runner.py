@@ -14,7 +14,7 @@ from scipy import stats
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import check_k
-from kd_tfrs.export.names import input_key
+from kd_tfrs.export.signature_functions import input_key
 
 
 class LiteRtRunner:

@@ -17,8 +17,7 @@ import numpy as np
 import kd_tfrs
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import check_k
-from kd_tfrs.evaluation.contention import Contention
-from kd_tfrs.evaluation.cores import idlest_core
+from kd_tfrs.evaluation.contention import Contention, idlest_core
 from kd_tfrs.evaluation.latency import Latency, percentiles
 from kd_tfrs.evaluation.latency_ratio import times_faster, within_noise
 from kd_tfrs.export.latency_worker import COMMAND, Request

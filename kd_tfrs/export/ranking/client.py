@@ -14,9 +14,9 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import as_ids
 from kd_tfrs.evaluation.version_folder import version_folder
-from kd_tfrs.export.names import input_key
 from kd_tfrs.export.ranking.inputs import HISTORY, missing_value
 from kd_tfrs.export.ranking.keras_ranker import check_context
+from kd_tfrs.export.signature_functions import input_key
 
 _BLOCK = 4096
 _OWN = ("user_id", "item_id", "k", HISTORY)

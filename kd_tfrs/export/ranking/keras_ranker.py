@@ -19,9 +19,8 @@ from kd_tfrs.evaluation.ids import (
     padding_id,
 )
 from kd_tfrs.export.ranking.inputs import HISTORY, RankingInputs
-from kd_tfrs.export.ranking.lookup import encode_items
 from kd_tfrs.export.ranking.signatures import check_offsets, choose_task
-from kd_tfrs.export.ranking.tables import ServingTables
+from kd_tfrs.export.ranking.tables import ServingTables, encode_items
 from kd_tfrs.models.ranking import RankingTask
 
 _BLOCK = 4096

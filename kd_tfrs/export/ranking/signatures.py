@@ -9,9 +9,12 @@ import tensorflow as tf
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.export.ranking.inputs import HISTORY, RankingInputs, missing_value
-from kd_tfrs.export.ranking.lookup import GraphTables, encode_items
 from kd_tfrs.export.ranking.stored_layers import stored_network
-from kd_tfrs.export.ranking.tables import ServingTables
+from kd_tfrs.export.ranking.tables import (
+    GraphTables,
+    ServingTables,
+    encode_items,
+)
 from kd_tfrs.export.signature_functions import concrete, shared
 from kd_tfrs.export.stored_table import FLOAT32, Storage
 from kd_tfrs.models import OneUserCatalogue, OneUserNetwork
