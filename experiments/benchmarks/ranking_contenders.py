@@ -17,8 +17,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.evaluation import size_bytes
-from kd_tfrs.export.litert import ITEM_ROW, to_litert
-from kd_tfrs.export.litert_runner import LiteRtRunner
+from kd_tfrs.export.litert import ITEM_ROW, LiteRtRunner, to_litert
 from kd_tfrs.export.ranking.client import SavedModelRanker
 from kd_tfrs.export.signature_functions import concrete
 from kd_tfrs.models.one_user import OneUserCatalogue, OneUserNetwork

@@ -1,11 +1,11 @@
 """All names of `kd_tfrs.export`."""
 
 from kd_tfrs.export.c_api import CSavedModel
-from kd_tfrs.export.litert import to_litert
-from kd_tfrs.export.litert_runner import (
+from kd_tfrs.export.litert import (
     LiteRtParity,
     LiteRtRunner,
     compare_litert,
+    to_litert,
 )
 from kd_tfrs.export.saved_model import export_saved_model, versions
 from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable

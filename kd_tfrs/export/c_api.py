@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.unknown_fields import UnknownFieldSet
+from google.protobuf.wrappers_pb2 import Int32Value
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import check_k
@@ -242,18 +243,8 @@ def _config(threads: int) -> bytes:
     """A ConfigProto with this many threads."""
     # From config.proto: intra_op_parallelism_threads = 2 and
     # inter_op_parallelism_threads = 5, both of wire type 0.
-    return b"".join(
-        bytes([field << 3]) + _to_varint(threads) for field in (2, 5)
-    )
-
-
-def _to_varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; all but the last have bit 8."""
-    raw = bytearray()
-    while value > 127:
-        raw.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*raw, value])
+    varint = Int32Value(value=threads).SerializeToString()[1:]
+    return b"".join(bytes([field << 3]) + varint for field in (2, 5))
 
 
 def _signatures(saved_model: bytes) -> dict[str, tuple[_Tensors, _Tensors]]:

@@ -29,7 +29,7 @@ Request = Mapping[str, np.ndarray]
 COMMAND = ("-m", __spec__.name)
 
 
-def measure(
+def _measure(
     versions: Mapping[str, str],
     signature: str,
     requests: Sequence[Request],
@@ -38,23 +38,7 @@ def measure(
     seed: int,
     **options: Any,
 ) -> dict[str, Any]:
-    """Loads version folders with one thread and times them in turns.
-
-    Args:
-        versions: folder by stage.
-        signature: name of the signature to run.
-        requests: inputs by name; they run one after the other, in a cycle.
-        core: core to pin the process to; see `pinned`.
-        seed: seed of the order, also of the order of loading.
-        **options: options of `measure_in_turns`.
-
-    Returns:
-        A dict with "milliseconds", `[rounds, calls]` by stage, and
-        "contention", the fields of `Contention`.
-
-    Raises:
-        UserError: a folder cannot be loaded, or refuses a request.
-    """
+    """Times version folders in turns with one thread, see `served_latency`."""
     # Pinned first, since threads stay on the core where they start.
     with pinned(core) as pinned_core:
         loaded = {
@@ -74,10 +58,10 @@ def measure(
 
 
 def main() -> None:
-    """Reads arguments of `measure` (pickle, stdin); writes JSON to stdout."""
+    """Reads arguments of `_measure` (pickle, stdin); writes JSON to stdout."""
     task = pickle.load(sys.stdin.buffer)
     try:
-        answer = measure(**task)
+        answer = _measure(**task)
     except UserError as error:
         answer = {"error": str(error)}
     json.dump(answer, sys.stdout)

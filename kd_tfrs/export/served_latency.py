@@ -142,7 +142,7 @@ def _row(
 
 
 def _in_new_process(task: dict[str, Any]) -> dict[str, Any]:
-    """Runs `latency_worker.measure` in a new process."""
+    """Runs `latency_worker` in a new process."""
     paths = [str(Path(kd_tfrs.__path__[0]).parent), os.getenv("PYTHONPATH")]
     environment = {
         **os.environ,

@@ -145,7 +145,7 @@ def test_every_version_gets_the_same_requests(monkeypatch):
     monkeypatch.setattr(latency_worker, "CSavedModel", FakeModel)
     monkeypatch.setattr(FakeModel, "log", [])
     monkeypatch.setattr(FakeModel, "threads", [])
-    found = latency_worker.measure(
+    found = latency_worker._measure(
         *({"x": "a", "y": "b", "z": "c"}, "sig"),
         [{"user_id": user} for user in range(5)],
         core=None,
@@ -177,7 +177,7 @@ def test_times_are_those_of_the_processor(monkeypatch):
 
     monkeypatch.setattr(latency_worker, "CSavedModel", Working)
     monkeypatch.setattr(time, "process_time_ns", lambda: worked[0])
-    found = latency_worker.measure(
+    found = latency_worker._measure(
         *({"x": "a"}, "sig", [{}]), core=None, seed=0, rounds=2
     )
     assert found["milliseconds"] == {"x": [[3, 3, 3], [3, 3, 3]]}
@@ -199,7 +199,7 @@ def test_models_are_loaded_and_run_on_the_core(monkeypatch):
             return lambda: seen.append(os.sched_getaffinity(0))
 
     monkeypatch.setattr(latency_worker, "CSavedModel", Watching)
-    found = latency_worker.measure(
+    found = latency_worker._measure(
         *({"x": "a"}, "sig", [{"user_id": 1}]), core=core, seed=0, rounds=2
     )
     assert len(seen) > 5

@@ -12,8 +12,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.catalogue import head_items
 from kd_tfrs.evaluation.checks import check_k, checked_ks
-from kd_tfrs.evaluation.popularity import head_items
 from kd_tfrs.evaluation.retrieval import list_metrics, metrics
 from kd_tfrs.evaluation.retrieval.held_out import HeldOut
 from kd_tfrs.evaluation.retrieval.scorers import Scorer
@@ -198,8 +198,8 @@ class FullRanking:
         """Rows of length 1 in catalogue order, for diversity."""
         if given is None:
             return self._taken_vectors()
-        given = sp.csr_matrix(given) if sp.issparse(given) else given
-        given = given if sp.issparse(given) else np.asarray(given)
+        is_sparse = sp.issparse(given)
+        given = sp.csr_matrix(given) if is_sparse else np.asarray(given)
         if given.ndim != 2 or given.shape[0] != len(self._data.catalogue):
             raise UserError(
                 "`item_vectors` should have one row for each item, "
@@ -308,15 +308,11 @@ def _accuracy(
     hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]
 ) -> dict[str, np.ndarray]:
     """All accuracy metrics of a matrix of hits, `[users]` by name."""
-    per_user = {}
-    for k in ks:
-        per_user |= {
-            f"recall@{k}": metrics.recall_at_k(hits, relevant, k),
-            f"hit_rate@{k}": metrics.hit_rate_at_k(hits, k),
-            f"precision@{k}": metrics.precision_at_k(hits, k),
-            f"f1@{k}": metrics.f1_at_k(hits, relevant, k),
-            f"ndcg@{k}": metrics.ndcg_at_k(hits, relevant, k),
-        }
+    per_user = {
+        f"{name}@{k}": metric(hits, relevant, k)
+        for k in ks
+        for name, metric in metrics.AT_K.items()
+    }
     per_user["mrr"] = metrics.reciprocal_rank(hits)
     per_user["map"] = metrics.average_precision(hits, relevant)
     return per_user

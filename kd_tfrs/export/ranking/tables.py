@@ -156,12 +156,10 @@ class GraphTables(tf.Module):
         for column in self._inputs.owned(Owner.USER):
             if column.name in tables.users:
                 encoded = column.feature.encode(tables.users[column.name])
-                self.users[column.name] = _constant(
-                    _unknown_first(encoded), column.name
-                )
+                self.users[column.name] = _user_table(encoded, column.name)
         if self._inputs.history is not None and tables.histories is not None:
             encoded = self._inputs.encode_histories(tables.histories)
-            self.users[HISTORY] = _constant(_unknown_first(encoded), HISTORY)
+            self.users[HISTORY] = _user_table(encoded, HISTORY)
 
     def specs(self, columns: Mapping[str, tf.TensorSpec]) -> dict:
         """Inputs of the signature `rank` by column name."""
@@ -262,13 +260,11 @@ def encode_items(
     return {c.name: c.feature.encode(items[c.name]) for c in columns}
 
 
-def _constant(values: np.ndarray, name: str) -> tf.Variable:
+def _user_table(encoded: np.ndarray, name: str) -> tf.Variable:
+    """Rows of the users, behind a row of zeros for unknown ones."""
+    rows = np.concatenate([np.zeros_like(encoded[:1]), encoded])
     # A variable, since constants are stored in the graph itself.
-    return tf.Variable(values, trainable=False, name=input_key(name))
-
-
-def _unknown_first(encoded: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros_like(encoded[:1]), encoded])
+    return tf.Variable(rows, trainable=False, name=input_key(name))
 
 
 def _table(

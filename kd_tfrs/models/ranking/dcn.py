@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from kd_tfrs.models.ranking.body import Body, field_vectors, stack
@@ -29,13 +28,10 @@ def dcn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     flat, embeddings = stack(field_vectors(fields), config.l2)
     x = flat
     for i in range(config.cross_layers or _LAYERS):
-        x = _cross(i, config.projection_dim)(flat, x)
+        cross = tfrs.layers.dcn.Cross(
+            projection_dim=config.projection_dim, name=f"cross_{i}"
+        )
+        x = cross(flat, x)
     if config.stacked:
         return Body(embeddings, x, interaction=x)
     return Body(embeddings, flat, beside=x, interaction=x)
-
-
-def _cross(layer: int, projection_dim: int | None) -> tf.keras.layers.Layer:
-    return tfrs.layers.dcn.Cross(
-        projection_dim=projection_dim, name=f"cross_{layer}"
-    )
