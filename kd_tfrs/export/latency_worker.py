@@ -25,7 +25,7 @@ from kd_tfrs.export.c_api import CSavedModel
 
 Request = Mapping[str, np.ndarray]
 
-# For Python, in a process of its own.
+# Arguments of Python, for a process of its own.
 COMMAND = ("-m", __spec__.name)
 
 
