@@ -18,14 +18,6 @@ ARCHITECTURES = (
     "autoint",
 )
 ACTIVATIONS = ("relu", "prelu", "dice")
-_SIZES = (
-    "embedding_dim",
-    "cross_layers",
-    "projection_dim",
-    "heads",
-    "attention_layers",
-)
-_WIDTHS = ("hidden_units", "tower_units", "attention_units", "bottom_units")
 
 
 def own_option(architecture: str, help_text: str) -> Any:
@@ -135,10 +127,12 @@ class RankerConfig:
         self._check_choice("activation", ACTIVATIONS)
         for option, architecture in OWN_OPTIONS.items():
             self._check_used(option, architecture)
-        for option in _WIDTHS:
-            self._freeze(option)
-        for option in _SIZES:
-            self._check_sizes(option, (getattr(self, option),))
+        # Types are texts, as written above.
+        for field in dataclasses.fields(self):
+            if field.type.startswith("tuple[int"):
+                self._freeze(field.name)
+            elif field.type.startswith("int"):
+                self._check_sizes(field.name, (getattr(self, field.name),))
         self._check_shares()
         self._check_experts()
         if self.crosses is not None:
