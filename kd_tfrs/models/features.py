@@ -224,7 +224,12 @@ def _adapt_number(column: Column, values: pd.Series) -> Feature | None:
 def _adapt_category(column: Column, values: pd.Series) -> Feature | None:
     strings = pd.Series(_strings(values))
     if column.hash_buckets is not None:
-        return _hashed(column) if (strings != "").any() else None
+        if not (strings != "").any():
+            return None
+        # FarmHash64 of the text: the same on every machine and in every
+        # process. Bucket 0 is reserved for missing values.
+        layer = tf.keras.layers.Hashing(column.hash_buckets + 1, mask_value="")
+        return Feature(column.name, column.encoding, layer.num_bins, 0, layer)
     # Keras reserves "[UNK]", so in the data it is unknown as well.
     counts = strings[~strings.isin(["", "[UNK]"])].value_counts()
     if counts.empty:
@@ -237,13 +242,6 @@ def _adapt_category(column: Column, values: pd.Series) -> Feature | None:
     return Feature(
         column.name, column.encoding, layer.vocabulary_size(), 0, layer
     )
-
-
-def _hashed(column: Column) -> Feature:
-    # FarmHash64 of the text: the same on every machine and in every process.
-    # Bucket 0 is reserved for missing values.
-    layer = tf.keras.layers.Hashing(column.hash_buckets + 1, mask_value="")
-    return Feature(column.name, column.encoding, layer.num_bins, 0, layer)
 
 
 def _adapt_list(column: Column, values: pd.Series) -> Feature | None:
