@@ -17,11 +17,10 @@ import tensorflow as tf
 
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.evaluation import size_bytes
-from kd_tfrs.export.litert import ITEM_ROW, to_litert
-from kd_tfrs.export.litert_runner import LiteRtRunner
+from kd_tfrs.export.litert import ITEM_ROW, LiteRtRunner, to_litert
 from kd_tfrs.export.ranking.client import SavedModelRanker
 from kd_tfrs.export.signature_functions import concrete
-from kd_tfrs.models.one_user import OneUserNetwork
+from kd_tfrs.models.one_user import OneUserCatalogue, OneUserNetwork
 from kd_tfrs.workflow.ranking import exporting, measure
 from kd_tfrs.workflow.ranking.stages import RankingStages
 
@@ -94,7 +93,7 @@ class Contest:
         )
         user, items = self._request(names)
         rows = np.arange(self.candidates, dtype=np.int32)
-        catalogue = fast.of_catalogue(items)
+        catalogue = OneUserCatalogue(fast, items)
         self._add_tf(
             f"{stage}, user once",
             lambda x: fast(x, x),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
@@ -11,6 +13,7 @@ from tensorflow_model_optimization.python.core.sparsity.keras import (
 
 from kd_tfrs.errors import UserError
 
+Layer = tf.keras.layers.Layer
 PRUNABLE = (tf.keras.layers.Dense, tf.keras.layers.Embedding)
 # Tolerance of the final sparsity, since masks have whole weights.
 _TOLERANCE = 0.01
@@ -90,28 +93,59 @@ def prunable(
     tower = prunable(model.query_tower, pruning_schedule("constant", .5, 900))
     ```
     """
-
-    def wrap(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        if not isinstance(layer, PRUNABLE):
-            return layer.__class__.from_config(layer.get_config())
-        return tfmot.sparsity.keras.prune_low_magnitude(
+    return changed(
+        tower,
+        PRUNABLE,
+        lambda layer: tfmot.sparsity.keras.prune_low_magnitude(
             layer, pruning_schedule=schedule
-        )
+        ),
+    )
 
-    if not any(isinstance(layer, PRUNABLE) for layer in tower.layers):
+
+def changed(
+    network: tf.keras.Model,
+    kinds: tuple[type, ...],
+    change: Callable[[Layer], Layer],
+) -> tf.keras.Model:
+    """Copies a network, with other layers in place of some.
+
+    Args:
+        network: a built Functional model; it does not change.
+        kinds: the layers to change.
+        change: from a layer of these kinds, with its weights, to its
+            replacement.
+
+    Returns:
+        A model with the same inputs and outputs.
+
+    Raises:
+        UserError: when there is no layer of these kinds.
+    """
+    if not any(isinstance(layer, kinds) for layer in network.layers):
         raise UserError(
-            "A tower should have a Dense or an Embedding layer to prune. "
-            f"Received: {[type(x).__name__ for x in tower.layers]}."
+            "A network should have "
+            f"{' or '.join(kind.__name__ for kind in kinds)} layers to "
+            f"compress. Received: {[type(x).__name__ for x in network.layers]}."
         )
     # A clone by a clone function shares layers with the original, and pruning
     # would set their weights to zero: copy first.
-    wrapped = tf.keras.models.clone_model(copy(tower), clone_function=wrap)
+    twin = tf.keras.models.clone_model(
+        copy(network),
+        clone_function=lambda layer: (
+            change(layer) if isinstance(layer, kinds) else fresh(layer)
+        ),
+    )
     # Other layers with weights (cross layers, activations) are new: copy their
     # weights.
-    for layer in tower.layers:
-        if layer.weights and not isinstance(layer, PRUNABLE):
-            wrapped.get_layer(layer.name).set_weights(layer.get_weights())
-    return wrapped
+    for layer in network.layers:
+        if layer.weights and not isinstance(layer, kinds):
+            twin.get_layer(layer.name).set_weights(layer.get_weights())
+    return twin
+
+
+def fresh(layer: Layer) -> Layer:
+    """Returns a layer of the same arguments, with new weights."""
+    return layer.__class__.from_config(layer.get_config())
 
 
 def copy(tower: tf.keras.Model) -> tf.keras.Model:
@@ -141,14 +175,13 @@ def strip(tower: tf.keras.Model, final_sparsity: float) -> tf.keras.Model:
     ```
     """
     plain = tf.keras.models.clone_model(
-        tower, clone_function=lambda layer: _inner(layer)
+        tower, clone_function=lambda layer: fresh(_inner(layer))
     )
     for source in tower.layers:
-        target = plain.get_layer(_inner_name(source))
+        target = plain.get_layer(_inner(source).name)
         target.set_weights(_masked_weights(source))
-    for layer in plain.layers:
-        if isinstance(layer, PRUNABLE):
-            _check_sparsity(layer, final_sparsity)
+        if isinstance(target, PRUNABLE):
+            _check_sparsity(target, final_sparsity)
     return plain
 
 
@@ -171,30 +204,22 @@ def sparsity(model: tf.keras.Model) -> float:
     return zeros / size if size else 0.0
 
 
-def _inner(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-    inner = layer.layer if _is_wrapper(layer) else layer
-    return inner.__class__.from_config(inner.get_config())
+def _inner(layer: Layer) -> Layer:
+    """The layer within a wrapper of TFMOT, or the layer itself."""
+    is_wrapper = isinstance(layer, pruning_wrapper.PruneLowMagnitude)
+    return layer.layer if is_wrapper else layer
 
 
-def _inner_name(layer: tf.keras.layers.Layer) -> str:
-    return layer.layer.name if _is_wrapper(layer) else layer.name
-
-
-def _is_wrapper(layer: tf.keras.layers.Layer) -> bool:
-    return isinstance(layer, pruning_wrapper.PruneLowMagnitude)
-
-
-def _masked_weights(layer: tf.keras.layers.Layer) -> list[np.ndarray]:
-    if not _is_wrapper(layer):
+def _masked_weights(layer: Layer) -> list[np.ndarray]:
+    inner = _inner(layer)
+    if inner is layer:
         return layer.get_weights()
     # `strip_pruning` does not apply the masks after the last step.
     masks = {var.ref(): mask.numpy() for var, mask, _ in layer.pruning_vars}
-    return [
-        var.numpy() * masks.get(var.ref(), 1.0) for var in layer.layer.weights
-    ]
+    return [var.numpy() * masks.get(var.ref(), 1.0) for var in inner.weights]
 
 
-def _check_sparsity(layer: tf.keras.layers.Layer, expected: float) -> None:
+def _check_sparsity(layer: Layer, expected: float) -> None:
     tensor = layer.get_weights()[0]
     reached = 1.0 - np.count_nonzero(tensor) / tensor.size
     # In a small tensor, a single weight exceeds the tolerance.

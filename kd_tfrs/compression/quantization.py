@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
-from kd_tfrs.compression.pruning import copy
+from kd_tfrs.compression.pruning import Layer, changed
 from kd_tfrs.errors import UserError
 
-Layer = tf.keras.layers.Layer
 _LARGEST = 127
 
 
@@ -142,18 +139,15 @@ def quantize_tables(network: tf.keras.Model) -> tf.keras.Model:
     small = student.with_network(quantize_tables(student.network))
     ```
     """
-    _check_some(network, tf.keras.layers.Embedding)
 
     def replace(layer: Layer) -> Layer:
-        if not isinstance(layer, tf.keras.layers.Embedding):
-            return layer.__class__.from_config(layer.get_config())
         return Int8Embedding.of(
             layer.get_weights()[0], name=layer.name, dtype=layer.dtype_policy
         )
 
     # The network may be the result of `quantization_aware`.
     with tfmot.quantization.keras.quantize_scope():
-        return _changed(network, replace, tf.keras.layers.Embedding)
+        return changed(network, (tf.keras.layers.Embedding,), replace)
 
 
 def quantization_aware(network: tf.keras.Model) -> tf.keras.Model:
@@ -182,34 +176,10 @@ def quantization_aware(network: tf.keras.Model) -> tf.keras.Model:
         Jacob et al. 2018, "Quantization and Training of Neural Networks for
         Efficient Integer-Arithmetic-Only Inference", section 3.
     """
-    _check_some(network, tf.keras.layers.Dense)
     keras = tfmot.quantization.keras
-
-    def annotate(layer: Layer) -> Layer:
-        if isinstance(layer, tf.keras.layers.Dense):
-            return keras.quantize_annotate_layer(layer)
-        return layer.__class__.from_config(layer.get_config())
-
     # Dense layers inside cross layers are not layers of the model for TFMOT.
-    annotated = _changed(network, annotate, tf.keras.layers.Dense)
+    annotated = changed(
+        network, (tf.keras.layers.Dense,), keras.quantize_annotate_layer
+    )
     with keras.quantize_scope():
         return keras.quantize_apply(annotated)
-
-
-def _check_some(network: tf.keras.Model, kind: type) -> None:
-    if not any(isinstance(layer, kind) for layer in network.layers):
-        raise UserError(
-            f"A network should have {kind.__name__} layers to quantise. "
-            f"Received: {sorted({type(x).__name__ for x in network.layers})}."
-        )
-
-
-def _changed(
-    network: tf.keras.Model, change: Callable[[Layer], Layer], kind: type
-) -> tf.keras.Model:
-    """Copies a network, with layers of one kind replaced by `change`."""
-    twin = tf.keras.models.clone_model(copy(network), clone_function=change)
-    for layer in network.layers:
-        if layer.weights and not isinstance(layer, kind):
-            twin.get_layer(layer.name).set_weights(layer.get_weights())
-    return twin

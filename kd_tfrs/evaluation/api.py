@@ -2,17 +2,14 @@
 
 from kd_tfrs.evaluation.comparison_plot import plot_comparison
 from kd_tfrs.evaluation.ids import Exclusions
-from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
 from kd_tfrs.evaluation.latency import measure_in_turns, measure_latency
-from kd_tfrs.evaluation.latency_ratio import (
-    format_latency,
-    times_faster,
-    within_noise,
-)
+from kd_tfrs.evaluation.latency_ratio import times_faster, within_noise
 from kd_tfrs.evaluation.lead import format_p_value, lead_kept, quality_kept
 from kd_tfrs.evaluation.plots import plot_curves, plot_stages
 from kd_tfrs.evaluation.report import format_bytes, stages_markdown, stages_text
 from kd_tfrs.evaluation.significance import (
+    Interval,
+    PairedBootstrap,
     PairedTest,
     holm,
     paired_test,
@@ -20,28 +17,4 @@ from kd_tfrs.evaluation.significance import (
 )
 from kd_tfrs.evaluation.size import size_bytes, size_bytes_gzip
 
-__all__ = [
-    "Exclusions",
-    "Interval",
-    "PairedBootstrap",
-    "PairedTest",
-    "format_bytes",
-    "format_latency",
-    "format_p_value",
-    "holm",
-    "lead_kept",
-    "measure_in_turns",
-    "measure_latency",
-    "paired_test",
-    "paired_test_over_seeds",
-    "plot_comparison",
-    "plot_curves",
-    "plot_stages",
-    "quality_kept",
-    "size_bytes",
-    "size_bytes_gzip",
-    "stages_markdown",
-    "stages_text",
-    "times_faster",
-    "within_noise",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -21,6 +21,8 @@ from kd_tfrs.evaluation.ids import Exclusions, IdIndex, as_ids
 _BLOCK_SCORES = 2**24
 # Groups of columns in `top_k`: more bound tighter, fewer are faster.
 _GROUPS = 512
+# Share of the training events that the head of the catalogue takes.
+HEAD_SHARE = 0.8
 
 
 class CatalogueScorer(abc.ABC):
@@ -141,13 +143,9 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def _top_k_above_bound(
     scores: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Finds the k largest five times as fast where few scores are near the top.
-
-    The k-th largest of the maxima of groups of columns is a bound that at
-    least k scores reach, so no score below it is among the first k. Returns
-    None where too many scores reach the bound, for example where most scores
-    are equal.
-    """
+    """Finds the k largest five times as fast; None if many are near the top."""
+    # The k-th largest of the maxima of groups of columns is a bound that at
+    # least k scores reach, so no score below it is among the first k.
     rows, width = scores.shape
     even = width - width % _GROUPS
     groups = scores[:, :even].reshape(rows, even // _GROUPS, _GROUPS)
@@ -163,3 +161,25 @@ def _top_k_above_bound(
     first = np.searchsorted(lines, np.arange(rows))
     best = order[first[:, None] + np.arange(k)]
     return values[best], flat[best] % width
+
+
+def head_items(counts: np.ndarray, share: float = HEAD_SHARE) -> np.ndarray:
+    """The head of a catalogue: the fewest items with most of the events.
+
+    Args:
+        counts: [num_items], training events of each item.
+        share: of the events that the head takes, in [0, 1].
+
+    Returns:
+        [num_items + 1], boolean; the last is False and stands for an item
+        outside of the catalogue (place -1).
+
+    Example:
+    >>> head_items(np.array([1, 8, 1])).tolist()
+    [False, True, False, False]
+    """
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    in_head = np.zeros(len(counts) + 1, bool)
+    in_head[order] = (before < share * counts.sum()) & (counts[order] > 0)
+    return in_head

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.plots import (
     error_bar,
     interval_of,
+    legend_below,
+    panels,
     save_png,
     start_at_zero,
 )
@@ -30,8 +31,6 @@ _VERDICTS = {
     "no gain": (_GREY, _DISTILLED.marker, False),
     "worse": (_GREY, "v", True),
 }
-# More panels in a row are too small to read on a page.
-_COLUMNS = 3
 _LINES = ("-", "--", ":")
 
 
@@ -81,32 +80,22 @@ def plot_comparison(
             f"{len(methods)} and {len(metrics)}. Compare a method first."
         )
     ordered = sorted(methods, key=lambda row: _mean(row, metrics[0]))
-    columns = min(_COLUMNS, len(metrics))
-    rows = -(-len(metrics) // columns)
-    figure = Figure(
-        figsize=(2.2 + 3.8 * columns, 1 + rows * (0.6 + 0.3 * len(ordered))),
-        layout="constrained",
+    figure, drawn = panels(
+        len(metrics),
+        width=3.8,
+        height=0.6 + 0.3 * len(ordered),
+        margin=(2.2, 1),
+        sharey=True,
     )
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-    for panel, metric in zip(panels, metrics, strict=False):
+    for panel, metric in zip(drawn, metrics, strict=True):
         _draw_references(panel, references, reference_intervals or {}, metric)
         _draw_methods(panel, ordered, metric)
-    for panel in panels[len(metrics) :]:
-        panel.set_visible(False)
-    panels[0].set_yticks(
+    drawn[0].set_yticks(
         range(len(ordered)), [str(row["method"]) for row in ordered]
     )
-    handles = {
-        handle.get_label(): handle
-        for panel in panels
-        for handle in panel.get_legend_handles_labels()[0]
-    }
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=min(6, len(handles)),
-        frameon=False,
+    legend_below(
+        figure,
+        6,
         title=note or None,
         title_fontsize="small",
         fontsize="small",
@@ -159,8 +148,6 @@ def _draw_methods(
     axes.set_title(metric, fontsize=10)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylim(-0.7, len(methods) - 0.3)
-    axes.grid(visible=True, color="0.92", zorder=0)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _mean(method: Mapping[str, Any], metric: str) -> float:

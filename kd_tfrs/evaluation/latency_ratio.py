@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import scipy.stats
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.latency import Latency
-
-_MISSING = "-"
 
 
 def times_faster(
@@ -73,41 +70,6 @@ def within_noise(ratio: Mapping[str, float]) -> bool:
     True
     """
     return ratio["low"] <= 1 <= ratio["high"]
-
-
-def format_latency(row: Mapping[str, Any]) -> str:
-    """Formats a stage's latency and its ratio for a table.
-
-    Args:
-        row: a row of the stage table, with "latency_ms" and, except for the
-            reference, "times_faster". Either may be missing or None.
-
-    Returns:
-        The median in milliseconds, and the ratio in brackets: "~1x" for a
-        ratio less than 5 % from 1, and "~1x, noise" where the noise exceeds
-        the difference.
-
-    Example:
-    >>> faster = {"ratio": 9.21, "low": 9.0, "high": 9.4}
-    >>> format_latency({"latency_ms": {"p50": 0.41}, "times_faster": faster})
-    '0.41 (9.2x)'
-    >>> equal = {"ratio": 1.01, "low": 0.98, "high": 1.04}
-    >>> format_latency({"latency_ms": {"p50": 0.41}, "times_faster": equal})
-    '0.41 (~1x, noise)'
-    """
-    median = (row.get("latency_ms") or {}).get("p50")
-    if median is None:
-        return _MISSING
-    text = f"{median:.2f}" if median >= 0.1 else f"{median:.2g}"
-    ratio = row.get("times_faster")
-    if not ratio:
-        return text
-    if within_noise(ratio):
-        return f"{text} (~1x, noise)"
-    value = ratio["ratio"]
-    if 0.95 < value < 1.05:
-        return f"{text} (~1x)"
-    return f"{text} ({value:.0f}x)" if value >= 10 else f"{text} ({value:.1f}x)"
 
 
 def _values(

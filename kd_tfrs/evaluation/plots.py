@@ -6,16 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from scipy.optimize import isotonic_regression
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.report import Stage, format_bytes, stage_value
 from kd_tfrs.evaluation.stage_style import StageStyle, stage_styles
 
+# More panels in a row are too small to read on a page.
+COLUMNS = 3
 # Height of a label, in inches.
 _LABEL_HEIGHT = 0.29
 # Distance of two markers, as a part of the width of the axes.
@@ -30,15 +34,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Point:
-    """Position and style of a stage in a plot.
-
-    Args:
-        name: of the stage.
-        size: position on the horizontal axis; None for a line.
-        value: position on the vertical axis.
-        interval: interval of the value, where there is one.
-        style: of the stage.
-    """
+    """Position and style of a stage in a plot; a line where size is None."""
 
     name: str
     size: float | None
@@ -88,8 +84,7 @@ def plot_stages(
     size = size or _common_size(shown)
     points = _points(shown, metric, size)
     height = max(4.5, 0.7 + _LABEL_HEIGHT * len(points))
-    figure = Figure(figsize=(8, height), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, 8, height, margin=(0, 0))
     _frame_sizes(axes, [p.size for p in points if p.size is not None], size)
     for point, x in zip(points, _places(axes, points), strict=True):
         _draw_stage(axes, point, x)
@@ -131,25 +126,77 @@ def plot_curves(
             "`history` should hold epochs with values. Received: none. Train "
             "for one epoch at least."
         )
-    columns = min(3, len(names))
-    rows = math.ceil(len(names) / columns)
-    figure = Figure(
-        figsize=(0.8 + 3.6 * columns, 0.6 + 2.8 * rows), layout="constrained"
-    )
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, name in zip(panels, names, strict=False):
+    figure, drawn = panels(len(names))
+    for panel, name in zip(drawn, names, strict=True):
         _draw_curves(panel, history, name)
-    for panel in panels[len(names) :]:
-        panel.set_axis_off()
-    lines = {line.get_label(): line for p in panels for line in p.get_lines()}
-    figure.legend(
-        lines.values(),
-        lines.keys(),
-        loc="outside lower center",
-        ncols=min(2 * columns, len(lines)),
-        frameon=False,
-    )
+    legend_below(figure, 2 * min(COLUMNS, len(names)))
     save_png(figure, path)
+
+
+def panels(
+    count: int,
+    width: float = 3.6,
+    height: float = 2.8,
+    margin: tuple[float, float] = (0.8, 0.6),
+    **shared: bool,
+) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of panels, at most three in a row.
+
+    Args:
+        count: of the panels.
+        width: of a panel, in inches.
+        height: of a panel.
+        margin: width and height that are added to those of the panels.
+        **shared: `sharex` and `sharey`, see matplotlib.
+
+    Returns:
+        The figure, and its panels row by row.
+
+    Example:
+    >>> len(panels(4)[1])
+    4
+    """
+    columns = min(COLUMNS, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(
+        figsize=(margin[0] + width * columns, margin[1] + height * rows),
+        layout="constrained",
+    )
+    axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
+    for panel in axes[:count]:
+        panel.grid(visible=True, color="0.92")
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in axes[count:]:
+        panel.set_visible(False)
+    return figure, axes[:count]
+
+
+def legend_below(figure: Figure, columns: int, **options: Any) -> None:
+    """One legend of all panels, below them.
+
+    Args:
+        figure: after all is drawn.
+        columns: at most so many names stand side by side.
+        **options: see `Figure.legend`.
+
+    Example:
+    ```python
+    legend_below(figure, columns=6)
+    ```
+    """
+    handles = {
+        handle.get_label(): handle
+        for panel in figure.axes
+        for handle in panel.get_legend_handles_labels()[0]
+    }
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=min(columns, len(handles)),
+        frameon=False,
+        **options,
+    )
 
 
 def start_at_zero(axes: Axes, which: str) -> None:
@@ -214,8 +261,8 @@ def interval_of(row: Mapping, metric: str) -> Interval | None:
 
 def _places(axes: Axes, points: Sequence[_Point]) -> list[float | None]:
     """Positions on the horizontal axis, moved so that no markers overlap."""
-    low, high = np.log10(axes.get_xlim()) if _has_size(points) else (0, 1)
     sized = [i for i, point in enumerate(points) if point.size is not None]
+    low, high = np.log10(axes.get_xlim()) if sized else (0, 1)
     wanted = [(math.log10(points[i].size) - low) / (high - low) for i in sized]
     places: list[float | None] = [None] * len(points)
     ends = _MARKER_GAP, 1 - _MARKER_GAP
@@ -223,10 +270,6 @@ def _places(axes: Axes, points: Sequence[_Point]) -> list[float | None]:
     for i, place in zip(sized, moved, strict=True):
         places[i] = float(10 ** (low + place * (high - low)))
     return places
-
-
-def _has_size(points: Sequence[_Point]) -> bool:
-    return any(point.size is not None for point in points)
 
 
 def _draw_stage(axes: Axes, point: _Point, x: float | None) -> None:
@@ -277,7 +320,6 @@ def _frame_sizes(axes: Axes, sizes: list[float], size: str) -> None:
     """Sets up the logarithmic axis of sizes, with room at both ends."""
     axes.set_xlabel(_SIZES.get(size, size.replace("_", " ")))
     axes.grid(visible=True, which="both", color="0.92", zorder=0)
-    axes.spines[["top", "right"]].set_visible(False)
     if not sizes:
         axes.set_xticks([])
         return
@@ -347,17 +389,13 @@ def spread(
     order = np.argsort(heights, kind="stable")
     steps = gap * np.arange(len(heights))
     # Keeping a gap is being ascending once the gaps are taken off; the
-    # nearest ascending values are the means of blocks (isotonic regression).
-    blocks: list[list[float]] = []
-    for value in heights[order] - steps:
-        blocks.append([value])
-        while len(blocks) > 1 and np.mean(blocks[-2]) >= np.mean(blocks[-1]):
-            blocks[-2].extend(blocks.pop())
+    # nearest ascending values are those of isotonic regression.
     moved = np.empty(len(heights))
-    kept = [np.full(len(block), np.mean(block)) for block in blocks]
-    # Clipping keeps values ascending.
-    room = max(low, high - gap * (len(heights) - 1))
-    moved[order] = np.clip(np.concatenate([[], *kept]), low, room) + steps
+    if len(heights):
+        kept = isotonic_regression(heights[order] - steps).x
+        # Clipping keeps values ascending.
+        room = max(low, high - gap * (len(heights) - 1))
+        moved[order] = np.clip(kept, low, room) + steps
     return moved
 
 
@@ -374,12 +412,9 @@ def _draw_curves(
             style = styles[stage]
             axes.plot(
                 *zip(*pairs, strict=True),
-                color=style.colour,
-                linestyle=style.line,
-                marker=style.marker,
+                **style.curve(),
                 markersize=4,
                 markevery=max(1, len(pairs) // 12),
-                linewidth=1.5,
                 label=stage,
             )
     if "loss" not in name:
@@ -387,8 +422,6 @@ def _draw_curves(
     axes.set_title(name, fontsize=10)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(visible=True, color="0.92")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def save_png(figure: Figure, path: str | Path) -> None:

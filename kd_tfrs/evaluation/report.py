@@ -33,6 +33,7 @@ METRICS = (
     "diversity@10",
 )
 CONSOLE_METRICS = ("recall@10", "ndcg@10")
+_CONSOLE = ("kept", "lead kept", "x smaller", "x int8", "p50 ms", "x faster")
 _CONSOLE_WIDTH = 100
 _NAME_WIDTH = 30
 _MISSING = "-"
@@ -70,7 +71,7 @@ def stages_markdown(
     base = next((s for s in stages if s.get("stage") == reference), None)
     if any(stage.get("kept") for stage in stages):
         base = None
-    columns = _full_columns(stages, metrics, percentiles, base)
+    columns = _columns(stages, metrics, percentiles, base)
     header, *rows = _cells(stages, columns)
     rule = [":--"] + ["--:"] * (len(header) - 1)
     return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
@@ -105,7 +106,10 @@ def stages_text(
     -------  -------  ----  ---------
     student   0.1000  80 %        0 %
     """
-    rows = _cells(stages, _console_columns(stages, metrics))
+    has_bytes = any(stage_value(s, "model_bytes") is not None for s in stages)
+    shown = {*metrics, *_CONSOLE, "model bytes" if has_bytes else "gzip"}
+    every = _columns(stages, metrics, decimals=0)
+    rows = _cells(stages, [column for column in every if column[0] in shown])
     columns = {cells[0]: list(cells) for cells in zip(*rows, strict=True)}
     columns["stage"] = [_shortened(name) for name in columns["stage"]]
     dropped = ["x int8", "gzip", "p50 ms", "model bytes", *metrics[:0:-1]]
@@ -182,19 +186,20 @@ def _column(
     return title, cell
 
 
-def _full_columns(
+def _columns(
     stages: Sequence[Stage],
     metrics: Sequence[str],
-    percentiles: Sequence[str],
-    base: Stage | None,
+    percentiles: Sequence[str] = ("p50",),
+    base: Stage | None = None,
+    decimals: int = 1,
 ) -> list[Column]:
-    """All columns of the Markdown table."""
-    exact = functools.partial(_percent, decimals=1)
+    """All columns of a table; shares of the teacher with some decimals."""
+    percent = functools.partial(_percent, decimals=decimals)
     latencies = {"latency_ms": "", "latency_ms_100k": ", 100k"}
     return [
         *(_column(name, name, "{:.4f}".format, base) for name in metrics),
-        _column("kept", "kept.quality", exact),
-        ("lead kept", _lead_cell(stages, exact)),
+        _column("kept", "kept.quality", percent),
+        ("lead kept", _lead_cell(stages, percent)),
         _column("parameters", "parameters", "{:,.0f}".format, base),
         _column("non-zero", "nonzero_parameters", "{:,.0f}".format, base),
         _column("model bytes", "model_bytes", format_bytes, base),
@@ -210,25 +215,6 @@ def _full_columns(
         _column("x faster", "times_faster", _faster),
         _column("x faster, interval", "times_faster", _faster_interval),
         _column("train s", "train_seconds", "{:.1f}".format, base),
-    ]
-
-
-def _console_columns(
-    stages: Sequence[Stage], metrics: Sequence[str]
-) -> list[Column]:
-    """The columns of the console table."""
-    has_bytes = any(stage_value(s, "model_bytes") is not None for s in stages)
-    return [
-        *(_column(name, name, "{:.4f}".format) for name in metrics),
-        _column("kept", "kept.quality", _percent),
-        ("lead kept", _lead_cell(stages, _percent)),
-        _column("model bytes", "model_bytes", format_bytes)
-        if has_bytes
-        else _column("gzip", "size_bytes_gzip", format_bytes),
-        _column("x smaller", "times_smaller", "{:.1f}".format),
-        _column("x int8", "times_smaller_int8", "{:.1f}".format),
-        _column("p50 ms", "latency_ms.p50", _milliseconds),
-        _column("x faster", "times_faster", _faster),
     ]
 
 
@@ -249,7 +235,7 @@ def _lead_cell(
     return cell
 
 
-def _percent(share: float, decimals: int = 0) -> str:
+def _percent(share: float, decimals: int) -> str:
     # Adding 0 makes a 0 of -0.
     return f"{round(100 * share, decimals) + 0.0:.{decimals}f} %"
 

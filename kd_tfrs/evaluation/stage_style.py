@@ -33,6 +33,15 @@ class StageStyle:
     marker: Any
     line: Any = "-"
 
+    def curve(self) -> dict[str, Any]:
+        """Arguments of `Axes.plot` for a line with markers."""
+        return {
+            "color": self.colour,
+            "linestyle": self.line,
+            "marker": self.marker,
+            "linewidth": 1.5,
+        }
+
 
 _KNOWN = {
     "popularity": StageStyle(_GREY, "x"),

@@ -2,8 +2,7 @@
 
 TensorFlow has one pool of threads in each process, and its first use sets the
 size: a process that has trained a model cannot measure one thread any more.
-This module therefore does not import Python TensorFlow, and `COMMAND` skips
-the `__init__` of packages that do.
+This module therefore does not import Python TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,27 +19,17 @@ from typing import Any
 import numpy as np
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.contention import ContentionMeter
-from kd_tfrs.evaluation.cores import pinned
+from kd_tfrs.evaluation.contention import ContentionMeter, pinned
 from kd_tfrs.evaluation.latency import measure_in_turns
 from kd_tfrs.export.c_api import CSavedModel
 
 Request = Mapping[str, np.ndarray]
 
-# For `python -c`: modules of these packages without the packages' imports.
-COMMAND = """
-import sys, types
-import kd_tfrs
-for room in ("evaluation", "export"):
-    package = types.ModuleType("kd_tfrs." + room)
-    package.__path__ = [kd_tfrs.__path__[0] + "/" + room]
-    sys.modules[package.__name__] = package
-from kd_tfrs.export import latency_worker
-latency_worker.main()
-"""
+# Arguments of Python, for a process of its own.
+COMMAND = ("-m", __spec__.name)
 
 
-def measure(
+def _measure(
     versions: Mapping[str, str],
     signature: str,
     requests: Sequence[Request],
@@ -49,23 +38,7 @@ def measure(
     seed: int,
     **options: Any,
 ) -> dict[str, Any]:
-    """Loads version folders with one thread and times them in turns.
-
-    Args:
-        versions: folder by stage.
-        signature: name of the signature to run.
-        requests: inputs by name; they run one after the other, in a cycle.
-        core: core to pin the process to; see `pinned`.
-        seed: seed of the order, also of the order of loading.
-        **options: options of `measure_in_turns`.
-
-    Returns:
-        A dict with "milliseconds", `[rounds, calls]` by stage, and
-        "contention", the fields of `Contention`.
-
-    Raises:
-        UserError: a folder cannot be loaded, or refuses a request.
-    """
+    """Times version folders in turns with one thread, see `served_latency`."""
     # Pinned first, since threads stay on the core where they start.
     with pinned(core) as pinned_core:
         loaded = {
@@ -85,10 +58,10 @@ def measure(
 
 
 def main() -> None:
-    """Reads arguments of `measure` (pickle, stdin); writes JSON to stdout."""
+    """Reads arguments of `_measure` (pickle, stdin); writes JSON to stdout."""
     task = pickle.load(sys.stdin.buffer)
     try:
-        answer = measure(**task)
+        answer = _measure(**task)
     except UserError as error:
         answer = {"error": str(error)}
     json.dump(answer, sys.stdout)
@@ -100,3 +73,7 @@ def _call(
     model = CSavedModel(path, threads=1)
     turn = itertools.cycle([model.prepare(signature, r) for r in requests])
     return lambda: next(turn)()
+
+
+if __name__ == "__main__":
+    main()

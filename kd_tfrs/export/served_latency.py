@@ -17,8 +17,7 @@ import numpy as np
 import kd_tfrs
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import check_k
-from kd_tfrs.evaluation.contention import Contention
-from kd_tfrs.evaluation.cores import idlest_core
+from kd_tfrs.evaluation.contention import Contention, idlest_core
 from kd_tfrs.evaluation.latency import Latency, percentiles
 from kd_tfrs.evaluation.latency_ratio import times_faster, within_noise
 from kd_tfrs.export.latency_worker import COMMAND, Request
@@ -99,7 +98,7 @@ def served_latency(
         [{"user_id": np.array([user])} for user in users[:50]],
         reference="teacher",
     )
-    format_latency(latency.rows["student"])  # "0.41 (9.2x)"
+    latency.rows["student"]["times_faster"]["ratio"]  # 9.2
     ```
 
     References:
@@ -143,7 +142,7 @@ def _row(
 
 
 def _in_new_process(task: dict[str, Any]) -> dict[str, Any]:
-    """Runs `latency_worker.measure` in a new process."""
+    """Runs `latency_worker` in a new process."""
     paths = [str(Path(kd_tfrs.__path__[0]).parent), os.getenv("PYTHONPATH")]
     environment = {
         **os.environ,
@@ -151,7 +150,7 @@ def _in_new_process(task: dict[str, Any]) -> dict[str, Any]:
         "CUDA_VISIBLE_DEVICES": "-1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND],
+        [sys.executable, *COMMAND],
         input=pickle.dumps(task),
         capture_output=True,
         env=environment,

@@ -1,4 +1,4 @@
-"""Tables that are small on disk and float32 in memory."""
+"""Tables that are small on disk and float32 in memory, and their row ids."""
 
 from __future__ import annotations
 
@@ -85,13 +85,8 @@ class Storage:
 FLOAT32 = Storage()
 
 
-class SharedResource(tf.saved_model.experimental.TrackableResource):
-    """A resource that is created when a SavedModel is loaded.
-
-    Args:
-        create: function that creates the resource.
-        fill: function that fills the resource, given its handle.
-    """
+class _SharedResource(tf.saved_model.experimental.TrackableResource):
+    """A resource that is created and filled when a SavedModel is loaded."""
 
     def __init__(
         self,
@@ -138,7 +133,7 @@ class StoredTable(tf.Module):
         super().__init__(name="table")
         packed = storage.pack(table)
         self._shape = table.shape
-        name = shared_name("table", packed.values())
+        name = _shared_name("table", packed.values())
         if not packed["values"].size:
             # All weights are zero; the gather needs at least one value.
             packed["values"] = np.zeros(1, packed["values"].dtype)
@@ -146,7 +141,7 @@ class StoredTable(tf.Module):
             key: tf.Variable(array, trainable=False, name=key)
             for key, array in packed.items()
         }
-        self._resource = SharedResource(
+        self._resource = _SharedResource(
             lambda: tf.raw_ops.VarHandleOp(
                 dtype=tf.float32, shape=self._shape, shared_name=name
             ),
@@ -199,19 +194,77 @@ class StoredTable(tf.Module):
         return tf.gather(values, places) * tf.cast(present, tf.float32)
 
 
-def shared_name(kind: str, arrays: Iterable[np.ndarray]) -> str:
-    """A unique name for a resource of the process.
+class RowLookup(tf.Module):
+    """A hash table from ids to consecutive rows.
 
-    The name depends on the content, so that the same model gives the same
-    bytes in every process. A number is added to names that are in use.
+    `tf.lookup.StaticHashTable` keeps keys and values as constants of the
+    graph. Here the keys are a variable of the SavedModel and the rows are
+    computed when it is loaded, so that the graph stays small.
 
     Args:
-        kind: prefix of the name.
-        arrays: the content; text as an array of objects.
+        ids: `[n]` distinct ids, int64 or strings.
+        first: row of the first id.
+        missing: row of any other id.
+
+    Example:
+    >>> rows = RowLookup(tf.Variable(["a", "b"]), first=1, missing=0)
+    >>> rows.lookup(tf.constant(["b", "z"])).numpy().tolist()
+    [2, 0]
+    """
+
+    def __init__(self, ids: tf.Variable, first: int, missing: int) -> None:
+        super().__init__(name="rows")
+        self._ids, self._first, self._missing = ids, first, missing
+        name = _shared_name(f"rows_from_{first}", [ids.numpy()])
+        self._table = _SharedResource(
+            lambda: tf.raw_ops.HashTableV2(
+                key_dtype=ids.dtype, value_dtype=tf.int32, shared_name=name
+            ),
+            self._fill,
+        )
+
+    def lookup(self, ids: tf.Tensor) -> tf.Tensor:
+        """Looks up the rows of ids.
+
+        Args:
+            ids: of any shape.
+
+        Returns:
+            int32 of the same shape.
+        """
+        rows = tf.raw_ops.LookupTableFindV2(
+            table_handle=self._table.resource_handle,
+            keys=ids,
+            default_value=tf.constant(self._missing, tf.int32),
+        )
+        return tf.ensure_shape(rows, ids.shape)
+
+    def _fill(self, handle: tf.Tensor) -> None:
+        ids = self._ids.read_value()
+        tf.raw_ops.LookupTableImportV2(
+            table_handle=handle,
+            keys=ids,
+            values=self._first + tf.range(tf.size(ids)),
+        )
+
+
+def id_tensor(ids: np.ndarray) -> tf.Tensor:
+    """Converts raw ids to a tensor.
+
+    Args:
+        ids: `[n]` integers or text.
 
     Returns:
-        The name.
+        `[n]` int64 or strings.
     """
+    if np.issubdtype(ids.dtype, np.integer):
+        return tf.constant(ids, tf.int64)
+    return tf.constant(ids.astype(object))
+
+
+def _shared_name(kind: str, arrays: Iterable[np.ndarray]) -> str:
+    """A unique name for a resource; the same content has the same name."""
+    # The same model gives the same bytes in every process.
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(str((array.shape, array.dtype)).encode())

@@ -5,11 +5,4 @@ from kd_tfrs.models.layers import MaskedMean
 from kd_tfrs.models.one_user import OneUserCatalogue, OneUserNetwork
 from kd_tfrs.models.optimizers import LazyAdam
 
-__all__ = [
-    "Feature",
-    "FeatureSet",
-    "LazyAdam",
-    "MaskedMean",
-    "OneUserCatalogue",
-    "OneUserNetwork",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.schema import Column, Encoding
 from kd_tfrs.errors import UserError
+from kd_tfrs.models.layers import ConfigMixin
 
 _INTEGERS = (Encoding.ID, Encoding.CATEGORY, Encoding.BUCKETS)
 _LISTS = (Encoding.CATEGORIES, Encoding.TEXT)
@@ -223,7 +224,12 @@ def _adapt_number(column: Column, values: pd.Series) -> Feature | None:
 def _adapt_category(column: Column, values: pd.Series) -> Feature | None:
     strings = pd.Series(_strings(values))
     if column.hash_buckets is not None:
-        return _hashed(column) if (strings != "").any() else None
+        if not (strings != "").any():
+            return None
+        # FarmHash64 of the text: the same on every machine and in every
+        # process. Bucket 0 is reserved for missing values.
+        layer = tf.keras.layers.Hashing(column.hash_buckets + 1, mask_value="")
+        return Feature(column.name, column.encoding, layer.num_bins, 0, layer)
     # Keras reserves "[UNK]", so in the data it is unknown as well.
     counts = strings[~strings.isin(["", "[UNK]"])].value_counts()
     if counts.empty:
@@ -236,13 +242,6 @@ def _adapt_category(column: Column, values: pd.Series) -> Feature | None:
     return Feature(
         column.name, column.encoding, layer.vocabulary_size(), 0, layer
     )
-
-
-def _hashed(column: Column) -> Feature:
-    # FarmHash64 of the text: the same on every machine and in every process.
-    # Bucket 0 is reserved for missing values.
-    layer = tf.keras.layers.Hashing(column.hash_buckets + 1, mask_value="")
-    return Feature(column.name, column.encoding, layer.num_bins, 0, layer)
 
 
 def _adapt_list(column: Column, values: pd.Series) -> Feature | None:
@@ -266,7 +265,7 @@ def _adapt_list(column: Column, values: pd.Series) -> Feature | None:
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class _SplitLookup(tf.keras.layers.Layer):
+class _SplitLookup(ConfigMixin, tf.keras.layers.Layer):
     """Splits strings and looks the parts up; 0 is padding."""
 
     def __init__(self, separator: str, max_tokens: int, **kwargs: Any) -> None:
@@ -287,13 +286,6 @@ class _SplitLookup(tf.keras.layers.Layer):
 
     def call(self, values: tf.Tensor) -> tf.RaggedTensor:
         return self.lookup(self._split(values))
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "separator": self.separator,
-            "max_tokens": self.max_tokens,
-        }
 
     def _split(self, values: tf.Tensor) -> tf.RaggedTensor:
         parts = tf.strings.strip(tf.strings.split(values, self.separator))

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import tensorflow as tf
+
+
+class ConfigMixin:
+    """`get_config` of layers that keep every argument under its name.
+
+    Example:
+    ```python
+    class Scaled(ConfigMixin, tf.keras.layers.Layer):
+        def __init__(self, factor: float, **kwargs: object) -> None:
+            super().__init__(**kwargs)
+            self.factor = factor
+    ```
+    """
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        own = inspect.signature(type(self).__init__).parameters
+        return {
+            **super().get_config(),
+            **{n: getattr(self, n) for n in own if n not in ("self", "kwargs")},
+        }
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -28,6 +50,47 @@ class MaskedMean(tf.keras.layers.Layer):
         mask = tf.cast(ids != 0, embeddings.dtype)[..., None]
         total = tf.reduce_sum(embeddings * mask, axis=1)
         return total / tf.maximum(tf.reduce_sum(mask, axis=1), 1)
+
+
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
+class CheckpointedDropout(tf.keras.layers.Dropout):
+    """Keras's Dropout, with the state of its generator in checkpoints.
+
+    Keras does not save that state, so a restored model repeats the masks of
+    the first steps. The state is not a weight: `get_weights` does not return
+    it.
+
+    Args:
+        rate: share of the inputs that is dropped, in [0, 1).
+        **kwargs: see `tf.keras.layers.Dropout`.
+
+    Example:
+    ```python
+    x = CheckpointedDropout(0.2)(x)
+    ```
+    """
+
+    def __init__(self, rate: float, **kwargs: object) -> None:
+        super().__init__(rate, **{**kwargs, "rng_type": "stateful"})
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """See Keras."""
+        super().build(input_shape)
+        # Checkpoints track attributes.
+        self.generator = self._random_generator._generator
+
+
+def dropped(x: tf.Tensor, rate: float) -> tf.Tensor:
+    """Applies dropout if the rate is positive.
+
+    Args:
+        x: any tensor.
+        rate: share dropped in training, in [0, 1).
+
+    Returns:
+        A tensor of the same shape.
+    """
+    return CheckpointedDropout(rate)(x) if rate else x
 
 
 def layer_name(position: int, column: str) -> str:

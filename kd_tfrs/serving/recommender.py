@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import padding_id
 from kd_tfrs.evaluation.retrieval import SavedModelScorer
 from kd_tfrs.export.ranking import SavedModelRanker
@@ -137,11 +138,7 @@ class Recommender:
         num_retrieved: int = 300,
         retrieval_weight: float = 0.0,
     ) -> None:
-        if num_retrieved < 1:
-            raise UserError(
-                "`num_retrieved` should be at least 1. Received: "
-                f"`num_retrieved` = {num_retrieved}."
-            )
+        check_k(num_retrieved, "num_retrieved")
         _check_weight(retrieval_weight)
         if isinstance(retrieval, (str, os.PathLike)):
             retrieval = SavedModelScorer(retrieval)

@@ -185,5 +185,5 @@ def test_invalid_arguments_raise():
     with pytest.raises(UserError, match="polynomial or constant"):
         pruning_schedule("linear", 0.5, 10)
     flat = tf.keras.Sequential([tf.keras.layers.Flatten(input_shape=(5,))])
-    with pytest.raises(UserError, match="a Dense or an Embedding"):
+    with pytest.raises(UserError, match="have Dense or Embedding layers"):
         prunable(flat, pruning_schedule("constant", 0.5, 10))

@@ -3,7 +3,7 @@
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation import comparison_plot, plot_comparison
+from kd_tfrs.evaluation import plot_comparison
 from kd_tfrs.evaluation.stage_style import stage_style
 
 METRICS = ("ndcg@20", "recall@50")
@@ -17,20 +17,6 @@ def method(name, mean, half=0.01, **verdict):
         and {metric: [mean - half, mean + half] for metric in METRICS},
         "verdict": {metric: verdict.get("verdict") for metric in METRICS},
     }
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that are drawn, to be looked at."""
-    drawn = []
-
-    class Kept(comparison_plot.Figure):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            drawn.append(self)
-
-    monkeypatch.setattr(comparison_plot, "Figure", Kept)
-    return drawn
 
 
 def test_the_best_method_is_on_top(figures, tmp_path):

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from kd_tfrs.evaluation import contention, cores
+from kd_tfrs.evaluation import contention
 from kd_tfrs.evaluation.contention import Contention, ContentionMeter
 
 
@@ -13,7 +13,7 @@ def read(monkeypatch):
 
     def read(before, after, own, core, load=2.5):
         states, worked = iter([before, after]), iter([30.0, 30.0 + own])
-        monkeypatch.setattr(cores, "core_times", lambda: next(states))
+        monkeypatch.setattr(contention, "_core_times", lambda: next(states))
         monkeypatch.setattr(time, "process_time", lambda: next(worked))
         monkeypatch.setattr(os, "getloadavg", lambda: (load, 9.0, 9.0))
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
@@ -59,7 +59,7 @@ def test_without_core_times_there_is_the_load(read):
 
 def test_there_may_be_no_load(monkeypatch):
     monkeypatch.delattr(os, "getloadavg", raising=False)
-    monkeypatch.setattr(cores, "core_times", dict)
+    monkeypatch.setattr(contention, "_core_times", dict)
     found = ContentionMeter().read()
     assert found.load is None
     assert not found.is_busy

@@ -3,8 +3,13 @@ import threading
 
 import pytest
 
-from kd_tfrs.evaluation import cores
-from kd_tfrs.evaluation.cores import busy_share, core_times, idlest_core, pinned
+from kd_tfrs.evaluation import contention as cores
+from kd_tfrs.evaluation.contention import (
+    _busy_share,
+    _core_times,
+    idlest_core,
+    pinned,
+)
 
 needs_affinity = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="no sched_setaffinity"
@@ -31,21 +36,23 @@ def stat(tmp_path, monkeypatch):
 def test_core_times_are_seconds(stat):
     stat.write_text(STAT)
     # Core 0: 170 ticks busy (guests are counted in user), 730 idle.
-    assert core_times() == {
+    assert _core_times() == {
         0: pytest.approx((1.7, 9.0)),
         1: pytest.approx((9.5, 10.0)),
     }
 
 
 def test_there_may_be_no_core_times(stat):
-    assert core_times() == {}
+    assert _core_times() == {}
 
 
 def test_busy_share():
-    assert busy_share((1.0, 10.0), (1.75, 11.0)) == pytest.approx(0.75)
-    assert busy_share((1.0, 10.0), (1.0, 10.0)) is None
-    assert busy_share(None, (1.0, 10.0)) is None
-    assert busy_share((1.0, 10.0), None) is None
+    one = (1.0, 10.0), (1.75, 11.0)
+    assert _busy_share([one]) == pytest.approx(0.75)
+    assert _busy_share([one, ((0.0, 0.0), (0.25, 1.0))]) == pytest.approx(0.5)
+    assert _busy_share([one], own=0.25) == pytest.approx(0.5)
+    assert _busy_share([((1.0, 10.0), (1.0, 10.0))]) is None
+    assert _busy_share([]) is None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_the_idlest_of_the_allowed_cores(busy, allowed, expected, monkeypatch):
         if busy
         else [{}, {}]
     )
-    monkeypatch.setattr(cores, "core_times", lambda: next(readings))
+    monkeypatch.setattr(cores, "_core_times", lambda: next(readings))
     monkeypatch.setattr(
         os, "sched_getaffinity", lambda who: allowed, raising=False
     )

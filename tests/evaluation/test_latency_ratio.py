@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation import format_latency, times_faster, within_noise
+from kd_tfrs.evaluation import times_faster, within_noise
 from kd_tfrs.evaluation.latency import Latency
 
 
@@ -100,30 +100,3 @@ def test_measurements_are_the_same_ones():
 def test_one_round_has_no_interval():
     with pytest.raises(UserError, match="at least 2 rounds"):
         times_faster([latency(1.0)], [latency(1.0)])
-
-
-@pytest.mark.parametrize(
-    ("median", "ratio", "expected"),
-    [
-        (0.414, (9.23, 9.0, 9.4), "0.41 (9.2x)"),
-        (0.414, (38.4, 37.0, 40.0), "0.41 (38x)"),
-        (12.5, (0.51, 0.49, 0.53), "12.50 (0.5x)"),
-        (0.414, (1.3, 0.99, 1.8), "0.41 (~1x, noise)"),
-        (0.414, (1.02, 1.01, 1.03), "0.41 (~1x)"),
-        (0.414, (1.06, 1.01, 1.11), "0.41 (1.1x)"),
-        (0.0317, (1.0, 0.9, 1.1), "0.032 (~1x, noise)"),
-    ],
-)
-def test_a_cell_says_what_is_known(median, ratio, expected):
-    faster = dict(zip(("ratio", "low", "high"), ratio, strict=True))
-    row = {"latency_ms": {"p50": median}, "times_faster": faster}
-    assert format_latency(row) == expected
-
-
-def test_a_cell_of_what_is_missing():
-    assert format_latency({}) == "-"
-    assert format_latency({"latency_ms": None}) == "-"
-    # The reference, or a run from before there were ratios.
-    row = {"latency_ms": {"p50": 3.8}}
-    assert format_latency(row) == "3.80"
-    assert format_latency({**row, "times_faster": None}) == "3.80"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation import plot_curves, plot_stages, plots
+from kd_tfrs.evaluation import plot_curves, plot_stages
 from kd_tfrs.evaluation.plots import spread
 from kd_tfrs.evaluation.stage_style import stage_style
 
@@ -27,20 +27,6 @@ STAGES = [
         "size_bytes_gzip": 90_000,
     },
 ]
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that are drawn, to be looked at."""
-    drawn = []
-
-    class Kept(plots.Figure):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            drawn.append(self)
-
-    monkeypatch.setattr(plots, "Figure", Kept)
-    return drawn
 
 
 def is_png(path):

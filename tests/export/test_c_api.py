@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export import CSavedModel, c_api, c_library
+from kd_tfrs.export import CSavedModel, c_api
 
 # Only files that do not import TensorFlow: kd_tfrs.export as a package would.
 _ALONE = """
@@ -109,7 +109,7 @@ def test_a_prepared_call_keeps_its_model(served):
 def test_every_tensor_is_freed_once(served, c_model, monkeypatch):
     """Inputs with the prepared call, outputs with each time it is called."""
     made, freed = [], []
-    to_tensor, delete_tensor = c_api.to_tensor, c_api.delete_tensor
+    to_tensor, delete_tensor = c_api._to_tensor, c_api._delete_tensor
 
     def make(*arguments):
         made.append(to_tensor(*arguments))
@@ -119,8 +119,8 @@ def test_every_tensor_is_freed_once(served, c_model, monkeypatch):
         freed.append((tensor.value, own))
         delete_tensor(tensor, own=own)
 
-    monkeypatch.setattr(c_api, "to_tensor", make)
-    monkeypatch.setattr(c_api, "delete_tensor", free)
+    monkeypatch.setattr(c_api, "_to_tensor", make)
+    monkeypatch.setattr(c_api, "_delete_tensor", free)
     users = np.array(served.users)
     prepared = c_model.prepare("serving_default", {"user_id": users})
     for _ in range(3):
@@ -135,7 +135,7 @@ def test_every_tensor_is_freed_once(served, c_model, monkeypatch):
 
 def test_inputs_of_a_refused_request_are_freed(served, c_model, monkeypatch):
     made, freed = [], []
-    to_tensor, delete_tensor = c_api.to_tensor, c_api.delete_tensor
+    to_tensor, delete_tensor = c_api._to_tensor, c_api._delete_tensor
 
     def make(*arguments):
         if made:
@@ -147,8 +147,8 @@ def test_inputs_of_a_refused_request_are_freed(served, c_model, monkeypatch):
         freed.append(tensor.value)
         delete_tensor(tensor, own=own)
 
-    monkeypatch.setattr(c_api, "to_tensor", make)
-    monkeypatch.setattr(c_api, "delete_tensor", free)
+    monkeypatch.setattr(c_api, "_to_tensor", make)
+    monkeypatch.setattr(c_api, "_delete_tensor", free)
     users, items = np.array(served.users[:1]), np.array([served.items[:1]])
     with pytest.raises(UserError, match="The second input is refused"):
         c_model.prepare("score", {"user_id": users, "item_id": items})
@@ -168,12 +168,14 @@ def test_threads_are_written_as_protobuf_writes_them(threads):
 def test_one_thread_answers_the_same(served, c_model, monkeypatch):
     configs = []
 
+    call = c_api._call
+
     def keep(function, *arguments):
         if function == "TF_SetConfig":
             configs.append(arguments[1])
-        return c_library.call(function, *arguments)
+        return call(function, *arguments)
 
-    monkeypatch.setattr(c_api, "call", keep)
+    monkeypatch.setattr(c_api, "_call", keep)
     one = CSavedModel(served.path, threads=1)
     CSavedModel(served.path)
     # Fields 2 and 5 of ConfigProto, of wire type 0; or none at all.
@@ -237,17 +239,6 @@ def test_signatures_are_read_as_protobuf_reads_them(served):
     assert len(expected) == 4
 
 
-def test_fields_of_every_wire_type():
-    # 1: varint 300; 2: fixed64; 3: "ab"; 16: fixed32 (a key of two bytes).
-    raw = b"\x08\xac\x02\x11ABCDEFGH\x1a\x02ab\x85\x01abcd"
-    assert list(c_api._fields(raw)) == [
-        (1, 300),
-        (2, b"ABCDEFGH"),
-        (3, b"ab"),
-        (16, b"abcd"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("signature", "names"),
     [("no_such", ["user_id"]), ("score", ["user_id"]), ("score", [])],
@@ -298,4 +289,4 @@ def test_variables_that_are_not_there_are_noticed(served, tmp_path):
 def test_no_tensorflow_is_one_clear_error(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="Install the package tensorflow"):
-        c_library.library.__wrapped__()
+        c_api._library.__wrapped__()

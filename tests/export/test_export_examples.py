@@ -10,7 +10,7 @@ import pytest
     "module",
     [
         "kd_tfrs.compression.quantization",
-        "kd_tfrs.export.names",
+        "kd_tfrs.export.signature_functions",
         "kd_tfrs.export.ranking.inputs",
         "kd_tfrs.testing.ranking",
     ],

@@ -188,7 +188,9 @@ def test_mistakes_raise(network, rows, models, monkeypatch, tmp_path):
         to_litert(network, outputs=["hidden_7"])
     with pytest.raises(UserError, match="no 'age' among"):
         LiteRtRunner(models["float32"]).predict(fewer)
-    with pytest.raises(UserError, match="`threads` should be at least 1"):
+    with pytest.raises(
+        UserError, match="`threads` should be a positive integer"
+    ):
         LiteRtRunner(models["float32"], threads=0)
     with pytest.raises(UserError, match="should be a LiteRT model") as raised:
         LiteRtRunner(b"nothing of the kind")

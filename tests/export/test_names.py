@@ -4,8 +4,12 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export.names import input_key, input_keys
-from kd_tfrs.export.signature_functions import concrete, shared
+from kd_tfrs.export.signature_functions import (
+    concrete,
+    input_key,
+    input_keys,
+    shared,
+)
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,9 @@ def test_rows_are_made_of_what_each_process_measured(monkeypatch):
 
 
 def test_no_python_tensorflow_where_latency_is_measured():
-    command = latency_worker.COMMAND.replace(
-        "latency_worker.main()", "print('tensorflow' in sys.modules)"
+    command = (
+        f"import sys, {latency_worker.__name__}\n"
+        "print('tensorflow' in sys.modules)"
     )
     said = subprocess.run(
         [sys.executable, "-c", command], capture_output=True, text=True
@@ -115,13 +116,13 @@ def test_a_process_says_what_it_cannot_do(tmp_path):
             **{"core": None, "seed": 0},
         }
         said = subprocess.run(
-            [sys.executable, "-c", latency_worker.COMMAND],
+            [sys.executable, *latency_worker.COMMAND],
             input=pickle.dumps(task),
             capture_output=True,
         )
         assert said.returncode == 0, said.stderr
         answers.append(json.loads(said.stdout)["error"])
-    assert all("should be a version folder" in error for error in answers)
+    assert all("holds no saved_model.pb" in error for error in answers)
 
 
 class FakeModel:
@@ -144,7 +145,7 @@ def test_every_version_gets_the_same_requests(monkeypatch):
     monkeypatch.setattr(latency_worker, "CSavedModel", FakeModel)
     monkeypatch.setattr(FakeModel, "log", [])
     monkeypatch.setattr(FakeModel, "threads", [])
-    found = latency_worker.measure(
+    found = latency_worker._measure(
         *({"x": "a", "y": "b", "z": "c"}, "sig"),
         [{"user_id": user} for user in range(5)],
         core=None,
@@ -176,7 +177,7 @@ def test_times_are_those_of_the_processor(monkeypatch):
 
     monkeypatch.setattr(latency_worker, "CSavedModel", Working)
     monkeypatch.setattr(time, "process_time_ns", lambda: worked[0])
-    found = latency_worker.measure(
+    found = latency_worker._measure(
         *({"x": "a"}, "sig", [{}]), core=None, seed=0, rounds=2
     )
     assert found["milliseconds"] == {"x": [[3, 3, 3], [3, 3, 3]]}
@@ -198,7 +199,7 @@ def test_models_are_loaded_and_run_on_the_core(monkeypatch):
             return lambda: seen.append(os.sched_getaffinity(0))
 
     monkeypatch.setattr(latency_worker, "CSavedModel", Watching)
-    found = latency_worker.measure(
+    found = latency_worker._measure(
         *({"x": "a"}, "sig", [{"user_id": 1}]), core=core, seed=0, rounds=2
     )
     assert len(seen) > 5
@@ -240,7 +241,8 @@ def test_counts_are_large_enough(served, versions, name, value):
 
 
 def test_a_process_that_dies_is_one_clear_error(served, versions, monkeypatch):
-    monkeypatch.setattr(module, "COMMAND", "raise SystemExit('no memory')")
+    command = "-c", "raise SystemExit('no memory')"
+    monkeypatch.setattr(module, "COMMAND", command)
     with pytest.raises(UserError, match="status 1, no memory"):
         served_latency(
             *(versions, "serving_default", requests(served)),

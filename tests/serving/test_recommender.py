@@ -14,7 +14,6 @@ from kd_tfrs.export.ranking import (
     RankingInputs,
     RankingModule,
     ServingTables,
-    export_ranking,
 )
 from kd_tfrs.export.retrieval import RetrievalModule
 from kd_tfrs.models import FeatureSet
@@ -87,7 +86,7 @@ def make_ranking(data, folder):
     model = RankingModel(network, tasks)
     inputs = RankingInputs.of(model, features, train)
     tables = ServingTables.of(data.interactions, data.split.train, train)
-    export_ranking(RankingModule(model, inputs, tables), folder)
+    export_saved_model(RankingModule(model, inputs, tables), folder)
     return KerasRanker(network, tasks, inputs, tables), tables
 
 
@@ -317,7 +316,9 @@ def test_mistakes_raise(world, in_process, tmp_path):
     for k in (0, RETRIEVED + 1):
         with pytest.raises(UserError, match="at most `num_retrieved`"):
             in_process.recommend(world.users[0], k)
-    with pytest.raises(UserError, match="`num_retrieved` should be at least"):
+    with pytest.raises(
+        UserError, match="`num_retrieved` should be a positive integer"
+    ):
         Recommender(world.scorer, world.ranker, 0)
     with pytest.raises(UserError, match=r"should lie in \[0, 1\]. Received"):
         Recommender(world.scorer, world.ranker, 3, retrieval_weight=1.5)

@@ -1,22 +1,10 @@
 """Metrics of predicted probabilities and ratings, by user and overall."""
 
-from kd_tfrs.evaluation.ranking.bootstrap import (
-    paired_user_bootstrap,
-    user_bootstrap,
-)
-from kd_tfrs.evaluation.ranking.plots import (
-    plot_calibration,
-    plot_roc,
-    plot_scores,
-)
-from kd_tfrs.evaluation.ranking.protocol import RankingEvaluation, RankingResult
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "RankingEvaluation",
-    "RankingResult",
-    "paired_user_bootstrap",
-    "plot_calibration",
-    "plot_roc",
-    "plot_scores",
-    "user_bootstrap",
-]
+from kd_tfrs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kd_tfrs.evaluation.ranking.api import *  # noqa: F403
+
+__getattr__ = lazy_names(__name__)

@@ -8,15 +8,13 @@ are the same for all metrics.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
-from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
-from kd_tfrs.evaluation.ranking.scored_rows import scored_rows
-from kd_tfrs.evaluation.ranking.statistics import Metric, Statistic, value_of
+from kd_tfrs.evaluation.checks import check_k
+from kd_tfrs.evaluation.ranking.statistics import Statistic, value_of
+from kd_tfrs.evaluation.significance import Interval, PairedBootstrap
 
 NUM_RESAMPLES = 1000
 # Counts at a time: 2**22 are 32 MB.
@@ -24,11 +22,8 @@ _BLOCK = 2**22
 
 
 def user_bootstrap(
-    metric: Metric,
-    labels: Any,
-    scores: Any,
-    groups: Any,
-    weights: Any = None,
+    statistic: Statistic,
+    num_users: int,
     *,
     num_resamples: int = NUM_RESAMPLES,
     level: float = 0.95,
@@ -37,106 +32,10 @@ def user_bootstrap(
     """Interval of a metric, from users drawn with replacement.
 
     Args:
-        metric: makes the statistic of the rows: a function of
-            `statistics` or `sorted_statistics`; one of
-            `grouped_metrics` as `lambda rows: user_auc(rows).statistic()`.
-        labels: [n].
-        scores: [n], scores or logits, as the metric takes them.
-        groups: [n], user ids.
-        weights: [n], at least 0; ones by default.
-        num_resamples: number of draws; each draws `num_users` users.
-        level: of the interval, in (0, 1).
-        seed: of the draws.
-
-    Returns:
-        Value and interval.
-
-    Raises:
-        UserError: shapes that do not fit, or settings out of range.
-
-    Example:
-    >>> from kd_tfrs.evaluation.ranking.sorted_statistics import auc
-    >>> user_bootstrap(auc, [1, 0, 1, 0], [2, 1, 2, 1], list("aabb")).low
-    1.0
-
-    References:
-        Efron and Tibshirani 1993, "An Introduction to the Bootstrap"; Field
-        and Welsh 2007, "Bootstrapping clustered data".
-    """
-    rows = scored_rows(labels, scores, weights, groups)
-    return interval_of(
-        metric(rows),
-        rows.num_users,
-        num_resamples=num_resamples,
-        level=level,
-        seed=seed,
-    )
-
-
-def paired_user_bootstrap(
-    metric: Metric,
-    labels: Any,
-    scores_a: Any,
-    scores_b: Any,
-    groups: Any,
-    weights: Any = None,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    level: float = 0.95,
-    seed: int = 0,
-) -> PairedBootstrap:
-    """Difference of two models, measured on the same drawn users.
-
-    Args:
-        metric: as for `user_bootstrap`.
-        labels: [n].
-        scores_a: [n], of the baseline.
-        scores_b: [n], of the challenger, for the same rows.
-        groups: [n], user ids.
-        weights: [n], at least 0; ones by default.
-        num_resamples: number of draws; each draws `num_users` users.
-        level: of the interval, in (0, 1).
-        seed: of the draws.
-
-    Returns:
-        Both values, the difference with its interval, and a p-value.
-
-    Raises:
-        UserError: shapes that do not fit, or settings out of range.
-
-    Example:
-    >>> from kd_tfrs.evaluation.ranking.sorted_statistics import auc
-    >>> result = paired_user_bootstrap(
-    ...     auc, [1, 0, 1, 0], [1, 2, 1, 2], [2, 1, 2, 1], list("aabb"))
-    >>> result.difference.value, result.difference.low
-    (1.0, 1.0)
-    """
-    a = scored_rows(labels, scores_a, weights, groups)
-    b = scored_rows(labels, scores_b, weights, groups)
-    return paired_of(
-        metric(a),
-        metric(b),
-        a.num_users,
-        num_resamples=num_resamples,
-        level=level,
-        seed=seed,
-    )
-
-
-def interval_of(
-    statistic: Statistic,
-    num_users: int,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Interval of a statistic; see `user_bootstrap`.
-
-    Args:
-        statistic: of the data.
+        statistic: of the data, such as `auc.statistic(rows)`, or
+            `gauc.per_user(rows).statistic()`.
         num_users: number of users in the data.
-        num_resamples: number of draws of the users.
+        num_resamples: number of draws; each draws `num_users` users.
         level: of the interval, in (0, 1).
         seed: of the draws.
 
@@ -147,14 +46,18 @@ def interval_of(
         UserError: settings out of range.
 
     Example:
-    >>> interval_of(lambda counts: counts.mean(axis=1), 3).high
+    >>> user_bootstrap(lambda counts: counts.mean(axis=1), 3).high
     1.0
+
+    References:
+        Efron and Tibshirani 1993, "An Introduction to the Bootstrap"; Field
+        and Welsh 2007, "Bootstrapping clustered data".
     """
     values = resampled([statistic], num_users, num_resamples, seed)[0]
     return _interval(value_of(statistic, num_users), values, num_users, level)
 
 
-def paired_of(
+def paired_user_bootstrap(
     a: Statistic,
     b: Statistic,
     num_users: int,
@@ -163,25 +66,26 @@ def paired_of(
     level: float = 0.95,
     seed: int = 0,
 ) -> PairedBootstrap:
-    """Difference of two statistics; see `paired_user_bootstrap`.
+    """Difference of two models, measured on the same drawn users.
 
     Args:
-        a: of the baseline.
-        b: of the challenger, of the same users.
-        num_users: number of users in the data.
-        num_resamples: number of draws of the users.
+        a: statistic of the baseline.
+        b: of the challenger, for the same rows.
+        num_users: see `user_bootstrap`, as are the following.
+        num_resamples: number of draws.
         level: of the interval, in (0, 1).
         seed: of the draws.
 
     Returns:
-        The result.
+        Both values, the difference with its interval, and a p-value.
 
     Raises:
         UserError: settings out of range.
 
     Example:
     ```python
-    paired_of(log_loss(rows_a), log_loss(rows_b), rows_a.num_users)
+    a, b = (auc.statistic(rows) for rows in (alone, distilled))
+    paired_user_bootstrap(a, b, alone.num_users)
     ```
     """
     values = resampled([a, b], num_users, num_resamples, seed)
@@ -196,23 +100,10 @@ def paired_of(
     )
 
 
-def drawn_counts(
+def _drawn_counts(
     num_users: int, num_resamples: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Draws users with replacement, many times.
-
-    Args:
-        num_users: number of users, and size of each draw.
-        num_resamples: number of draws.
-        seed: of the draws.
-
-    Yields:
-        Counts [block, users]; the blocks together are all resamples.
-
-    Example:
-    >>> [block.sum(axis=1).tolist() for block in drawn_counts(3, 2, seed=0)]
-    [[3.0, 3.0]]
-    """
+    """Counts [block, users]; the blocks together are all resamples."""
     random = np.random.default_rng(seed)
     step = max(1, _BLOCK // max(1, num_users))
     for start in range(0, num_resamples, step):
@@ -252,7 +143,7 @@ def resampled(
         return np.full((len(statistics), num_resamples), np.nan)
     blocks = [
         np.stack([statistic(counts) for statistic in statistics])
-        for counts in drawn_counts(num_users, num_resamples, seed)
+        for counts in _drawn_counts(num_users, num_resamples, seed)
     ]
     return np.concatenate(blocks, axis=1)
 

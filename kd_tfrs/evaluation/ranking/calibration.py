@@ -8,43 +8,40 @@ correct the logits first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from kd_tfrs.evaluation.catalogue import check_k
-from kd_tfrs.evaluation.ranking import (
-    sorted_statistics,
-)
-from kd_tfrs.evaluation.ranking import (
-    statistics as ranking_statistics,
-)
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ranking.scored_rows import (
+    ScoredRows,
     check_binary,
     scored_rows,
     sigmoid,
 )
-from kd_tfrs.evaluation.ranking.statistics import ratio, value_of, width_places
+from kd_tfrs.evaluation.ranking.statistics import (
+    Metric,
+    Statistic,
+    UserSums,
+    each_resample,
+    quotient,
+    ratio,
+    run_ends,
+    sums_of,
+)
 
 
+@Metric
 def calibration_error(
-    labels: Any,
-    logits: Any,
-    weights: Any = None,
-    *,
-    bins: int = 15,
-    equal_mass: bool = False,
-) -> float | None:
+    rows: ScoredRows, bins: int = 15, equal_mass: bool = False
+) -> Statistic:
     """Expected calibration error (ECE).
 
     `ece = sum_b W_b / W |mean p in b - mean y in b|` with weighted means over
     the bins b.
 
     Args:
-        labels: [n], 0 or 1.
-        logits: [n], finite.
-        weights: [n], at least 0; ones by default.
+        rows: labels 0 or 1, and logits.
         bins: number of bins.
         equal_mass: whether bins have the same weight, as far as possible
             without splitting equal logits. By default bins have equal width,
@@ -55,8 +52,7 @@ def calibration_error(
         In [0, 1]; None without any row.
 
     Raises:
-        UserError: shapes that do not fit, labels that are not 0 or 1, or
-            `bins` that is not a positive integer.
+        UserError: `bins` is not a positive integer.
 
     Example:
     >>> calibration_error([1, 0, 0, 0], [0.0, 0.0, 0.0, 0.0])
@@ -66,41 +62,30 @@ def calibration_error(
         Guo et al. 2017, "On calibration of modern neural networks"; Nixon et
         al. 2019, "Measuring calibration in deep learning" (equal mass).
     """
-    metric = (
-        sorted_statistics.calibration_error_mass
-        if equal_mass
-        else ranking_statistics.calibration_error
-    )
-    rows = scored_rows(labels, logits, weights)
-    return value_of(partial(metric, bins=bins)(rows), rows.num_users)
+    check_binary(rows)
+    check_k(bins, "bins")
+    return _mass_error(rows, bins) if equal_mass else _width_error(rows, bins)
 
 
-def predicted_over_observed(
-    labels: Any, logits: Any, weights: Any = None
-) -> float | None:
+@Metric
+def predicted_over_observed(rows: ScoredRows) -> Statistic:
     """Ratio of the predicted to the observed number of positives.
 
     `sum_i w_i p_i / sum_i w_i y_i`
 
     Args:
-        labels: [n], 0 or 1.
-        logits: [n], finite.
-        weights: [n], at least 0; ones by default.
+        rows: labels 0 or 1, and logits.
 
     Returns:
         A number of at least 0: 1 is best, and above 1 the predictions are too
         high. None without any positive.
 
-    Raises:
-        UserError: shapes that do not fit, or labels that are not 0 or 1.
-
     Example:
     >>> predicted_over_observed([1, 0, 0, 0], [0.0, 0.0, 0.0, 0.0])
     2.0
     """
-    rows = scored_rows(labels, logits, weights)
-    statistic = ranking_statistics.predicted_over_observed(rows)
-    return value_of(statistic, rows.num_users)
+    check_binary(rows)
+    return quotient(rows, sigmoid(rows.scores), rows.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,10 +140,9 @@ def calibration_curve(
     rows = rows.take(np.argsort(rows.scores, kind="stable"))
     probabilities = sigmoid(rows.scores)
     if equal_mass:
-        ends = sorted_statistics.run_ends(rows.scores)
-        places = sorted_statistics.mass_places(rows.weights, ends, bins)
+        places = _mass_places(rows.weights, run_ends(rows.scores), bins)
     else:
-        places = width_places(probabilities, bins)
+        places = _width_places(probabilities, bins)
     mass = np.bincount(places, rows.weights, minlength=bins)
     there = mass > 0
     predicted, observed = (
@@ -166,3 +150,51 @@ def calibration_curve(
         for v in (probabilities, rows.labels)
     )
     return CalibrationCurve(predicted[there], observed[there], mass[there])
+
+
+def _width_error(rows: ScoredRows, bins: int) -> Statistic:
+    """The error in bins of equal width: a function of sums by user."""
+    probabilities = sigmoid(rows.scores)
+    cells = rows.users * bins + _width_places(probabilities, bins)
+    excess = np.bincount(
+        cells,
+        rows.weights * (probabilities - rows.labels),
+        minlength=rows.num_users * bins,
+    ).reshape(rows.num_users, bins)
+    weights = sums_of(rows, np.ones(len(rows.labels)))
+    return UserSums(
+        np.column_stack([excess, weights]),
+        lambda totals: ratio(np.abs(totals[:, :-1]).sum(axis=1), totals[:, -1]),
+    )
+
+
+def _mass_error(rows: ScoredRows, bins: int) -> Statistic:
+    """The error in bins of equal mass, which each resample moves."""
+    ranked = rows.take(np.argsort(rows.scores, kind="stable"))
+    excess = sigmoid(ranked.scores) - ranked.labels
+    ends = run_ends(ranked.scores)
+
+    def value(counts: np.ndarray) -> float:
+        weights = ranked.weights * counts[ranked.users]
+        places = _mass_places(weights, ends, bins)
+        totals = np.bincount(places, weights * excess, minlength=bins)
+        return ratio(np.abs(totals).sum(), weights.sum())
+
+    return each_resample(value)
+
+
+def _width_places(probabilities: np.ndarray, bins: int) -> np.ndarray:
+    """Bin i is (i / bins, (i + 1) / bins], the first one closed."""
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities)
+
+
+def _mass_places(
+    weights: np.ndarray, ends: np.ndarray, bins: int
+) -> np.ndarray:
+    """Bins of sorted rows; a run of equal scores is in that of its middle."""
+    until = np.cumsum(weights)[ends]
+    if not len(ends) or until[-1] == 0:
+        return np.zeros(len(weights), np.int64)
+    middles = until - np.diff(until, prepend=0.0) / 2
+    places = np.minimum((middles * bins / until[-1]).astype(np.int64), bins - 1)
+    return np.repeat(places, np.diff(ends, prepend=-1))

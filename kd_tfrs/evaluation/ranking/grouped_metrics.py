@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ranking.scored_rows import (
     ScoredRows,
     check_binary,
     scored_rows,
 )
-from kd_tfrs.evaluation.ranking.sorted_statistics import run_ends
 from kd_tfrs.evaluation.ranking.statistics import (
     Statistic,
     UserSums,
-    first_over_second,
     ratio,
+    run_ends,
     sums_of,
     value_of,
 )
@@ -60,7 +61,7 @@ class PerUser:
 
     Example:
     ```python
-    user_auc(rows).values
+    gauc.per_user(rows).values
     ```
     """
 
@@ -75,7 +76,7 @@ class PerUser:
         sums = np.zeros((self.num_users, 2))
         sums[self.places, 0] = self.weights * self.values
         sums[self.places, 1] = self.weights
-        return UserSums(sums, first_over_second)
+        return UserSums(sums)
 
     def mean(self) -> UserMean:
         """The weighted mean over the users with a value."""
@@ -83,25 +84,64 @@ class PerUser:
         return UserMean(value, len(self.values), self.left_out)
 
 
-def gauc(
-    labels: Any, scores: Any, groups: Any, weights: Any = None
-) -> UserMean:
+class UserMetric:
+    """A mean of values of users, as a function of arrays.
+
+    It decorates the function that computes the values of users, which is
+    called with the checked rows and with the options of the metric.
+
+    Args:
+        per_user: from impressions and options to `PerUser`.
+
+    Example:
+    >>> gauc.per_user(scored_rows([1, 0], [2.0, 1.0])).values.tolist()
+    [1.0]
+    """
+
+    def __init__(self, per_user: Callable[..., PerUser]) -> None:
+        self.per_user = per_user
+        functools.update_wrapper(self, per_user)
+
+    def __call__(
+        self,
+        labels: Any,
+        scores: Any,
+        groups: Any,
+        weights: Any = None,
+        **options: Any,
+    ) -> UserMean:
+        """Measures arrays.
+
+        Args:
+            labels: [n], 0 or 1, or grades.
+            scores: [n], finite, higher is better: logits or probabilities.
+            groups: [n], user ids.
+            weights: [n], at least 0; ones by default.
+            **options: options of the metric.
+
+        Returns:
+            The mean, and the number of users without a value.
+
+        Raises:
+            UserError: shapes or labels that do not fit, or an option out of
+                range.
+        """
+        rows = scored_rows(labels, scores, weights, groups)
+        return self.per_user(rows, **options).mean()
+
+
+@UserMetric
+def gauc(rows: ScoredRows) -> PerUser:
     """AUC within each user's rows, averaged with the weight of the rows.
 
     `gauc = sum_u W_u auc_u / sum_u W_u` over the users with both classes,
     where W_u is the sum of the weights of the user's rows.
 
     Args:
-        labels: [n], 0 or 1.
-        scores: [n], finite, higher is better: logits or probabilities.
-        groups: [n], user ids.
-        weights: [n], at least 0; ones by default.
+        rows: labels 0 or 1, and scores.
 
     Returns:
-        The mean in [0, 1], and the number of users with one class only.
-
-    Raises:
-        UserError: shapes that do not fit, or labels that are not 0 or 1.
+        In [0, 1], for each user with both classes.
 
     Example:
     >>> gauc([1, 0, 0, 1, 1], [2, 1, 1, 0, 1], list("aabbb")).value
@@ -110,70 +150,6 @@ def gauc(
     References:
         Zhu et al. 2017, "Optimized cost per click in Taobao display
         advertising"; Zhou et al. 2018, "Deep interest network".
-    """
-    return user_auc(scored_rows(labels, scores, weights, groups)).mean()
-
-
-def user_ndcg_at_k(
-    labels: Any,
-    scores: Any,
-    groups: Any,
-    k: int,
-    weights: Any = None,
-    *,
-    gain: str = "exponential",
-) -> UserMean:
-    """NDCG of the first k of each user's rows, averaged over users.
-
-    `ndcg@k = sum_{rank <= k} g(y_rank) / log2(rank + 1) / ideal` with
-    `g(y) = 2^y - 1` or `g(y) = y`, which are the same for labels of 0 and 1.
-    Rows of equal score share their ranks: the value is the mean over all
-    their orders, so that it does not depend on the order of the rows.
-
-    Args:
-        labels: [n], grades, at least 0.
-        scores: [n], finite, higher is better.
-        groups: [n], user ids.
-        k: length of the list.
-        weights: [n], at least 0; ones by default. The weight of a user is the
-            mean weight of the user's rows.
-        gain: "exponential" or "linear".
-
-    Returns:
-        The mean in [0, 1], and the number of users without a grade above 0.
-
-    Raises:
-        UserError: shapes that do not fit, `k` that is not a positive integer,
-            or labels that are not grades.
-
-    Example:
-    >>> user_ndcg_at_k([1, 0], [1.0, 2.0], ["a", "a"], k=2).value
-    0.6309297535714575
-
-    References:
-        Burges et al. 2005, "Learning to rank using gradient descent"; McSherry
-        and Najork 2008, "Computing information retrieval performance measures
-        efficiently in the presence of tied scores".
-    """
-    rows = scored_rows(labels, scores, weights, groups)
-    return user_ndcg(rows, k, gain).mean()
-
-
-def user_auc(rows: ScoredRows) -> PerUser:
-    """AUC of each user with both classes; see `gauc`.
-
-    Args:
-        rows: the impressions.
-
-    Returns:
-        One value for each user, weighted by the user's rows.
-
-    Raises:
-        UserError: labels that are not 0 or 1.
-
-    Example:
-    >>> user_auc(scored_rows([1, 0], [2.0, 1.0])).values.tolist()
-    [1.0]
     """
     check_binary(rows)
     rows = rows.take(np.lexsort((rows.scores, rows.users)))
@@ -189,24 +165,36 @@ def user_auc(rows: ScoredRows) -> PerUser:
     return _per_user(rows, values, positive + negative)
 
 
+@UserMetric
 def user_ndcg(rows: ScoredRows, k: int, gain: str = "exponential") -> PerUser:
-    """NDCG of each user with a grade above 0; see `user_ndcg_at_k`.
+    """NDCG of the first k of each user's rows, averaged over users.
+
+    `ndcg@k = sum_{rank <= k} g(y_rank) / log2(rank + 1) / ideal` with
+    `g(y) = 2^y - 1` or `g(y) = y`, which are the same for labels of 0 and 1.
+    Rows of equal score share their ranks: the value is the mean over all
+    their orders, so that it does not depend on the order of the rows. The
+    weight of a user is the mean weight of the user's rows.
 
     Args:
-        rows: the impressions.
+        rows: labels are grades, at least 0.
         k: length of the list.
         gain: "exponential" or "linear".
 
     Returns:
-        One value for each user, weighted by the mean weight of the user's rows.
+        In [0, 1], for each user with a grade above 0.
 
     Raises:
         UserError: `k` that is not a positive integer, or labels that are not
             grades.
 
     Example:
-    >>> user_ndcg(scored_rows([2, 1], [2.0, 1.0]), k=1).values.tolist()
-    [1.0]
+    >>> user_ndcg([1, 0], [1.0, 2.0], ["a", "a"], k=2).value
+    0.6309297535714575
+
+    References:
+        Burges et al. 2005, "Learning to rank using gradient descent"; McSherry
+        and Najork 2008, "Computing information retrieval performance measures
+        efficiently in the presence of tied scores".
     """
     check_k(k)
     check_grades(rows.labels, gain)
@@ -222,10 +210,7 @@ def user_ndcg(rows: ScoredRows, k: int, gain: str = "exponential") -> PerUser:
 def _discounted(
     rows: ScoredRows, gains: np.ndarray, by: np.ndarray, k: int
 ) -> np.ndarray:
-    """[users] discounted gain of the first k of each list in descending order.
-
-    Rows with equal keys share the discounts of their ranks.
-    """
+    """[users] discounted gain of the first k; equal keys share discounts."""
     order = np.lexsort((-by, rows.users))
     users, by = rows.users[order], by[order]
     ranks = np.arange(len(users)) - _runs(users)[0]

@@ -1,9 +1,8 @@
-"""Accuracy of scores: order, log loss and errors of ratings.
+"""Accuracy of scores: order, log loss, decisions and errors of ratings.
 
-The functions take arrays [n], one value for each impression, with weights.
-They return None for degenerate inputs, such as labels of one class where two
-are needed. See `threshold_metrics`, `calibration` and `grouped_metrics` for
-other metrics, and `bootstrap` for confidence intervals.
+Each metric is a `Metric`: a function of arrays [n], one value for each
+impression, with weights. Its `statistic` serves confidence intervals, see
+`bootstrap`. See `calibration` and `grouped_metrics` for other metrics.
 """
 
 from __future__ import annotations
@@ -12,32 +11,35 @@ from typing import Any
 
 import numpy as np
 
-from kd_tfrs.evaluation.ranking import (
-    sorted_statistics,
+from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.ranking.scored_rows import (
+    ScoredRows,
+    check_binary,
+    scored_rows,
 )
-from kd_tfrs.evaluation.ranking import (
-    statistics as ranking_statistics,
+from kd_tfrs.evaluation.ranking.statistics import (
+    Metric,
+    Statistic,
+    each_resample,
+    quotient,
+    ratio,
+    run_ends,
+    weighted_mean,
 )
-from kd_tfrs.evaluation.ranking.scored_rows import check_binary, scored_rows
-from kd_tfrs.evaluation.ranking.statistics import Metric, value_of
 
 
-def auc(labels: Any, scores: Any, weights: Any = None) -> float | None:
+@Metric
+def auc(rows: ScoredRows) -> Statistic:
     """Probability that a positive row has a higher score than a negative row.
 
     `auc = sum_{p, n} w_p w_n ([s_p > s_n] + [s_p = s_n] / 2) / (W_p W_n)`:
     equal scores share their ranks (midranks).
 
     Args:
-        labels: [n], 0 or 1.
-        scores: [n], finite, higher is better: logits or probabilities.
-        weights: [n], at least 0; ones by default.
+        rows: labels 0 or 1, and scores: logits or probabilities.
 
     Returns:
         In [0, 1]; None where one class is missing.
-
-    Raises:
-        UserError: shapes that do not fit, or labels that are not 0 or 1.
 
     Example:
     >>> auc([0, 1, 1], [0.5, 0.5, 2.0])
@@ -47,28 +49,37 @@ def auc(labels: Any, scores: Any, weights: Any = None) -> float | None:
         Hanley and McNeil 1982, "The meaning and use of the area under a
         receiver operating characteristic (ROC) curve".
     """
-    return _value(sorted_statistics.auc, labels, scores, weights)
+    check_binary(rows)
+    positive = rows.take(rows.labels > 0)
+    negative = rows.take(rows.labels == 0)
+    negative = negative.take(np.argsort(negative.scores, kind="stable"))
+    # A midrank is the mean of the counts of negatives below and not above.
+    below = np.searchsorted(negative.scores, positive.scores, side="left")
+    up_to = np.searchsorted(negative.scores, positive.scores, side="right")
+
+    def value(counts: np.ndarray) -> float:
+        weights = positive.weights * counts[positive.users]
+        beaten = np.zeros(len(negative.labels) + 1)
+        np.cumsum(negative.weights * counts[negative.users], out=beaten[1:])
+        won = weights @ (beaten[below] + beaten[up_to]) / 2
+        return np.minimum(ratio(won, weights.sum() * beaten[-1]), 1.0)
+
+    return each_resample(value)
 
 
-def average_precision(
-    labels: Any, scores: Any, weights: Any = None
-) -> float | None:
+@Metric
+def average_precision(rows: ScoredRows) -> Statistic:
     """Area under the steps of precision over recall (PR-AUC).
 
     `ap = sum_t (recall_t - recall_{t - 1}) precision_t` over the distinct
     scores t, from the highest down.
 
     Args:
-        labels: [n], 0 or 1.
-        scores: [n], finite, higher is better: logits or probabilities.
-        weights: [n], at least 0; ones by default.
+        rows: labels 0 or 1, and scores: logits or probabilities.
 
     Returns:
         In [0, 1]; the share of positives for random scores. None where one
         class is missing.
-
-    Raises:
-        UserError: shapes that do not fit, or labels that are not 0 or 1.
 
     Example:
     >>> average_precision([1, 0, 1, 0], [4.0, 3.0, 2.0, 1.0])
@@ -78,76 +89,167 @@ def average_precision(
         Davis and Goadrich 2006, "The relationship between precision-recall
         and ROC curves".
     """
-    return _value(sorted_statistics.average_precision, labels, scores, weights)
+    check_binary(rows)
+    ranked = rows.take(np.argsort(-rows.scores, kind="stable"))
+    ends = run_ends(ranked.scores)
+
+    def value(counts: np.ndarray) -> float:
+        weights = ranked.weights * counts[ranked.users]
+        if not (weights * (1 - ranked.labels)).any():
+            return np.nan
+        positives = np.cumsum(weights * ranked.labels)[ends]
+        shown = np.cumsum(weights)[ends]
+        gained = np.diff(positives, prepend=0.0)
+        # The gain is 0 where no row is shown.
+        precision = np.where(shown > 0, ratio(positives, shown), 0.0)
+        return np.minimum(ratio(gained @ precision, positives[-1]), 1.0)
+
+    return each_resample(value)
 
 
-def log_loss(labels: Any, logits: Any, weights: Any = None) -> float | None:
+@Metric
+def log_loss(rows: ScoredRows) -> Statistic:
     """Mean log loss (binary cross-entropy), stable for any finite logit.
 
     `log_loss = sum_i w_i log(1 + exp(-(2 y_i - 1) z_i)) / sum_i w_i`
 
     Args:
-        labels: [n], 0 or 1.
-        logits: [n], finite.
-        weights: [n], at least 0; ones by default.
+        rows: labels 0 or 1, and logits.
 
     Returns:
         In nats, at least 0; None without any row.
-
-    Raises:
-        UserError: shapes that do not fit, or labels that are not 0 or 1.
 
     Example:
     >>> log_loss([1, 0], [1e4, 1e4])
     5000.0
     """
-    return _value(ranking_statistics.log_loss, labels, logits, weights)
+    check_binary(rows)
+    # One softplus of the logit against the label avoids differences of large
+    # numbers, so that small losses stay exact.
+    against = np.where(rows.labels > 0, -rows.scores, rows.scores)
+    return weighted_mean(rows, np.logaddexp(0.0, against))
 
 
-def rmse(labels: Any, ratings: Any, weights: Any = None) -> float | None:
+@Metric
+def rmse(rows: ScoredRows) -> Statistic:
     """Root of the mean squared error.
 
     `rmse = sqrt(sum_i w_i (r_i - y_i)^2 / sum_i w_i)`
 
     Args:
-        labels: [n], true ratings.
-        ratings: [n], predicted ratings.
-        weights: [n], at least 0; ones by default.
+        rows: true and predicted ratings.
 
     Returns:
         In units of the ratings; None without any row.
-
-    Raises:
-        UserError: shapes that do not fit.
 
     Example:
     >>> rmse([3, 5], [3.0, 3.0], weights=[3, 1])
     1.0
     """
-    return _value(ranking_statistics.rmse, labels, ratings, weights)
+    mean = weighted_mean(rows, np.square(rows.scores - rows.labels))
+    return lambda counts: np.sqrt(mean(counts))
 
 
-def mae(labels: Any, ratings: Any, weights: Any = None) -> float | None:
+@Metric
+def mae(rows: ScoredRows) -> Statistic:
     """Mean absolute error.
 
     `mae = sum_i w_i |r_i - y_i| / sum_i w_i`
 
     Args:
-        labels: [n], true ratings.
-        ratings: [n], predicted ratings.
-        weights: [n], at least 0; ones by default.
+        rows: true and predicted ratings.
 
     Returns:
         In units of the ratings; None without any row.
-
-    Raises:
-        UserError: shapes that do not fit.
 
     Example:
     >>> mae([3, 5], [3.0, 3.0])
     1.0
     """
-    return _value(ranking_statistics.mae, labels, ratings, weights)
+    return weighted_mean(rows, np.abs(rows.scores - rows.labels))
+
+
+@Metric
+def accuracy(rows: ScoredRows, threshold: float = 0.5) -> Statistic:
+    """Share of rows with the right decision.
+
+    `accuracy = (TP + TN) / (TP + FP + FN + TN)`
+
+    Args:
+        rows: labels 0 or 1, and logits.
+        threshold: the least probability of a positive decision, in (0, 1).
+
+    Returns:
+        In [0, 1]; None without any row.
+
+    Example:
+    >>> accuracy([1, 0], [2.0, 1.0])
+    0.5
+    """
+    return weighted_mean(rows, _taken(rows, threshold) == rows.labels)
+
+
+@Metric
+def precision(rows: ScoredRows, threshold: float = 0.5) -> Statistic:
+    """Share of positive decisions that are right.
+
+    `precision = TP / (TP + FP)`
+
+    Args:
+        rows: labels 0 or 1, and logits.
+        threshold: the least probability of a positive decision, in (0, 1).
+
+    Returns:
+        In [0, 1]; None without any positive decision.
+
+    Example:
+    >>> precision([1, 0, 1], [2.0, 1.0, -1.0])
+    0.5
+    """
+    taken = _taken(rows, threshold)
+    return quotient(rows, taken * rows.labels, taken)
+
+
+@Metric
+def recall(rows: ScoredRows, threshold: float = 0.5) -> Statistic:
+    """Share of positive rows with a positive decision.
+
+    `recall = TP / (TP + FN)`
+
+    Args:
+        rows: labels 0 or 1, and logits.
+        threshold: the least probability of a positive decision, in (0, 1).
+
+    Returns:
+        In [0, 1]; None where no row is positive.
+
+    Example:
+    >>> recall([1, 0, 1], [2.0, 1.0, -1.0])
+    0.5
+    """
+    return quotient(rows, _taken(rows, threshold) * rows.labels, rows.labels)
+
+
+@Metric
+def f1(rows: ScoredRows, threshold: float = 0.5) -> Statistic:
+    """Harmonic mean of precision and recall.
+
+    `f1 = 2 TP / (2 TP + FP + FN)`
+
+    Args:
+        rows: labels 0 or 1, and logits.
+        threshold: the least probability of a positive decision, in (0, 1).
+
+    Returns:
+        In [0, 1]; None without any positive row or decision.
+
+    Example:
+    >>> f1([1, 0, 1], [2.0, 1.0, -1.0])
+    0.5
+    """
+    taken = _taken(rows, threshold)
+    # 2 PR / (P + R) with P = h / taken and R = h / positive.
+    return quotient(rows, 2 * taken * rows.labels, taken + rows.labels)
 
 
 def roc_curve(
@@ -177,7 +279,7 @@ def roc_curve(
     rows = scored_rows(labels, scores, weights)
     check_binary(rows)
     rows = rows.take(np.argsort(-rows.scores, kind="stable"))
-    ends = sorted_statistics.run_ends(rows.scores)
+    ends = run_ends(rows.scores)
     rates = []
     for share in (1 - rows.labels, rows.labels):
         total = np.cumsum(rows.weights * share)
@@ -187,9 +289,14 @@ def roc_curve(
     return rates[0], rates[1]
 
 
-def _value(
-    metric: Metric, labels: Any, scores: Any, weights: Any
-) -> float | None:
-    """The value of a metric of all rows together."""
-    rows = scored_rows(labels, scores, weights)
-    return value_of(metric(rows), rows.num_users)
+def _taken(rows: ScoredRows, threshold: float) -> np.ndarray:
+    """[n] 1.0 where the probability reaches the threshold, else 0.0."""
+    check_binary(rows)
+    if not 0 < threshold < 1:
+        raise UserError(
+            "`threshold` should be a probability between 0 and 1. Received: "
+            f"`threshold` = {threshold}. Give logits, and 0.5 for logit 0."
+        )
+    # Compared as logits: a probability near 1 has too few digits.
+    cut = np.log(threshold) - np.log1p(-threshold)
+    return (rows.scores >= cut).astype(np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.plots import save_png
+from kd_tfrs.evaluation.plots import COLUMNS, panels, save_png
 from kd_tfrs.evaluation.ranking.calibration import calibration_curve
 from kd_tfrs.evaluation.ranking.metrics import auc, roc_curve
 from kd_tfrs.evaluation.ranking.scored_rows import (
@@ -63,13 +62,10 @@ def plot_roc(
             )
         axes.plot(
             *_thinned(*curve),
-            color=styles[name].colour,
-            linestyle=styles[name].line,
-            marker=styles[name].marker,
+            **styles[name].curve(),
             markersize=5,
             # Shifted, so that markers of similar curves do not overlap.
             markevery=(0.1 + 0.2 * place / len(scores), 0.2),
-            linewidth=1.5,
             label=f"{name} {auc(labels, values, weights):.4f}",
         )
     axes.legend(loc="lower right", frameon=False, title="AUC")
@@ -115,11 +111,8 @@ def plot_calibration(
         axes.plot(
             curve.predicted,
             curve.observed,
-            color=styles[name].colour,
-            linestyle=styles[name].line,
-            marker=styles[name].marker,
+            **styles[name].curve(),
             markersize=4,
-            linewidth=1.5,
             label=name,
         )
         highest = max(highest, curve.predicted.max(), curve.observed.max())
@@ -166,23 +159,14 @@ def plot_scores(
     everything = np.concatenate([scored.scores for scored in rows.values()])
     _check_rows(len(everything))
     edges = np.histogram_bin_edges(everything, bins)
-    columns = min(3, len(rows))
-    height = math.ceil(len(rows) / columns)
-    figure = Figure(
-        figsize=(0.8 + 3.6 * columns, 0.6 + 2.8 * height), layout="constrained"
-    )
-    panels = figure.subplots(
-        height, columns, squeeze=False, sharex=True, sharey=True
-    ).ravel()
+    figure, drawn = panels(len(rows), sharex=True, sharey=True)
     styles = stage_styles(rows)
-    for panel, (name, scored) in zip(panels, rows.items(), strict=False):
+    for panel, (name, scored) in zip(drawn, rows.items(), strict=True):
         _draw_scores(panel, scored, edges, styles[name], labels is not None)
         panel.set_title(name, fontsize=10)
         panel.set_xlabel(xlabel)
-    for panel in panels[::columns]:
+    for panel in drawn[::COLUMNS]:
         panel.set_ylabel("density")
-    for panel in panels[len(rows) :]:
-        panel.set_axis_off()
     if labels is not None:
         figure.legend(
             [Patch(color=_NEGATIVE), Line2D([], [], color=_POSITIVE)],
@@ -226,10 +210,8 @@ def _draw_scores(
             fill=fill,
             linewidth=1.5,
         )
-    axes.grid(visible=True, color="0.92")
     # The bars are drawn above the grid.
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _square(
@@ -237,13 +219,10 @@ def _square(
 ) -> tuple[Figure, Axes]:
     """A square with its diagonal, for lines of models."""
     _check_models(models)
-    figure = Figure(figsize=(5, 4.8), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, 5, 4.8, margin=(0, 0))
     axes.axline((0, 0), slope=1, color="0.6", linestyle=":", linewidth=1.2)
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1), ylim=(0, 1))
     axes.set_aspect("equal")
-    axes.grid(visible=True, color="0.92")
-    axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 

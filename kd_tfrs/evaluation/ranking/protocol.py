@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.checks import checked_ks
-from kd_tfrs.evaluation.intervals import Interval, PairedBootstrap
+from kd_tfrs.evaluation.ranking import calibration, metrics
 from kd_tfrs.evaluation.ranking.bootstrap import (
-    NUM_RESAMPLES,
-    interval_of,
-    paired_of,
+    paired_user_bootstrap,
+    user_bootstrap,
 )
-from kd_tfrs.evaluation.ranking.grouped_metrics import PerUser, check_grades
-from kd_tfrs.evaluation.ranking.kinds import (
-    check_kind,
-    pooled_metrics,
-    user_metrics,
+from kd_tfrs.evaluation.ranking.grouped_metrics import (
+    PerUser,
+    check_grades,
+    gauc,
+    user_ndcg,
 )
 from kd_tfrs.evaluation.ranking.scored_rows import (
     ScoredRows,
@@ -31,6 +31,9 @@ from kd_tfrs.evaluation.ranking.scored_rows import (
     user_places,
 )
 from kd_tfrs.evaluation.ranking.statistics import Statistic, value_of
+from kd_tfrs.evaluation.significance import Interval, PairedBootstrap
+
+KINDS = ("binary", "rating")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +114,11 @@ class RankingEvaluation:
         bins: int = 15,
         gain: str = "exponential",
     ) -> None:
-        check_kind(kind)
+        if kind not in KINDS:
+            raise UserError(
+                f"`kind` should be one of {list(KINDS)}. Received: {kind!r}. "
+                "Take 'binary' for labels of 0 and 1."
+            )
         labels = finite_column(labels, "labels")
         weights = checked_weights(weights, len(labels))
         self._present = weights > 0
@@ -150,14 +157,14 @@ class RankingEvaluation:
         """
         start = time.perf_counter()
         rows = self._scored(scores)
-        metrics, per_user = self._measured(rows)
+        values, per_user = self._measured(rows)
         num_rows = {"": len(rows.labels)}
         for name, mask in ({} if fast else self._slices).items():
-            values, _ = self._measured(rows.take(mask))
-            metrics |= {f"{key}[{name}]": v for key, v in values.items()}
+            part, _ = self._measured(rows.take(mask))
+            values |= {f"{key}[{name}]": v for key, v in part.items()}
             num_rows[name] = int(mask.sum())
         return RankingResult(
-            metrics,
+            values,
             {name: metric.values for name, metric in per_user.items()},
             {n: self._users[m.places] for n, m in per_user.items()},
             {name: metric.left_out for name, metric in per_user.items()},
@@ -166,24 +173,15 @@ class RankingEvaluation:
             time.perf_counter() - start,
         )
 
-    def interval(
-        self,
-        name: str,
-        scores: Any,
-        *,
-        num_resamples: int = NUM_RESAMPLES,
-        level: float = 0.95,
-        seed: int = 0,
-    ) -> Interval:
+    def interval(self, name: str, scores: Any, **options: Any) -> Interval:
         """Interval of a metric over resampled users.
 
         Args:
             name: name of the metric as in the result, such as "auc" or
                 "auc[new_users]".
             scores: [n], as for `evaluate`.
-            num_resamples: number of draws of the users.
-            level: of the interval, in (0, 1).
-            seed: of the draws.
+            **options: `num_resamples`, `level` and `seed` of
+                `user_bootstrap`.
 
         Returns:
             Value and interval; see `user_bootstrap`.
@@ -191,23 +189,11 @@ class RankingEvaluation:
         Raises:
             UserError: no groups, an unknown name, or settings out of range.
         """
-        return interval_of(
-            self._statistic(name, scores),
-            len(self._users),
-            num_resamples=num_resamples,
-            level=level,
-            seed=seed,
-        )
+        statistic = self._statistic(name, scores)
+        return user_bootstrap(statistic, len(self._users), **options)
 
     def compare(
-        self,
-        name: str,
-        scores_a: Any,
-        scores_b: Any,
-        *,
-        num_resamples: int = NUM_RESAMPLES,
-        level: float = 0.95,
-        seed: int = 0,
+        self, name: str, scores_a: Any, scores_b: Any, **options: Any
     ) -> PairedBootstrap:
         """Difference of two models on the same resampled users.
 
@@ -215,9 +201,7 @@ class RankingEvaluation:
             name: name of the metric, as for `interval`.
             scores_a: [n], of the baseline.
             scores_b: [n], of the challenger.
-            num_resamples: number of draws of the users.
-            level: of the interval, in (0, 1).
-            seed: of the draws.
+            **options: as for `interval`.
 
         Returns:
             The result; see `paired_user_bootstrap`.
@@ -225,13 +209,11 @@ class RankingEvaluation:
         Raises:
             UserError: no groups, an unknown name, or settings out of range.
         """
-        return paired_of(
+        return paired_user_bootstrap(
             self._statistic(name, scores_a),
             self._statistic(name, scores_b),
             len(self._users),
-            num_resamples=num_resamples,
-            level=level,
-            seed=seed,
+            **options,
         )
 
     def _check(self, kind: str, gain: str | None) -> None:
@@ -279,6 +261,74 @@ class RankingEvaluation:
         if key in self._pooled:
             return self._pooled[key](rows)
         return self._by_user[key](rows).statistic()
+
+
+def pooled_metrics(
+    kind: str, threshold: float = 0.5, bins: int = 15
+) -> dict[str, Callable[[ScoredRows], Statistic]]:
+    """Metrics of all rows together.
+
+    Args:
+        kind: "binary" or "rating".
+        threshold: least probability of a positive decision.
+        bins: number of bins of the calibration error.
+
+    Returns:
+        Functions from rows to a statistic, by name.
+
+    Example:
+    >>> list(pooled_metrics("rating"))
+    ['rmse', 'mae']
+    """
+    if kind == "rating":
+        return {
+            "rmse": metrics.rmse.statistic,
+            "mae": metrics.mae.statistic,
+        }
+    decisions = {
+        metric.__name__: partial(metric.statistic, threshold=threshold)
+        for metric in (
+            metrics.accuracy,
+            metrics.precision,
+            metrics.recall,
+            metrics.f1,
+        )
+    }
+    error = partial(calibration.calibration_error.statistic, bins=bins)
+    return {
+        "auc": metrics.auc.statistic,
+        "log_loss": metrics.log_loss.statistic,
+        **decisions,
+        "pr_auc": metrics.average_precision.statistic,
+        "ece": error,
+        "ece_equal_mass": partial(error, equal_mass=True),
+        "predicted_over_observed": (
+            calibration.predicted_over_observed.statistic
+        ),
+    }
+
+
+def user_metrics(
+    kind: str, ks: Sequence[int], gain: str = "exponential"
+) -> dict[str, Callable[[ScoredRows], PerUser]]:
+    """Metrics that are means over users.
+
+    Args:
+        kind: "binary" or "rating".
+        ks: lengths of the lists for NDCG.
+        gain: of NDCG, "exponential" or "linear".
+
+    Returns:
+        Functions from rows to the values of the users, by name.
+
+    Example:
+    >>> list(user_metrics("binary", [10]))
+    ['gauc', 'ndcg@10']
+    """
+    lists = {
+        f"ndcg@{k}": partial(user_ndcg.per_user, k=k, gain=gain) for k in ks
+    }
+    return {"gauc": gauc.per_user, **lists} if kind == "binary" else lists
 
 
 def _mask(mask: Any, name: str, length: int) -> np.ndarray:

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from kd_tfrs.evaluation.catalogue import CatalogueScorer, check_k
+from kd_tfrs.evaluation.catalogue import CatalogueScorer
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import as_ids
+from kd_tfrs.evaluation.retrieval.held_out import event_matrix
 
 
 class PopularityScorer(CatalogueScorer):
@@ -108,20 +110,11 @@ class AlsScorer(CatalogueScorer):
         super().__init__(
             np.unique(users), np.unique(taken) if items is None else items
         )
-        rows, columns = (
+        events = event_matrix(
             self._users.positions(users),
             self._items.positions(taken),
+            (len(self._users), len(self._items)),
         )
-        listed = columns >= 0
-        events = sp.csr_matrix(
-            (
-                np.ones(listed.sum(), np.float32),
-                (rows[listed], columns[listed]),
-            ),
-            shape=(len(self._users), len(self._items)),
-        )
-        # Repeated events count once.
-        events.data[:] = 1.0
         self._user_factors, self._item_factors = _factorise(
             events,
             factors=factors,

@@ -121,14 +121,8 @@ class HeldOut:
         train, user_col, item_col = self._train
         codes, users = pd.factorize(as_ids(train[user_col], user_col))
         items = self.catalogue.positions(train[item_col])
-        in_catalogue = items >= 0
-        ones = np.ones(int(in_catalogue.sum()), np.float32)
-        taken = sp.csr_matrix(
-            (ones, (items[in_catalogue], codes[in_catalogue])),
-            shape=(len(self.catalogue), max(1, len(users))),
-        )
-        taken.data[:] = 1.0
-        return taken
+        shape = len(self.catalogue), max(1, len(users))
+        return event_matrix(items, codes, shape)
 
     def ranked(self, ids: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Turns recommendations into places in the catalogue.
@@ -251,6 +245,30 @@ class HeldOut:
         is_known = (rows >= 0) & (places >= 0)
         keys = rows * len(self.catalogue) + places
         return keys[is_known]
+
+
+def event_matrix(
+    rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
+) -> sp.csr_matrix:
+    """Builds a matrix with 1 for each pair of places that has an event.
+
+    Args:
+        rows: [events], -1 where an event is left out.
+        columns: [events], -1 likewise.
+        shape: of the matrix.
+
+    Returns:
+        `float32`; a repeated event counts once.
+
+    Example:
+    >>> event_matrix(np.zeros(2, int), np.array([1, -1]), (1, 2)).toarray()
+    array([[0., 1.]], dtype=float32)
+    """
+    known = (rows >= 0) & (columns >= 0)
+    ones = np.ones(int(known.sum()), np.float32)
+    events = sp.csr_matrix((ones, (rows[known], columns[known])), shape=shape)
+    events.data[:] = 1.0
+    return events
 
 
 def _check_columns(frame: pd.DataFrame, *columns: str) -> None:

@@ -28,7 +28,7 @@ def coverage_at_k(ranked: np.ndarray, num_items: int, k: int) -> float:
     >>> coverage_at_k(np.array([[0, 1], [0, 2]]), num_items=4, k=1)
     0.25
     """
-    return float((recommendation_counts(ranked, num_items, k) > 0).mean())
+    return float((_counts(ranked, num_items, k) > 0).mean())
 
 
 def gini_at_k(ranked: np.ndarray, num_items: int, k: int) -> float:
@@ -50,28 +50,13 @@ def gini_at_k(ranked: np.ndarray, num_items: int, k: int) -> float:
     >>> gini_at_k(np.array([[0], [0]]), num_items=2, k=1)
     0.5
     """
-    counts = np.sort(recommendation_counts(ranked, num_items, k))
+    counts = np.sort(_counts(ranked, num_items, k))
     weights = 2 * np.arange(1, num_items + 1) - num_items - 1
     return float(weights @ counts / (num_items * max(1, counts.sum())))
 
 
-def recommendation_counts(
-    ranked: np.ndarray, num_items: int, k: int
-) -> np.ndarray:
-    """Counts in how many of the lists each item is among the first k.
-
-    Args:
-        ranked: [users, depth], places in the catalogue, -1 for none.
-        num_items: size of the catalogue.
-        k: length of the lists.
-
-    Returns:
-        [num_items].
-
-    Example:
-    >>> recommendation_counts(np.array([[0, -1]]), num_items=2, k=2).tolist()
-    [1, 0]
-    """
+def _counts(ranked: np.ndarray, num_items: int, k: int) -> np.ndarray:
+    """[num_items]: in how many lists each item is among the first k."""
     shown = ranked[:, :k]
     return np.bincount(shown[shown >= 0], minlength=num_items)
 

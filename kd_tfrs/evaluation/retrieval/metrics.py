@@ -9,21 +9,33 @@ of the items in the catalogue [users, depth], -1 where a list is shorter.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 
+class MetricAtK(Protocol):
+    """An accuracy metric of the first k items of each list."""
+
+    def __call__(
+        self, hits: np.ndarray, relevant: np.ndarray, k: int
+    ) -> np.ndarray:
+        """Measures the lists.
+
+        Args:
+            hits: [users, depth], boolean.
+            relevant: [users], relevant items of each user.
+            k: length of the list.
+
+        Returns:
+            [users], in [0, 1].
+        """
+
+
 def recall_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Share of the relevant items that is among the first k.
+    """Share of the relevant items among the first k; see `MetricAtK`.
 
     `recall@k = hits in the first k / relevant`
-
-    Args:
-        hits: [users, depth], boolean.
-        relevant: [users], relevant items of each user.
-        k: length of the list.
-
-    Returns:
-        [users], in [0, 1].
 
     Example:
     >>> recall_at_k(np.array([[True, False]]), np.array([2]), k=2).tolist()
@@ -32,54 +44,35 @@ def recall_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
     return hits[:, :k].sum(axis=1) / relevant
 
 
-def hit_rate_at_k(hits: np.ndarray, k: int) -> np.ndarray:
-    """1 where any of the first k is relevant, else 0.
-
-    Args:
-        hits: [users, depth], boolean.
-        k: length of the list.
-
-    Returns:
-        [users], 0 or 1.
+def hit_rate_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """1 where any of the first k is relevant, else 0; see `MetricAtK`.
 
     Example:
-    >>> hit_rate_at_k(np.array([[False, True]]), k=1).tolist()
+    >>> hit_rate_at_k(np.array([[False, True]]), np.array([1]), k=1).tolist()
     [0.0]
     """
     return hits[:, :k].any(axis=1).astype(np.float64)
 
 
-def precision_at_k(hits: np.ndarray, k: int) -> np.ndarray:
-    """Share of the first k that is relevant, also of a list shorter than k.
+def precision_at_k(
+    hits: np.ndarray, relevant: np.ndarray, k: int
+) -> np.ndarray:
+    """Share of the first k that is relevant, also of a shorter list.
 
-    `precision@k = hits in the first k / k`
-
-    Args:
-        hits: [users, depth], boolean.
-        k: length of the list.
-
-    Returns:
-        [users], in [0, 1].
+    `precision@k = hits in the first k / k`; see `MetricAtK`.
 
     Example:
-    >>> precision_at_k(np.array([[True, False]]), k=2).tolist()
+    >>> precision_at_k(np.array([[True, False]]), np.array([1]), k=2).tolist()
     [0.5]
     """
     return hits[:, :k].sum(axis=1) / k
 
 
 def f1_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Harmonic mean of precision and recall; 0 where both are 0.
+    """Harmonic mean of precision and recall, 0 where both are 0.
 
-    `f1@k = 2 precision@k recall@k / (precision@k + recall@k)`
-
-    Args:
-        hits: [users, depth], boolean.
-        relevant: [users], relevant items of each user.
-        k: length of the list.
-
-    Returns:
-        [users], in [0, 1].
+    `f1@k = 2 precision@k recall@k / (precision@k + recall@k)`; see
+    `MetricAtK`.
 
     Example:
     >>> f1_at_k(np.array([[True, False]]), np.array([2]), k=2).tolist()
@@ -93,15 +86,7 @@ def ndcg_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
     """Discounted gain of the first k over that of the best possible list.
 
     `ndcg@k = sum_{rank <= k} hit / log2(rank + 1) / ideal`, where the ideal
-    list has its min(relevant, k) hits first.
-
-    Args:
-        hits: [users, depth], boolean.
-        relevant: [users], relevant items of each user.
-        k: length of the list.
-
-    Returns:
-        [users], in [0, 1].
+    list has its min(relevant, k) hits first; see `MetricAtK`.
 
     Example:
     >>> ndcg_at_k(np.array([[True, False]]), np.array([1]), k=2).tolist()
@@ -111,6 +96,15 @@ def ndcg_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
     ideal = np.cumsum(discounts)[np.minimum(relevant, k) - 1]
     depth = min(k, hits.shape[1])
     return hits[:, :depth] @ discounts[:depth] / ideal
+
+
+AT_K: dict[str, MetricAtK] = {
+    "recall": recall_at_k,
+    "hit_rate": hit_rate_at_k,
+    "precision": precision_at_k,
+    "f1": f1_at_k,
+    "ndcg": ndcg_at_k,
+}
 
 
 def reciprocal_rank(hits: np.ndarray) -> np.ndarray:

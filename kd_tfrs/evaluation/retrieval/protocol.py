@@ -1,4 +1,4 @@
-"""The full-ranking protocol and its result."""
+"""The protocols of retrieval: full ranking, and sampled negatives."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.checks import checked_ks
-from kd_tfrs.evaluation.popularity import head_items
+from kd_tfrs.evaluation.catalogue import head_items
+from kd_tfrs.evaluation.checks import check_k, checked_ks
 from kd_tfrs.evaluation.retrieval import list_metrics, metrics
 from kd_tfrs.evaluation.retrieval.held_out import HeldOut
 from kd_tfrs.evaluation.retrieval.scorers import Scorer
@@ -130,7 +130,7 @@ class FullRanking:
         ids, scores = scorer.recommend(data.users, self.depth, data.exclusions)
         ranked = data.ranked(ids, scores)
         hits = data.hits(ranked)
-        per_user = accuracy(hits, data.relevant, self.ks)
+        per_user = _accuracy(hits, data.relevant, self.ks)
         if not fast:
             per_user |= self._list_metrics(ranked)
         means = {name: float(v.mean()) for name, v in per_user.items()}
@@ -186,12 +186,8 @@ class FullRanking:
         }
 
     def _taken_vectors(self) -> sp.csr_matrix:
-        """Users of each item as unit vectors, for diversity.
-
-        Whether they are sketched depends on the data alone, so that all
-        scorers get the same vectors. The estimated cost is the cost of lists
-        of the most popular items.
-        """
+        """Users of each item as unit vectors, sketched where data are large."""
+        # The estimated cost is the cost of lists of the most popular items.
         vectors = list_metrics.unit_rows(self._data.taken_by)
         popular = np.sort(self._data.item_counts)[-max(self.ks) :]
         if len(self.users) * popular.sum() > _EXACT_DIVERSITY:
@@ -202,8 +198,8 @@ class FullRanking:
         """Rows of length 1 in catalogue order, for diversity."""
         if given is None:
             return self._taken_vectors()
-        given = sp.csr_matrix(given) if sp.issparse(given) else given
-        given = given if sp.issparse(given) else np.asarray(given)
+        is_sparse = sp.issparse(given)
+        given = sp.csr_matrix(given) if is_sparse else np.asarray(given)
         if given.ndim != 2 or given.shape[0] != len(self._data.catalogue):
             raise UserError(
                 "`item_vectors` should have one row for each item, "
@@ -213,32 +209,110 @@ class FullRanking:
         return list_metrics.unit_rows(given[self._data.catalogue.order])
 
 
-def accuracy(
-    hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]
-) -> dict[str, np.ndarray]:
-    """Computes all accuracy metrics of a matrix of hits.
+class SampledRanking:
+    """Ranks each held-out item among items without events of its user.
+
+    Use it only for comparison with papers: sampled metrics are too high. The
+    negatives are drawn once, uniformly and without replacement. Of equal
+    scores, the smaller item id comes first. A user with several held-out
+    events counts once, with their mean. A held-out item outside of the
+    catalogue counts as missed, as in `FullRanking`.
 
     Args:
-        hits: [users, depth], boolean.
-        relevant: [users], relevant items of each user.
+        train: training events.
+        held_out: held-out events.
+        items: [num_items], raw ids of the catalogue.
+        exclude: further events that give no negatives for their users: a
+            frame or several.
+        num_negatives: negatives for each held-out event.
+        seed: of the draw.
         ks: lengths of the lists.
+        user_col: name of the user column.
+        item_col: name of the item column.
 
-    Returns:
-        [users] values by name: "recall@10", ..., "mrr", "map".
+    Raises:
+        UserError: no held-out item is in the catalogue, or a user has too
+            few items without events.
 
     Example:
-    >>> accuracy(np.array([[True]]), np.array([1]), [1])["mrr"].tolist()
-    [1.0]
+    ```python
+    protocol = SampledRanking(train, test, items, num_negatives=499, seed=0)
+    protocol.evaluate(scorer).metrics["hit_rate@10"]
+    ```
     """
-    per_user = {}
-    for k in ks:
-        per_user |= {
-            f"recall@{k}": metrics.recall_at_k(hits, relevant, k),
-            f"hit_rate@{k}": metrics.hit_rate_at_k(hits, k),
-            f"precision@{k}": metrics.precision_at_k(hits, k),
-            f"f1@{k}": metrics.f1_at_k(hits, relevant, k),
-            f"ndcg@{k}": metrics.ndcg_at_k(hits, relevant, k),
+
+    def __init__(
+        self,
+        train: pd.DataFrame,
+        held_out: pd.DataFrame,
+        items: Any,
+        *,
+        exclude: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
+        num_negatives: int = 499,
+        seed: int = 0,
+        ks: Sequence[int] = (5, 10),
+        user_col: str = "user_id",
+        item_col: str = "item_id",
+    ) -> None:
+        check_k(num_negatives, "num_negatives")
+        self.ks = checked_ks(ks, num_negatives + 1)
+        self._data = HeldOut(
+            train, held_out, items, exclude, user_col, item_col
+        )
+        self._rows, positives = self._data.events()
+        if not len(self._rows):
+            raise UserError(
+                "Sampled ranking needs held-out items of the catalogue. "
+                f"Received: {len(held_out)} events, all of other items. Give "
+                "`items` all items of the model."
+            )
+        negatives = self._data.unseen(self._rows, num_negatives, seed)
+        self._candidates = np.column_stack([positives, negatives])
+
+    def evaluate(self, scorer: Scorer) -> Result:
+        """Measures a scorer.
+
+        Args:
+            scorer: the scorer to measure.
+
+        Returns:
+            Recall, hit rate, precision, F1 and NDCG at each k, MRR and MAP;
+            see `Result`.
+        """
+        start = time.perf_counter()
+        users = self._data.users
+        ids = self._data.catalogue.ids[self._candidates]
+        scores = scorer.score(users[self._rows], ids)
+        ranks = self._ranks(scores)
+        hits = ranks[:, None] == np.arange(1, self._candidates.shape[1] + 1)
+        ones = np.ones(len(hits), np.int64)
+        per_event = _accuracy(hits, ones, self.ks)
+        events = self._data.relevant
+        per_user = {
+            name: np.bincount(self._rows, values, len(users)) / events
+            for name, values in per_event.items()
         }
+        means = {name: float(v.mean()) for name, v in per_user.items()}
+        seconds = time.perf_counter() - start
+        return Result(means, per_user, users, seconds)
+
+    def _ranks(self, scores: np.ndarray) -> np.ndarray:
+        """[events] rank of the first candidate, 1 is best."""
+        positive, negatives = scores[:, :1], scores[:, 1:]
+        first = self._candidates[:, 1:] < self._candidates[:, :1]
+        ahead = (negatives > positive) | ((negatives == positive) & first)
+        return 1 + ahead.sum(axis=1)
+
+
+def _accuracy(
+    hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """All accuracy metrics of a matrix of hits, `[users]` by name."""
+    per_user = {
+        f"{name}@{k}": metric(hits, relevant, k)
+        for k in ks
+        for name, metric in metrics.AT_K.items()
+    }
     per_user["mrr"] = metrics.reciprocal_rank(hits)
     per_user["map"] = metrics.average_precision(hits, relevant)
     return per_user

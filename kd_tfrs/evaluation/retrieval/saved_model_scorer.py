@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import (
     Exclusions,
     as_ids,
@@ -84,16 +84,15 @@ class SavedModelScorer:
         """Scores given candidates; see `Scorer.score`."""
         queries = self._ids(self._score, "user_id", queries).ravel()
         items = self._ids(self._score, "item_id", candidates)
+        inputs = {"user_id": queries, "item_id": items}
         parts = [
             self._score(
-                user_id=_constant(
-                    self._score, "user_id", queries[start : start + _BATCH]
-                ),
-                item_id=_constant(
-                    self._score, "item_id", items[start : start + _BATCH]
-                ),
+                **{
+                    name: _constant(self._score, name, x[i : i + _BATCH])
+                    for name, x in inputs.items()
+                }
             )["score"].numpy()
-            for start in range(0, max(1, len(queries)), _BATCH)
+            for i in range(0, max(1, len(queries)), _BATCH)
         ]
         return np.concatenate(parts).astype(np.float32, copy=False)
 

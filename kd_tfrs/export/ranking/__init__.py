@@ -1,27 +1,10 @@
 """Ranking models as version folders of TensorFlow Serving."""
 
-from kd_tfrs.export.ranking.client import SavedModelRanker
-from kd_tfrs.export.ranking.inputs import RankingInputs
-from kd_tfrs.export.ranking.keras_ranker import KerasRanker
-from kd_tfrs.export.ranking.signatures import RankingModule
-from kd_tfrs.export.ranking.tables import ServingTables
-from kd_tfrs.export.ranking.verify import (
-    RankingCheck,
-    RankingParity,
-    compare_rankers,
-    export_ranking,
-    verify_ranking,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "KerasRanker",
-    "RankingCheck",
-    "RankingInputs",
-    "RankingModule",
-    "RankingParity",
-    "SavedModelRanker",
-    "ServingTables",
-    "compare_rankers",
-    "export_ranking",
-    "verify_ranking",
-]
+from kd_tfrs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kd_tfrs.export.ranking.api import *  # noqa: F403
+
+__getattr__ = lazy_names(__name__)

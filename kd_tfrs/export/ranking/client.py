@@ -11,14 +11,13 @@ import pandas as pd
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import as_ids
 from kd_tfrs.evaluation.version_folder import version_folder
-from kd_tfrs.export.names import input_key
-from kd_tfrs.export.ranking.inputs import HISTORY, missing_value
+from kd_tfrs.export.ranking.inputs import HISTORY, in_blocks, missing_value
 from kd_tfrs.export.ranking.keras_ranker import check_context
+from kd_tfrs.export.signature_functions import input_key
 
-_BLOCK = 4096
 _OWN = ("user_id", "item_id", "k", HISTORY)
 
 
@@ -60,47 +59,25 @@ class SavedModelRanker:
             raise UserError(
                 "`path` should hold an exported ranker. Received: "
                 f"{self.path}, which answers {sorted(outputs)}. Give the "
-                "folder that export_ranking wrote."
+                "folder that export_saved_model wrote."
             )
 
     def score(
         self, table: pd.DataFrame, history: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Computes logits of rows by `serving_default`.
-
-        Args:
-            table: `[n]` rows with the raw columns; an absent column counts as
-                missing.
-            history: `[n, h]` raw ids, newest first; none when `None`.
-
-        Returns:
-            `[n]` float32 logits by task.
-        """
+        """Computes logits by `serving_default`; see `KerasRanker.score`."""
         serve = self._signature("serving_default")
-        sent = self.requests(table, history)
-        blocks = [
-            serve(
-                **{k: tf.constant(v[i : i + _BLOCK]) for k, v in sent.items()}
-            )
-            for i in range(0, max(1, len(table)), _BLOCK)
-        ]
-        return {
-            task: np.concatenate([b[f"logits_{task}"].numpy() for b in blocks])
-            for task in self.tasks
-        }
+        outputs = in_blocks(
+            lambda part: serve(**{k: tf.constant(v) for k, v in part.items()}),
+            self.requests(table, history),
+            len(table),
+        )
+        return {task: outputs[f"logits_{task}"] for task in self.tasks}
 
     def requests(
         self, table: pd.DataFrame, history: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """The inputs of `serving_default` for some rows.
-
-        Args:
-            table: see `score`.
-            history: see `score`.
-
-        Returns:
-            Arrays by name of the input, `[n]`, the history `[n, h]`.
-        """
+        """The inputs of `serving_default`; absent columns are missing."""
         specs = self._specs["serving_default"]
         columns = {input_key(name): table[name] for name in table.columns}
         inputs = {}
@@ -108,9 +85,9 @@ class SavedModelRanker:
             if len(spec.shape) == 2:
                 nothing = np.empty((len(table), 0), object)
                 values = nothing if history is None else history
-                inputs[key] = sent_values(values, spec.dtype, key)
+                inputs[key] = _sent(values, spec.dtype, key)
             elif key in columns:
-                inputs[key] = sent_values(columns[key], spec.dtype, key)
+                inputs[key] = _sent(columns[key], spec.dtype, key)
             else:
                 inputs[key] = np.full(
                     len(table),
@@ -141,17 +118,7 @@ class SavedModelRanker:
         k: int,
         context: Mapping[str, Any] | None = None,
     ) -> dict[str, np.ndarray]:
-        """The inputs of `rank`, with absent features filled in as missing.
-
-        Args:
-            user_id: see `KerasRanker.rank`.
-            items: see `KerasRanker.rank`.
-            k: see `KerasRanker.rank`.
-            context: see `KerasRanker.rank`.
-
-        Returns:
-            Arrays by name of the input.
-        """
+        """The inputs of `rank` by name, with absent features as missing."""
         self._signature("rank")
         specs = self._specs["rank"]
         given = {input_key(name): v for name, v in (context or {}).items()}
@@ -165,7 +132,7 @@ class SavedModelRanker:
                 value = np.empty(0, object)
             if not spec.shape.rank:
                 value = [missing_value(spec.dtype) if value is None else value]
-            values = sent_values(value, spec.dtype, name)
+            values = _sent(value, spec.dtype, name)
             inputs[name] = values if spec.shape.rank else values[0]
         return inputs
 
@@ -179,25 +146,12 @@ class SavedModelRanker:
         return self.signatures[name]
 
 
-def sent_values(values: Any, dtype: tf.DType, name: str) -> np.ndarray:
-    """Converts raw values to the type of a signature's input.
-
-    Args:
-        values: of any shape; `None` or NaN where a value is missing.
-        dtype: type of the input.
-        name: name of the input, for an error.
-
-    Returns:
-        An array of the same shape, with `missing_value` where a value is
-        missing.
-
-    Raises:
-        UserError: text where the signature takes numbers, or fractions
-            where it takes integers.
-    """
+def _sent(values: Any, dtype: tf.DType, name: str) -> np.ndarray:
+    """Values of an input's type, `missing_value` where they are missing."""
     array = np.asarray(values)
     # Most requests need no further conversion.
-    if array.dtype.kind in _plain_kinds(dtype):
+    numbers = "iu" if dtype.is_integer else "iuf"
+    if array.dtype.kind in ("U" if dtype == tf.string else numbers):
         return array.astype(dtype.as_numpy_dtype)
     flat = pd.Series(array.ravel())
     try:
@@ -210,12 +164,6 @@ def sent_values(values: Any, dtype: tf.DType, name: str) -> np.ndarray:
             "was trained on."
         ) from None
     return converted.reshape(array.shape)
-
-
-def _plain_kinds(dtype: tf.DType) -> str:
-    if dtype == tf.string:
-        return "U"
-    return "iu" if dtype.is_integer else "iuf"
 
 
 def _converted(values: pd.Series, dtype: tf.DType) -> np.ndarray:

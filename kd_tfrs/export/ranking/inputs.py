@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,8 @@ from kd_tfrs.models.features import Feature, FeatureSet
 from kd_tfrs.models.ranking import RankingModel
 
 HISTORY = "history"
+_BLOCK = 4096
+Arrays = dict[str, np.ndarray]
 _NUMBERS = (Encoding.NUMBER, Encoding.BUCKETS)
 
 
@@ -46,7 +50,7 @@ class RawColumn:
         Returns:
             The column.
         """
-        dtype = raw_dtype(values)
+        dtype = _raw_dtype(values)
         if feature.encoding in _NUMBERS:
             dtype = tf.float64
         return cls(feature, owner, dtype)
@@ -179,7 +183,9 @@ class RankingInputs:
         )
         if HISTORY not in model.feature_names:
             return cls(columns)
-        item = next((c for c in columns if _is_item_id(c)), None)
+        item = next(
+            (c for c in columns if c.is_id and c.owner is Owner.ITEM), None
+        )
         if item is None:
             raise UserError(
                 "A history should contain ids of a feature of the network. "
@@ -238,20 +244,36 @@ class RankingInputs:
         return np.pad(encoded, short)
 
 
-def raw_dtype(values: pd.Series) -> tf.DType:
-    """The tensor type of raw categories or ids.
-
-    Args:
-        values: a column.
-
-    Returns:
-        `tf.int64` for integers, `tf.string` otherwise.
-    """
+def _raw_dtype(values: pd.Series) -> tf.DType:
+    """`tf.int64` for a column of integers, `tf.string` otherwise."""
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         dtype = dtype.categories.dtype
     is_integer = pd.api.types.is_integer_dtype(dtype)
     return tf.int64 if is_integer else tf.string
+
+
+def in_blocks(
+    run: Callable[[Arrays], Mapping[str, Any]], inputs: Arrays, count: int
+) -> Arrays:
+    """Runs a ranker on blocks of rows.
+
+    Args:
+        run: from inputs to outputs by name, of some rows.
+        inputs: `[count, ...]` by name.
+        count: number of rows.
+
+    Returns:
+        `[count, ...]` outputs by name.
+    """
+    blocks = [
+        run({name: x[i : i + _BLOCK] for name, x in inputs.items()})
+        for i in range(0, max(1, count), _BLOCK)
+    ]
+    return {
+        name: np.concatenate([np.asarray(block[name]) for block in blocks])
+        for name in blocks[0]
+    }
 
 
 def missing_value(dtype: tf.DType) -> str | int | float:
@@ -286,7 +308,3 @@ def is_nothing(ids: tf.Tensor) -> tf.Tensor:
         return nothing
     # `Examples` pads histories of integers with -1.
     return tf.logical_or(nothing, ids == -1)
-
-
-def _is_item_id(column: RawColumn) -> bool:
-    return column.is_id and column.owner is Owner.ITEM

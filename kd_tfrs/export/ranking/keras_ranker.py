@@ -11,20 +11,18 @@ import tensorflow as tf
 
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.catalogue import check_k
+from kd_tfrs.evaluation.checks import check_k
 from kd_tfrs.evaluation.ids import (
     INTEGER_PADDING,
     TEXT_PADDING,
     as_ids,
     padding_id,
 )
-from kd_tfrs.export.ranking.inputs import HISTORY, RankingInputs
-from kd_tfrs.export.ranking.lookup import encode_items
+from kd_tfrs.export.ranking.inputs import HISTORY, RankingInputs, in_blocks
 from kd_tfrs.export.ranking.signatures import check_offsets, choose_task
-from kd_tfrs.export.ranking.tables import ServingTables
+from kd_tfrs.export.ranking.tables import ServingTables, encode_items
 from kd_tfrs.models.ranking import RankingTask
 
-_BLOCK = 4096
 _NONE = (-1, INTEGER_PADDING)
 Network = Callable[[dict[str, np.ndarray]], Mapping[str, tf.Tensor]]
 
@@ -86,26 +84,16 @@ class KerasRanker:
         """Computes logits of rows.
 
         Args:
-            table: `[n]` rows with the raw columns.
+            table: `[n]` rows with the raw columns; for a SavedModel an absent
+                column counts as missing.
             history: `[n, h]` raw ids, newest first, where the network has a
-                history.
+                history; none when `None`.
 
         Returns:
             `[n]` float32 logits by task.
         """
-        return self._scores(self.inputs.encode(table, history), len(table))
-
-    def _scores(
-        self, encoded: dict[str, np.ndarray], count: int
-    ) -> dict[str, np.ndarray]:
-        blocks = [
-            self._logits({k: v[i : i + _BLOCK] for k, v in encoded.items()})
-            for i in range(0, max(1, count), _BLOCK)
-        ]
-        return {
-            name: np.concatenate([block[name] for block in blocks])
-            for name in blocks[0]
-        }
+        encoded = self.inputs.encode(table, history)
+        return in_blocks(self._logits, encoded, len(table))
 
     def rank(
         self,
@@ -144,7 +132,8 @@ class KerasRanker:
             encoded[name] = np.repeat(row, len(rows), axis=0)
         scores = np.empty(0, np.float32)
         if len(rows):
-            scores = self._scores(encoded, len(rows))[self._task.name]
+            logits = in_blocks(self._logits, encoded, len(rows))
+            scores = logits[self._task.name]
         best = np.lexsort((rows, -scores))[:k]
         padding = padding_id(is_text=self._ids.dtype == object)
         ids = np.full(k, padding, self._ids.dtype)

@@ -9,12 +9,15 @@ import tensorflow as tf
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.export.ranking.inputs import HISTORY, RankingInputs, missing_value
-from kd_tfrs.export.ranking.lookup import GraphTables, encode_items
 from kd_tfrs.export.ranking.stored_layers import stored_network
-from kd_tfrs.export.ranking.tables import ServingTables
+from kd_tfrs.export.ranking.tables import (
+    GraphTables,
+    ServingTables,
+    encode_items,
+)
 from kd_tfrs.export.signature_functions import concrete, shared
 from kd_tfrs.export.stored_table import FLOAT32, Storage
-from kd_tfrs.models import OneUserNetwork
+from kd_tfrs.models import OneUserCatalogue, OneUserNetwork
 from kd_tfrs.models.ranking import RankingModel, RankingTask
 
 Outputs = dict[str, tf.Tensor]
@@ -78,7 +81,8 @@ class RankingModule(tf.Module):
     ```python
     inputs = RankingInputs.of(model, features, examples.train)
     tables = ServingTables.of(interactions, split.train, examples.train)
-    version = export_ranking(RankingModule(model, inputs, tables), "models/r")
+    module = RankingModule(model, inputs, tables)
+    version = export_saved_model(module, "models/ranking")
     ```
     """
 
@@ -116,11 +120,12 @@ class RankingModule(tf.Module):
         if tables is not None:
             self.tables = GraphTables(inputs, tables)
             items = encode_items(inputs, tables.items)
-            self.candidates = OneUserNetwork(
+            once = OneUserNetwork(
                 network,
                 set(network.input) - set(items),
                 [self.rank_task.output],
-            ).of_catalogue(items)
+            )
+            self.candidates = OneUserCatalogue(once, items)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """The signatures, ready for `tf.saved_model.save`."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.compression.pruning import PRUNABLE, copy
+from kd_tfrs.compression.pruning import PRUNABLE, Layer, copy, fresh
 from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
-
-Layer = tf.keras.layers.Layer
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -84,23 +82,10 @@ _STORED = {
 }
 
 
-def storage_of(weights: np.ndarray, storage: Storage) -> Storage:
-    """Selects the parts of a storage format that make a tensor smaller.
-
-    Scales cost more than 8-bit weights save where rows have a single weight,
-    and the bits of a sparse table cost more than few zeros save.
-
-    Args:
-        weights: a kernel, or a table.
-        storage: the allowed format.
-
-    Returns:
-        The smallest storage format within `storage`.
-
-    Example:
-    >>> storage_of(np.ones((100, 1)), Storage(int8=True))
-    Storage(int8=False, sparse=False)
-    """
+def _storage_of(weights: np.ndarray, storage: Storage) -> Storage:
+    """The parts of a storage format that make a tensor smaller."""
+    # Scales cost more than 8-bit weights save where rows have a single weight,
+    # and the bits of a sparse table cost more than few zeros save.
     if weights.ndim != 2 or not weights.size:
         return FLOAT32
     best = FLOAT32
@@ -130,7 +115,7 @@ def model_bytes(network: tf.keras.Model, storage: Storage = FLOAT32) -> int:
         total += sum(4 * w.size for w in weights)
         if isinstance(layer, PRUNABLE):
             table = weights[0]
-            total += _bytes(table, storage_of(table, storage)) - 4 * table.size
+            total += _bytes(table, _storage_of(table, storage)) - 4 * table.size
     return total
 
 
@@ -150,7 +135,7 @@ def rounded_network(
     for layer in twin.layers:
         if isinstance(layer, PRUNABLE):
             table, *others = layer.get_weights()
-            kept = storage_of(table, storage).stored(table)
+            kept = _storage_of(table, storage).stored(table)
             layer.set_weights([kept, *others])
     return twin
 
@@ -178,15 +163,14 @@ def stored_network(
         return network, tables
 
     def replace(layer: Layer) -> Layer:
-        config = layer.get_config()
-        if not isinstance(layer, PRUNABLE):
-            return layer.__class__.from_config(config)
-        weights = layer.get_weights()[0]
-        kept = storage_of(weights, storage)
-        if kept == FLOAT32:
-            return layer.__class__.from_config(config)
-        tables.append(StoredTable(weights, kept))
-        return _STORED[_kind(layer)](tables[-1], **config)
+        if isinstance(layer, PRUNABLE):
+            weights = layer.get_weights()[0]
+            kept = _storage_of(weights, storage)
+            if kept != FLOAT32:
+                tables.append(StoredTable(weights, kept))
+                kind = next(k for k in _STORED if isinstance(layer, k))
+                return _STORED[kind](tables[-1], **layer.get_config())
+        return fresh(layer)
 
     twin = tf.keras.models.clone_model(network, clone_function=replace)
     for layer in network.layers:
@@ -194,10 +178,6 @@ def stored_network(
         is_stored = isinstance(mine, (StoredDense, StoredEmbedding))
         mine.set_weights(layer.get_weights()[1 if is_stored else 0 :])
     return twin, tables
-
-
-def _kind(layer: Layer) -> type:
-    return next(kind for kind in _STORED if isinstance(layer, kind))
 
 
 def _bytes(weights: np.ndarray, storage: Storage) -> int:

@@ -1,21 +1,18 @@
-"""Export of a ranker, verified against the model."""
+"""Comparison of an exported ranker with its model by value."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kd_tfrs.errors import UserError
+from kd_tfrs.export.parity import check_difference, largest_difference
 from kd_tfrs.export.ranking.client import SavedModelRanker
 from kd_tfrs.export.ranking.keras_ranker import KerasRanker
-from kd_tfrs.export.ranking.signatures import RankingModule
-from kd_tfrs.export.saved_model import export_saved_model
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,42 +56,6 @@ class RankingParity:
     identical_lists: float
 
 
-def export_ranking(
-    module: RankingModule,
-    base_dir: str | os.PathLike,
-    check: RankingCheck | None = None,
-    items: pd.DataFrame | None = None,
-) -> Path:
-    """Exports the next version of a ranker for TensorFlow Serving.
-
-    Args:
-        module: the module to export.
-        base_dir: the model's folder; versions are its numbered children.
-        check: the comparison before the folder gets its version number.
-        items: a table for clients, see `export_saved_model`.
-
-    Returns:
-        The new version's folder.
-
-    Raises:
-        UserError: the folder cannot be written, or the export differs from
-            the model; the existing versions stay unchanged.
-
-    Example:
-    ```python
-    expected = KerasRanker(model.network, model.tasks, inputs, tables)
-    check = RankingCheck(expected, test.table[:500], test.history[:500])
-    version = export_ranking(module, "models/ranking", check)
-    ```
-    """
-
-    def verify(path: Path) -> None:
-        if check is not None:
-            verify_ranking(path, check)
-
-    return export_saved_model(module, base_dir, verify=verify, items=items)
-
-
 def verify_ranking(
     path: str | os.PathLike, check: RankingCheck
 ) -> RankingParity:
@@ -109,16 +70,21 @@ def verify_ranking(
 
     Raises:
         UserError: a difference exceeds the tolerance.
+
+    Example:
+    ```python
+    expected = KerasRanker(model.network, model.tasks, inputs, tables)
+    check = RankingCheck(expected, test.table[:500], test.history[:500])
+    verify = functools.partial(verify_ranking, check=check)
+    version = export_saved_model(module, "models/ranking", verify=verify)
+    ```
     """
     parity = compare_rankers(check, SavedModelRanker(path))
-    worst = max(parity.max_logit_difference, parity.max_score_difference)
-    if not worst <= check.tolerance:
-        raise UserError(
-            "The export should score as the model does, within "
-            f"{check.tolerance:g}. Received: a difference of {worst:.3g} over "
-            f"{parity.rows} rows and {parity.requests} lists. The old versions "
-            "stay in place."
-        )
+    check_difference(
+        max(parity.max_logit_difference, parity.max_score_difference),
+        check.tolerance,
+        f"{parity.rows} rows and {parity.requests} lists",
+    )
     return parity
 
 
@@ -136,7 +102,7 @@ def compare_rankers(
     """
     one = check.expected.score(check.table, check.history)
     other = actual.score(check.table, check.history)
-    logits = max(_difference(one[task], other[task]) for task in one)
+    logits = max(largest_difference(one[task], other[task]) for task in one)
     lists = [
         (check.expected.rank(*request), actual.rank(*request))
         for request in check.requests
@@ -155,26 +121,15 @@ def _list_difference(lists: tuple) -> float:
     """Largest difference of two lists, by place and by item."""
     (ids, scores), (others, other_scores) = lists
     return max(
-        _difference(scores, other_scores),
-        _difference(scores, _scores_of(ids, others, other_scores)),
-        _difference(other_scores, _scores_of(others, ids, scores)),
+        largest_difference(scores, other_scores),
+        largest_difference(scores, _scores_of(ids, others, other_scores)),
+        largest_difference(other_scores, _scores_of(others, ids, scores)),
     )
 
 
 def _scores_of(
     wanted: np.ndarray, ids: np.ndarray, scores: np.ndarray
 ) -> np.ndarray:
-    """Scores of some items in a list.
-
-    An item that is not in the list gets the last score of the list, which
-    equals its own score where only a tie excluded it.
-    """
+    """Scores of some items; the last one where only a tie excluded an item."""
     by_id = dict(zip(ids.tolist(), scores, strict=True))
     return np.array([by_id.get(i, scores[-1]) for i in wanted.tolist()])
-
-
-def _difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Infinite where only one of two is listed, or a score is not a number."""
-    with np.errstate(invalid="ignore"):
-        gaps = np.where(one == other, 0.0, np.abs(one - other))
-    return float(np.where(np.isnan(gaps), np.inf, gaps).max(initial=0.0))

@@ -1,15 +1,10 @@
 """Retrieval models as version folders of TensorFlow Serving."""
 
-from kd_tfrs.export.retrieval.signatures import RetrievalModule
-from kd_tfrs.export.retrieval.verify import (
-    Parity,
-    compare_scorers,
-    verify_export,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Parity",
-    "RetrievalModule",
-    "compare_scorers",
-    "verify_export",
-]
+from kd_tfrs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kd_tfrs.export.retrieval.api import *  # noqa: F403
+
+__getattr__ = lazy_names(__name__)

@@ -7,8 +7,13 @@ import tensorflow as tf
 
 from kd_tfrs.data.catalogue import UNKNOWN_USER_ROW, Catalogue
 from kd_tfrs.evaluation.ids import padding_id
-from kd_tfrs.export.row_lookup import RowLookup, id_tensor
-from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
+from kd_tfrs.export.stored_table import (
+    FLOAT32,
+    RowLookup,
+    Storage,
+    StoredTable,
+    id_tensor,
+)
 
 Outputs = dict[str, tf.Tensor]
 

@@ -7,8 +7,8 @@ import os
 
 import numpy as np
 
-from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.retrieval import SavedModelScorer, Scorer
+from kd_tfrs.export.parity import check_difference, largest_difference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +54,12 @@ def compare_scorers(
     same = (ids_a == ids_b) | ~listed_a
     # Equal scores do not imply equal ids, so each scorer also scores the items
     # that the other scorer lists.
+    scored_a = actual.score(user_ids, ids_a)
+    scored_b = expected.score(user_ids, ids_b)
     differences = (
-        _largest_difference(scores_a, scores_b, listed_a | listed_b),
-        _largest_difference(scores_a, actual.score(user_ids, ids_a), listed_a),
-        _largest_difference(
-            expected.score(user_ids, ids_b), scores_b, listed_b
-        ),
+        largest_difference(scores_a, scores_b),
+        largest_difference(scores_a[listed_a], scored_a[listed_a]),
+        largest_difference(scores_b[listed_b], scored_b[listed_b]),
     )
     return Parity(
         users=len(user_ids),
@@ -69,14 +69,6 @@ def compare_scorers(
         ),
         max_score_difference=max(differences),
     )
-
-
-def _largest_difference(
-    one: np.ndarray, other: np.ndarray, places: np.ndarray
-) -> float:
-    """Infinite where a list ends before the other, or a score is NaN."""
-    gaps = np.abs(one[places] - other[places])
-    return float(np.where(np.isnan(gaps), np.inf, gaps).max(initial=0.0))
 
 
 def verify_export(
@@ -112,10 +104,7 @@ def verify_export(
     ```
     """
     parity = compare_scorers(expected, SavedModelScorer(path), user_ids, k)
-    if not parity.max_score_difference <= tolerance:
-        raise UserError(
-            f"The export should score as the model does, within {tolerance:g}."
-            f" Received: a difference of {parity.max_score_difference:.3g} "
-            f"over {parity.users} users. The old versions stay in place."
-        )
+    check_difference(
+        parity.max_score_difference, tolerance, f"{parity.users} users"
+    )
     return parity

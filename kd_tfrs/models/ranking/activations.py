@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kd_tfrs.models.dropout import CheckpointedDropout
+from kd_tfrs.models.layers import ConfigMixin, dropped
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class Dice(tf.keras.layers.Layer):
+class Dice(ConfigMixin, tf.keras.layers.Layer):
     r"""PReLU with a smooth transition at the mean of the data.
 
     $$f(s) = p(s) s + (1 - p(s)) \alpha s, \qquad
@@ -65,14 +65,6 @@ class Dice(tf.keras.layers.Layer):
         gate = tf.sigmoid((s - mean) * tf.math.rsqrt(variance + self.epsilon))
         gate = tf.cast(gate, x.dtype)
         return x * (gate + (1.0 - gate) * tf.cast(self.alpha, x.dtype))
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-        }
 
     def compute_output_shape(self, input_shape: object) -> tf.TensorShape:
         """The shape of the values."""
@@ -171,19 +163,6 @@ def hidden_layers(
         outputs.append(x)
         x = dropped(x, dropout)
     return x, outputs
-
-
-def dropped(x: tf.Tensor, rate: float) -> tf.Tensor:
-    """Applies dropout if the rate is positive.
-
-    Args:
-        x: any tensor.
-        rate: share dropped in training, in [0, 1).
-
-    Returns:
-        A tensor of the same shape.
-    """
-    return CheckpointedDropout(rate)(x) if rate else x
 
 
 def _is_pair(shape: object) -> bool:

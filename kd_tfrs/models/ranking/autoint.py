@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from kd_tfrs.models.layers import ConfigMixin
 from kd_tfrs.models.ranking.body import Body, field_vectors, stack
 from kd_tfrs.models.ranking.config import RankerConfig
 from kd_tfrs.models.ranking.fields import Fields
@@ -15,7 +16,7 @@ _LAYERS = 2
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class FieldAttention(tf.keras.layers.Layer):
+class FieldAttention(ConfigMixin, tf.keras.layers.Layer):
     r"""Multi-head attention of every field over all fields.
 
     $$\alpha^{(h)}_{mk} = \frac{\exp \langle q^{(h)}_m, k^{(h)}_k \rangle}
@@ -54,10 +55,6 @@ class FieldAttention(tf.keras.layers.Layer):
             tf.transpose(mixed, [0, 2, 1, 3]), [-1, fields, width]
         )
 
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "heads": self.heads}
-
     def _split(self, x: tf.Tensor) -> tf.Tensor:
         _, fields, width = x.shape
         x = tf.reshape(x, [-1, fields, self.heads, width // self.heads])
@@ -65,7 +62,7 @@ class FieldAttention(tf.keras.layers.Layer):
 
 
 def autoint(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""Layers of attention with residuals, beside a perceptron.
+    r"""Attention with residuals, beside a perceptron; see `Architecture`.
 
     $$e'_m = \text{ReLU}(\text{attention}(W_Q e, W_K e, W_V e)_m
     + W_\text{Res} e_m)$$
@@ -74,14 +71,6 @@ def autoint(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     $e'$ and the last layer of the perceptron as inputs. Without hidden layers
     it is AutoInt. Kernels are Dense layers of the network, so they can be
     pruned.
-
-    Args:
-        fields: see `embed_fields`; a history is represented by its mean.
-        config: sizes; each of the heads is as wide as an embedding.
-        num_tasks: number of heads.
-
-    Returns:
-        The network without its heads.
 
     References:
         Song et al. 2019, "AutoInt: Automatic Feature Interaction Learning via

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Protocol
 
 import tensorflow as tf
 
+from kd_tfrs.models.ranking.config import RankerConfig
 from kd_tfrs.models.ranking.fields import Fields
 
 
@@ -29,6 +31,25 @@ class Body:
     beside: tf.Tensor | None = None
     interaction: tf.Tensor | None = None
     additive: tuple[tf.Tensor, ...] = ()
+
+
+class Architecture(Protocol):
+    """Builds the part of a network before its heads."""
+
+    def __call__(
+        self, fields: Fields, config: RankerConfig, num_tasks: int
+    ) -> Body:
+        """Builds it.
+
+        Args:
+            fields: see `embed_fields`; a history is represented by its mean
+                where the architecture says nothing else.
+            config: sizes.
+            num_tasks: number of heads.
+
+        Returns:
+            The network without its heads.
+        """
 
 
 def field_vectors(fields: Fields) -> list[tf.Tensor]:

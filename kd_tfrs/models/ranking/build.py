@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from kd_tfrs.models.features import FeatureSet
-from kd_tfrs.models.ranking.autoint import autoint
-from kd_tfrs.models.ranking.config import RankerConfig
-from kd_tfrs.models.ranking.dcn import dcn
-from kd_tfrs.models.ranking.deepfm import deepfm
-from kd_tfrs.models.ranking.din import din
-from kd_tfrs.models.ranking.dlrm import dlrm
-from kd_tfrs.models.ranking.dnn import dnn
+from kd_tfrs.models.ranking.body import Architecture
+from kd_tfrs.models.ranking.config import ARCHITECTURES, RankerConfig
 from kd_tfrs.models.ranking.fields import embed_fields
 from kd_tfrs.models.ranking.heads import add_heads
 from kd_tfrs.models.ranking.model import check_tasks
 from kd_tfrs.models.ranking.task import RankingTask
-from kd_tfrs.models.ranking.wide_deep import wide_deep
 
-_BODIES = {
-    "dnn": dnn,
-    "wide_deep": wide_deep,
-    "deepfm": deepfm,
-    "dcn": dcn,
-    "dlrm": dlrm,
-    "din": din,
-    "autoint": autoint,
+# Imported at once, so that Keras knows the layers of all of them.
+_BODIES: dict[str, Architecture] = {
+    name: getattr(importlib.import_module(f"{__package__}.{name}"), name)
+    for name in ARCHITECTURES
 }
 
 

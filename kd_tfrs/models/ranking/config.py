@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from kd_tfrs.errors import UserError
 
+# Each is a function in a module of its name, see `build_ranker`.
 ARCHITECTURES = (
     "dnn",
     "wide_deep",
@@ -16,26 +18,20 @@ ARCHITECTURES = (
     "autoint",
 )
 ACTIVATIONS = ("relu", "prelu", "dice")
-# Options of one architecture alone.
-_OWN = {
-    "cross_layers": "dcn",
-    "projection_dim": "dcn",
-    "stacked": "dcn",
-    "heads": "autoint",
-    "attention_layers": "autoint",
-    "attention_units": "din",
-    "attention_softmax": "din",
-    "bottom_units": "dlrm",
-    "crosses": "wide_deep",
-}
-_SIZES = (
-    "embedding_dim",
-    "cross_layers",
-    "projection_dim",
-    "heads",
-    "attention_layers",
-)
-_WIDTHS = ("hidden_units", "tower_units", "attention_units", "bottom_units")
+
+
+def own_option(architecture: str, help_text: str) -> Any:
+    """A field of one architecture alone, which becomes a flag of a run.
+
+    Args:
+        architecture: the one that uses it; a mistake for any other.
+        help_text: one sentence for `--help`.
+
+    Returns:
+        The field, `None` by default.
+    """
+    metadata = {"architecture": architecture, "help": help_text}
+    return dataclasses.field(default=None, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,30 +85,54 @@ class RankerConfig:
     architecture: str = "dnn"
     embedding_dim: int = 16
     hidden_units: tuple[int, ...] = (64, 32)
-    cross_layers: int | None = None
-    projection_dim: int | None = None
-    heads: int | None = None
+    cross_layers: int | None = own_option(
+        "dcn", "Cross layers of dcn; 2 if unset."
+    )
+    projection_dim: int | None = own_option(
+        "dcn", "Rank of their kernels; full if unset."
+    )
+    heads: int | None = own_option(
+        "autoint", "Heads of autoint's attention; 2 if unset."
+    )
     dropout: float = 0.0
     experts: int | None = None
     l2: float = 0.0
     activation: str = "relu"
     tower_units: tuple[int, ...] = ()
-    stacked: bool | None = None
-    attention_layers: int | None = None
-    attention_units: tuple[int, ...] | None = None
-    attention_softmax: bool | None = None
-    bottom_units: tuple[int, ...] | None = None
-    crosses: tuple[tuple[str, str], ...] | None = None
+    stacked: bool | None = own_option(
+        "dcn", "Whether dcn's deep part stands behind the cross layers."
+    )
+    attention_layers: int | None = own_option(
+        "autoint", "Attention layers of autoint; 2 if unset."
+    )
+    attention_units: tuple[int, ...] | None = own_option(
+        "din", "Hidden layers of din's activation unit; 36 if none."
+    )
+    attention_softmax: bool | None = own_option(
+        "din", "Whether din's weights of a history sum to 1."
+    )
+    bottom_units: tuple[int, ...] | None = own_option(
+        "dlrm",
+        "Hidden layers of dlrm over the numbers; twice the embedding's width "
+        "if none.",
+    )
+    crosses: tuple[tuple[str, str], ...] | None = own_option(
+        "wide_deep",
+        "Pairs of columns whose combinations have a weight each in wide_deep, "
+        "as gender*genre, comma separated.",
+    )
 
     def __post_init__(self) -> None:
         self._check_choice("architecture", ARCHITECTURES)
         self._check_choice("activation", ACTIVATIONS)
-        for option, architecture in _OWN.items():
+        for option, architecture in OWN_OPTIONS.items():
             self._check_used(option, architecture)
-        for option in _WIDTHS:
-            self._freeze(option)
-        for option in _SIZES:
-            self._check_sizes(option, (getattr(self, option),))
+        # Types are texts, as written above.
+        for field in dataclasses.fields(self):
+            if field.type.startswith("tuple[int"):
+                self._freeze(field.name)
+            elif field.type.startswith("int"):
+                self._check_sizes(field.name, (getattr(self, field.name),))
         self._check_shares()
         self._check_experts()
         if self.crosses is not None:
@@ -212,3 +232,19 @@ class RankerConfig:
                 "`crosses` should be pairs of two different columns. "
                 f"Received: `crosses` = {crosses}."
             )
+
+
+# The architecture of each option that one alone uses.
+OWN_OPTIONS = {
+    field.name: field.metadata["architecture"]
+    for field in dataclasses.fields(RankerConfig)
+    if field.metadata
+}
+# Named sizes: a teacher, a student of a few per cent, and an edge model. They
+# set the options that all architectures have; for another architecture use
+# `dataclasses.replace(TEACHER, architecture="deepfm")`.
+TEACHER = RankerConfig(
+    "dcn", embedding_dim=32, hidden_units=(256, 128), dropout=0.2, l2=1e-5
+)
+STUDENT = RankerConfig("dnn", embedding_dim=8, hidden_units=(32, 16))
+EDGE = RankerConfig("dnn", embedding_dim=4, hidden_units=(16,))

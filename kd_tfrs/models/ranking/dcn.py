@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from kd_tfrs.models.ranking.body import Body, field_vectors, stack
@@ -13,7 +12,7 @@ _LAYERS = 2
 
 
 def dcn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""Cross layers before or beside a perceptron.
+    r"""Cross layers before or beside a perceptron; see `Architecture`.
 
     $$x_{l+1} = x_0 \odot (W_l x_l + b_l) + x_l, \qquad
     W_l = U_l V_l^\top \;\text{(low rank)}$$
@@ -22,14 +21,6 @@ def dcn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     is $x_0$, and the heads have the last layer of the perceptron and $x_l$ as
     inputs.
 
-    Args:
-        fields: see `embed_fields`; a history is represented by its mean.
-        config: sizes; `projection_dim` is the rank of $U_l$ and $V_l$.
-        num_tasks: number of heads.
-
-    Returns:
-        The network without its heads.
-
     References:
         Wang et al. 2021, "DCN V2: Improved Deep & Cross Network and Practical
         Lessons for Web-scale Learning to Rank Systems", eq. 1 and 2.
@@ -37,13 +28,10 @@ def dcn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     flat, embeddings = stack(field_vectors(fields), config.l2)
     x = flat
     for i in range(config.cross_layers or _LAYERS):
-        x = _cross(i, config.projection_dim)(flat, x)
+        cross = tfrs.layers.dcn.Cross(
+            projection_dim=config.projection_dim, name=f"cross_{i}"
+        )
+        x = cross(flat, x)
     if config.stacked:
         return Body(embeddings, x, interaction=x)
     return Body(embeddings, flat, beside=x, interaction=x)
-
-
-def _cross(layer: int, projection_dim: int | None) -> tf.keras.layers.Layer:
-    return tfrs.layers.dcn.Cross(
-        projection_dim=projection_dim, name=f"cross_{layer}"
-    )

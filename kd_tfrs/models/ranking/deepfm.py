@@ -54,7 +54,7 @@ class RowSum(tf.keras.layers.Layer):
 
 
 def deepfm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""A factorisation machine and a perceptron, added.
+    r"""A factorisation machine and a perceptron, added; see `Architecture`.
 
     $$z = b + \langle w, x \rangle + \sum_{i < j} \langle e_i, e_j \rangle
     + w_\text{deep}^\top a_L$$
@@ -62,14 +62,6 @@ def deepfm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     with $e_i = V_{x_i}$ shared by both. With several tasks, each task has its
     own weights of the dimensions of $\sum_{i < j} e_i \odot e_j$, initially
     ones; the plain sum would be the same for all tasks.
-
-    Args:
-        fields: see `embed_fields`; a history is represented by its mean.
-        config: sizes.
-        num_tasks: number of heads.
-
-    Returns:
-        The network without its heads.
 
     References:
         Guo et al. 2017, "DeepFM: A Factorization-Machine based Neural Network

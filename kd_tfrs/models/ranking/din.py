@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from kd_tfrs.models.layers import ConfigMixin
 from kd_tfrs.models.ranking.activations import hidden_layer
 from kd_tfrs.models.ranking.body import Body, stack
 from kd_tfrs.models.ranking.config import RankerConfig
@@ -45,7 +46,7 @@ class TargetPairs(tf.keras.layers.Layer):
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class WeightedHistory(tf.keras.layers.Layer):
+class WeightedHistory(ConfigMixin, tf.keras.layers.Layer):
     r"""The sum of a history by weights, padding left out.
 
     $$y = \sum_{j: x_j \ne 0} a_j e_j, \qquad
@@ -86,27 +87,16 @@ class WeightedHistory(tf.keras.layers.Layer):
         weights = tf.where(there, scores, tf.zeros_like(scores))
         return tf.reduce_sum(weights * history, axis=1)
 
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "softmax": self.softmax}
-
 
 def din(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""A perceptron over the fields and the attended history.
+    r"""A perceptron over fields and attended history; see `Architecture`.
 
     $$v_U(A) = \sum_j a(e_j, v_A) e_j, \qquad a(e_j, v_A) =
     w^\top f(W [e_j, v_A, e_j - v_A, e_j \odot v_A] + c) + b$$
 
-    with the embedding $v_A$ of the item's id and $e_j$ from the same table.
-
-    Args:
-        fields: see `embed_fields`; they need a history.
-        config: sizes; `attention_units` are those of $a$, `activation` its
-            $f$ (PReLU or Dice in the paper).
-        num_tasks: how many heads there will be.
-
-    Returns:
-        The network without its heads.
+    with the embedding $v_A$ of the item's id and $e_j$ from the same table;
+    `attention_units` are the widths of $a$, `activation` is its $f$ (PReLU or
+    Dice in the paper).
 
     Raises:
         UserError: there is no history.

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.models.layers import ConfigMixin
 from kd_tfrs.models.ranking.activations import hidden_layers
 from kd_tfrs.models.ranking.body import Body, joined, stack
 from kd_tfrs.models.ranking.config import RankerConfig
@@ -16,7 +17,7 @@ from kd_tfrs.models.ranking.fields import Fields
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class FieldDots(tfrs.layers.feature_interaction.DotInteraction):
+class FieldDots(ConfigMixin, tfrs.layers.feature_interaction.DotInteraction):
     r"""TFRS's dot interaction, with a fixed choice of its pairs.
 
     $$y = (\langle e_2, e_1 \rangle, \langle e_3, e_1 \rangle,
@@ -53,16 +54,9 @@ class FieldDots(tfrs.layers.feature_interaction.DotInteraction):
         )
         return tf.gather(square, row * len(inputs) + column, axis=1)
 
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "self_interaction": self.self_interaction,
-        }
-
 
 def dlrm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""A perceptron over dot products of fields and the numbers.
+    r"""A perceptron over dot products and the numbers; see `Architecture`.
 
     $$e_0 = \text{MLP}_\text{bottom}(x_\text{numbers}), \qquad
     z = \text{MLP}_\text{top}([e_0, (\langle e_i, e_j \rangle)_{j < i}])$$
@@ -70,14 +64,6 @@ def dlrm(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     All numbers together are one field. Without numbers, which the paper always
     has, the embeddings of the categories replace $e_0$, since dot products
     have no information on a single field.
-
-    Args:
-        fields: see `embed_fields`; a history is represented by its mean.
-        config: sizes; `bottom_units` are those of the bottom's hidden layers.
-        num_tasks: number of heads.
-
-    Returns:
-        The network without its heads.
 
     Raises:
         UserError: when there is only one field.

@@ -8,18 +8,10 @@ from kd_tfrs.models.ranking.fields import Fields
 
 
 def dnn(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""A perceptron over the concatenated fields.
+    r"""A perceptron over the concatenated fields; see `Architecture`.
 
     $$a_0 = [e_1, \ldots, e_F], \quad a_{l+1} = f(W_l a_l + b_l), \quad
     z = w^\top a_L + b$$
-
-    Args:
-        fields: see `embed_fields`; a history is represented by its mean.
-        config: sizes.
-        num_tasks: number of heads.
-
-    Returns:
-        The network without its heads.
 
     References:
         Covington, Adams and Sargin 2016, "Deep Neural Networks for YouTube

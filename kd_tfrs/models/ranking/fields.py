@@ -9,7 +9,7 @@ import tensorflow as tf
 from kd_tfrs.data.schema import Encoding
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.features import Feature, FeatureSet
-from kd_tfrs.models.layers import MaskedMean, layer_name
+from kd_tfrs.models.layers import ConfigMixin, MaskedMean, layer_name
 
 HISTORY = "history"
 # In standard deviations from the mean. An outlier should neither dominate the
@@ -53,7 +53,7 @@ class Fields:
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class NumberColumn(tf.keras.layers.Layer):
+class NumberColumn(ConfigMixin, tf.keras.layers.Layer):
     r"""A normalised number as a column, with clipped outliers.
 
     $$y = \min(\max(x, -c), c)$$
@@ -74,10 +74,6 @@ class NumberColumn(tf.keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """See the class; `[batch]` to `[batch, 1]`."""
         return tf.clip_by_value(inputs, -self.limit, self.limit)[:, None]
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "limit": self.limit}
 
 
 def embed_fields(
@@ -203,11 +199,9 @@ def _embed(
 def _embed_item(
     ids: tf.Tensor, history: tf.Tensor, table: tf.keras.layers.Embedding
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Embeds the item and its history by one look-up.
-
-    TFMOT counts a step for each call of a layer: with two calls, the table
-    would be pruned twice as fast as other layers.
-    """
+    """Embeds the item and its history by one look-up."""
+    # TFMOT counts a step for each call of a layer: with two calls, the table
+    # would be pruned twice as fast as other layers.
     layers = tf.keras.layers
     first = layers.Reshape((1,), name="item_column")(ids)
     embedded = table(layers.Concatenate(name="item_ids")([first, history]))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kd_tfrs.models.ranking.activations import dropped, hidden_layers
+from kd_tfrs.models.layers import ConfigMixin, dropped
+from kd_tfrs.models.ranking.activations import hidden_layers
 from kd_tfrs.models.ranking.body import Body, joined
 from kd_tfrs.models.ranking.config import RankerConfig
 from kd_tfrs.models.ranking.task import RankingTask
@@ -34,7 +35,7 @@ class ExpertMixture(tf.keras.layers.Layer):
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class TakeColumn(tf.keras.layers.Layer):
+class TakeColumn(ConfigMixin, tf.keras.layers.Layer):
     """One column of a matrix: `[batch, width]` to `[batch]`.
 
     Args:
@@ -53,10 +54,6 @@ class TakeColumn(tf.keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """See the class."""
         return inputs[:, self.index]
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "index": self.index}
 
 
 def add_heads(

@@ -153,15 +153,7 @@ class RankingModel(tfrs.Model):
         return tf.add_n([t.weight * losses[t.name] for t in self.tasks])
 
     def compute_loss(self, inputs: dict, training: bool = False) -> tf.Tensor:
-        """Computes the loss of a batch; called by `tfrs.Model`.
-
-        Args:
-            inputs: a batch, see `call` and `task_losses`.
-            training: whether dropout is active.
-
-        Returns:
-            A scalar.
-        """
+        """Computes the loss of a batch for `tfrs.Model`; see `task_loss`."""
         return self.task_loss(inputs, self(inputs, training=training))
 
     @staticmethod

@@ -9,7 +9,7 @@ from kd_tfrs.models.ranking.linear import crossed_terms, linear_terms
 
 
 def wide_deep(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
-    r"""A wide and a deep part, added before the sigmoid.
+    r"""A wide and a deep part, added; see `Architecture`.
 
     $$z = w_\text{wide}^\top [x, \phi(x)] + w_\text{deep}^\top a_L + b,
     \qquad \phi_k(x) = \prod_i x_i^{c_{ki}}$$
@@ -17,14 +17,6 @@ def wide_deep(fields: Fields, config: RankerConfig, num_tasks: int) -> Body:
     with one-hot $x$, the cross products $\phi$ of `config.crosses` and the
     last layer $a_L$ of a perceptron over the embeddings. One optimizer trains
     both parts; the paper uses FTRL for the wide part.
-
-    Args:
-        fields: see `embed_fields`; a history is represented by its mean.
-        config: sizes; `crosses` are pairs of names.
-        num_tasks: number of heads.
-
-    Returns:
-        The network without its heads.
 
     Raises:
         UserError: when a cross is not a pair of two categories.

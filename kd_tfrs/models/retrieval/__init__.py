@@ -1,21 +1,10 @@
 """Retrieval models: towers, the TFRS model, teachers of other kinds."""
 
-from kd_tfrs.models.retrieval.ease import Ease, interaction_matrix
-from kd_tfrs.models.retrieval.lightgcn import LightGcn
-from kd_tfrs.models.retrieval.model import RetrievalModel
-from kd_tfrs.models.retrieval.presets import EDGE, STUDENT, TEACHER
-from kd_tfrs.models.retrieval.task import FusedRetrieval
-from kd_tfrs.models.retrieval.towers import TowerConfig, build_tower
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "EDGE",
-    "STUDENT",
-    "TEACHER",
-    "Ease",
-    "FusedRetrieval",
-    "LightGcn",
-    "RetrievalModel",
-    "TowerConfig",
-    "build_tower",
-    "interaction_matrix",
-]
+from kd_tfrs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kd_tfrs.models.retrieval.api import *  # noqa: F403
+
+__getattr__ = lazy_names(__name__)

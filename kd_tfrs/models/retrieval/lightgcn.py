@@ -190,12 +190,6 @@ def _normalized(events: sp.spmatrix) -> sp.csr_matrix:
     roots = []
     for axis in (1, 0):
         degree = np.asarray(ones.sum(axis=axis)).ravel()
-        roots.append(
-            np.divide(
-                1.0,
-                np.sqrt(degree),
-                out=np.zeros_like(degree),
-                where=degree > 0,
-            )
-        )
+        inverse = 1 / np.sqrt(np.maximum(degree, 1))
+        roots.append(np.where(degree > 0, inverse, 0))
     return sp.csr_matrix(sp.diags(roots[0]) @ ones @ sp.diags(roots[1]))

@@ -151,15 +151,7 @@ class RetrievalModel(tfrs.Model):
         return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
 
     def compute_loss(self, inputs: dict, training: bool = False) -> tf.Tensor:
-        """Computes the loss of a batch; called by `tfrs.Model`.
-
-        Args:
-            inputs: a batch, see `RetrievalBatches`.
-            training: whether dropout is active.
-
-        Returns:
-            A scalar.
-        """
+        """Computes the loss of a batch for `tfrs.Model`; see `task_loss`."""
         return self.task_loss(inputs, self(inputs, training=training))
 
 

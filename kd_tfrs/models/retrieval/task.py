@@ -28,7 +28,6 @@ class FusedRetrieval(tfrs.tasks.Retrieval):
 
     Args:
         temperature: softmax temperature $\tau$, positive.
-        name: name of the task.
 
     Example:
     >>> task = FusedRetrieval(temperature=0.5)
@@ -41,10 +40,8 @@ class FusedRetrieval(tfrs.tasks.Retrieval):
         Corpus Item Recommendations", eq. 3 to 5.
     """
 
-    def __init__(
-        self, temperature: float = 1.0, name: str = "retrieval"
-    ) -> None:
-        super().__init__(temperature=temperature, name=name)
+    def __init__(self, temperature: float = 1.0) -> None:
+        super().__init__(temperature=temperature, name="retrieval")
         # A float16 policy of the towers should not cast the queries.
         self._autocast = False
 

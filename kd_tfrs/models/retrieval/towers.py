@@ -7,9 +7,8 @@ import dataclasses
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.dropout import CheckpointedDropout
 from kd_tfrs.models.features import Feature, FeatureSet
-from kd_tfrs.models.layers import MaskedMean, layer_name
+from kd_tfrs.models.layers import MaskedMean, dropped, layer_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +56,12 @@ class TowerConfig:
             )
 
 
+# Named sizes: a teacher, a student of a tenth, and an edge model.
+TEACHER = TowerConfig(embedding_dim=200)
+STUDENT = TowerConfig(embedding_dim=20)
+EDGE = TowerConfig(embedding_dim=6)
+
+
 def build_tower(
     features: FeatureSet, config: TowerConfig, name: str = "tower"
 ) -> tf.keras.Model:
@@ -90,7 +95,7 @@ def build_tower(
     outputs: dict[str, tf.Tensor] = {}
     if config.hidden_units:
         x = _join(vectors, tf.keras.layers.Concatenate(name="features"))
-        x = _dropout(x, config.dropout)
+        x = dropped(x, config.dropout)
         for i, units in enumerate(config.hidden_units):
             x = tf.keras.layers.Dense(
                 units, activation="relu", name=f"hidden_{i}"
@@ -99,7 +104,7 @@ def build_tower(
         x = tf.keras.layers.Dense(config.embedding_dim, name="projection")(x)
     else:
         x = _join(vectors, tf.keras.layers.Add(name="features"))
-        x = _dropout(x, config.dropout)
+        x = dropped(x, config.dropout)
     if config.normalize:
         x = tf.keras.layers.UnitNormalization(name="unit")(x)
     # Scores and losses are float32 under every policy of the layers.
@@ -131,7 +136,3 @@ def _embed(feature: Feature, x: tf.Tensor, dim: int, name: str) -> tf.Tensor:
 
 def _join(vectors: list[tf.Tensor], layer: tf.keras.layers.Layer) -> tf.Tensor:
     return layer(vectors) if len(vectors) > 1 else vectors[0]
-
-
-def _dropout(x: tf.Tensor, rate: float) -> tf.Tensor:
-    return CheckpointedDropout(rate)(x) if rate else x

@@ -12,7 +12,7 @@ import numpy as np
 from kd_tfrs.data.schema import Encoding, Owner
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.retrieval import PopularityScorer, Scorer
-from kd_tfrs.export.litert_runner import LiteRtRunner
+from kd_tfrs.export.litert import LiteRtRunner
 from kd_tfrs.export.ranking.inputs import RankingInputs, RawColumn
 from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.workflow.chain import Chain

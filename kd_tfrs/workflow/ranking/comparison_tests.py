@@ -9,7 +9,7 @@ import numpy as np
 import scipy.stats
 
 from kd_tfrs.evaluation.ranking.bootstrap import resampled
-from kd_tfrs.evaluation.ranking.kinds import pooled_metrics, user_metrics
+from kd_tfrs.evaluation.ranking.protocol import pooled_metrics, user_metrics
 from kd_tfrs.evaluation.ranking.scored_rows import ScoredRows
 from kd_tfrs.evaluation.ranking.statistics import Statistic
 from kd_tfrs.workflow.comparison.findings import Row, TestArrays, UserTest

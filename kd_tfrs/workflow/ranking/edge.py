@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_tfrs.compression import quantize_tables
-from kd_tfrs.export.litert import to_litert
-from kd_tfrs.export.litert_runner import LiteRtRunner
+from kd_tfrs.export.litert import LiteRtRunner, to_litert
 from kd_tfrs.files import replacing
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.ranking.measure import Logits

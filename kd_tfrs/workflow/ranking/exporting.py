@@ -14,7 +14,8 @@ from kd_tfrs.export.ranking.keras_ranker import KerasRanker
 from kd_tfrs.export.ranking.signatures import RankingModule
 from kd_tfrs.export.ranking.stored_layers import rounded_network
 from kd_tfrs.export.ranking.tables import ServingTables
-from kd_tfrs.export.ranking.verify import RankingCheck, export_ranking
+from kd_tfrs.export.ranking.verify import RankingCheck, verify_ranking
+from kd_tfrs.export.saved_model import export_saved_model
 from kd_tfrs.export.stored_table import FLOAT32, Storage
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.ranking.measure import Logits
@@ -103,7 +104,12 @@ def export_model(
     items = None
     if prepared.split.interactions is not None:
         items = prepared.split.interactions.items
-    return export_ranking(module, base_dir, check, items)
+    return export_saved_model(
+        module,
+        base_dir,
+        verify=lambda path: verify_ranking(path, check),
+        items=items,
+    )
 
 
 def export_logits(path: Path, prepared: RankingPrepared) -> Logits:

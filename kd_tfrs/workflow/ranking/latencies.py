@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from kd_tfrs.distillation.ranking import RankingTeacher
-from kd_tfrs.export.names import input_keys
 from kd_tfrs.export.served_latency import served_latency
+from kd_tfrs.export.signature_functions import input_keys
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
+from typing import Any
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.models.ranking.config import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    OWN_OPTIONS,
+    RankerConfig,
+)
 from kd_tfrs.workflow.options import Checked, option
 
 # As the rooms below have them; named here, so that `--help` does not wait
@@ -22,16 +30,6 @@ SPLITS = (
     "ratio",
     "leave_one_out",
 )
-ARCHITECTURES = (
-    "dnn",
-    "wide_deep",
-    "deepfm",
-    "dcn",
-    "dlrm",
-    "din",
-    "autoint",
-)
-ACTIVATIONS = ("relu", "prelu", "dice")
 _SOFT = "binary_soft_targets"
 MONITORS = ("auto", "auc", "gauc", "log_loss", "rmse", "mae")
 
@@ -123,8 +121,8 @@ class RankingDataConfig(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class RankerOptions(Checked):
-    """Size and shape of a ranking network."""
+class _CommonRankerOptions(Checked):
+    """Options that every architecture has."""
 
     embedding_dim: int = option(8, "Width of the embeddings.", low=1)
     hidden_units: tuple[int, ...] = option(
@@ -151,38 +149,36 @@ class RankerOptions(Checked):
     tower_units: tuple[int, ...] = option(
         (), "Hidden layers that each of several labels has alone.", low=1
     )
-    cross_layers: int | None = option(
-        None, "Cross layers of dcn; 2 if unset.", low=1
-    )
-    projection_dim: int | None = option(
-        None, "Rank of their kernels; full if unset.", low=1
-    )
-    heads: int | None = option(
-        None, "Heads of autoint's attention; 2 if unset.", low=1
-    )
-    attention_layers: int | None = option(
-        None, "Attention layers of autoint; 2 if unset.", low=1
-    )
-    stacked: bool = option(
-        False, "Whether dcn's deep part stands behind the cross layers."
-    )
-    attention_units: tuple[int, ...] = option(
-        (), "Hidden layers of din's activation unit; 36 if none.", low=1
-    )
-    attention_softmax: bool = option(
-        False, "Whether din's weights of a history sum to 1."
-    )
-    bottom_units: tuple[int, ...] = option(
-        (),
-        "Hidden layers of dlrm over the numbers; twice the embedding's width "
-        "if none.",
-        low=1,
-    )
-    crosses: tuple[str, ...] = option(
-        (),
-        "Pairs of columns whose combinations have a weight each in wide_deep, "
-        "as gender*genre, comma separated.",
-    )
+
+
+def _own_option(name: str, kind: Any, help_text: str) -> tuple[str, Any, Any]:
+    """Name, type and field of an option of one architecture; unset if falsy."""
+    if kind is bool:
+        return name, bool, option(False, help_text)
+    if kind is int:
+        return name, int | None, option(None, help_text, low=1)
+    if kind == tuple[int, ...]:
+        return name, kind, option((), help_text, low=1)
+    # Pairs of names, each as one text.
+    return name, tuple[str, ...], option((), help_text)
+
+
+_KINDS = typing.get_type_hints(RankerConfig)
+RankerOptions = dataclasses.make_dataclass(
+    "RankerOptions",
+    [
+        _own_option(
+            field.name,
+            typing.get_args(_KINDS[field.name])[0],
+            field.metadata["help"],
+        )
+        for field in dataclasses.fields(RankerConfig)
+        if field.name in OWN_OPTIONS
+    ],
+    bases=(_CommonRankerOptions,),
+    frozen=True,
+    namespace={"__doc__": "Size and shape of a ranking network."},
+)
 
 
 @dataclasses.dataclass(frozen=True)

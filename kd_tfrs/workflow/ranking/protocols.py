@@ -8,7 +8,7 @@ import numpy as np
 
 from kd_tfrs.data.ranking import Examples, ExampleSplit
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.popularity import head_items
+from kd_tfrs.evaluation.catalogue import head_items
 from kd_tfrs.evaluation.ranking import RankingEvaluation
 from kd_tfrs.models.ranking import RankingTask
 

@@ -18,8 +18,8 @@ RELEVANT = np.array([3])
 )
 def test_recall_precision_f1_and_hit_rate(k, recall, precision):
     assert metrics.recall_at_k(HITS, RELEVANT, k) == pytest.approx(recall)
-    assert metrics.precision_at_k(HITS, k) == pytest.approx(precision)
-    assert metrics.hit_rate_at_k(HITS, k) == (recall > 0)
+    assert metrics.precision_at_k(HITS, RELEVANT, k) == pytest.approx(precision)
+    assert metrics.hit_rate_at_k(HITS, RELEVANT, k) == (recall > 0)
     both = precision + recall
     f1 = 2 * precision * recall / both if both else 0
     assert metrics.f1_at_k(HITS, RELEVANT, k) == pytest.approx(f1)
@@ -61,5 +61,5 @@ def test_no_hit_is_zero_everywhere():
 
 def test_a_list_shorter_than_k_still_divides_by_k():
     hits = np.array([[True]])
-    assert metrics.precision_at_k(hits, 10) == 1 / 10
+    assert metrics.precision_at_k(hits, np.array([1]), 10) == 1 / 10
     assert metrics.ndcg_at_k(hits, np.array([1]), 10) == 1

@@ -8,25 +8,18 @@ import pytest
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.ranking import (
     bootstrap,
-    calibration,
     paired_user_bootstrap,
-    sorted_statistics,
-    threshold_metrics,
     user_bootstrap,
 )
-from kd_tfrs.evaluation.ranking import (
-    metrics as ranking_metrics,
+from kd_tfrs.evaluation.ranking import metrics as ranking_metrics
+from kd_tfrs.evaluation.ranking.bootstrap import _drawn_counts
+from kd_tfrs.evaluation.ranking.calibration import (
+    calibration_error,
+    predicted_over_observed,
 )
-from kd_tfrs.evaluation.ranking import (
-    statistics as ranking_statistics,
-)
-from kd_tfrs.evaluation.ranking.bootstrap import drawn_counts
-from kd_tfrs.evaluation.ranking.grouped_metrics import (
-    gauc,
-    user_auc,
-    user_ndcg,
-    user_ndcg_at_k,
-)
+from kd_tfrs.evaluation.ranking.grouped_metrics import gauc, user_ndcg
+from kd_tfrs.evaluation.ranking.metrics import auc
+from kd_tfrs.evaluation.ranking.scored_rows import scored_rows
 from kd_tfrs.evaluation.significance import bootstrap_interval
 
 RESAMPLES = 40
@@ -40,71 +33,48 @@ def impressions(seed=0, users=6, rows=5):
     return labels, scores, groups, random.exponential(size=users * rows)
 
 
-def gauc_of(rows):
-    return user_auc(rows).statistic()
+def interval(metric, labels, scores, groups, weights=None, **options):
+    rows = scored_rows(labels, scores, weights, groups)
+    return user_bootstrap(metric(rows), rows.num_users, **options)
 
 
-def ndcg_of(rows):
-    return user_ndcg(rows, 3).statistic()
+def paired(metric, labels, a, b, groups, weights=None, **options):
+    rows = [scored_rows(labels, scores, weights, groups) for scores in (a, b)]
+    return paired_user_bootstrap(
+        *map(metric, rows), rows[0].num_users, **options
+    )
 
 
-# Statistic, and the metric as a function of the rows, weights and groups.
+def pooled(metric, **options):
+    """The statistic, and the metric of the rows, weights and groups."""
+    return (
+        partial(metric.statistic, **options),
+        lambda y, s, w, g: metric(y, s, w, **options),
+    )
+
+
+def by_user(metric, **options):
+    return (
+        lambda rows: metric.per_user(rows, **options).statistic(),
+        lambda y, s, w, g: metric(y, s, g, w, **options).value,
+    )
+
+
 CASES = {
-    "auc": (
-        sorted_statistics.auc,
-        lambda y, s, w, g: ranking_metrics.auc(y, s, w),
-    ),
-    "pr_auc": (
-        sorted_statistics.average_precision,
-        lambda y, s, w, g: ranking_metrics.average_precision(y, s, w),
-    ),
-    "log_loss": (
-        ranking_statistics.log_loss,
-        lambda y, s, w, g: ranking_metrics.log_loss(y, s, w),
-    ),
-    "rmse": (
-        ranking_statistics.rmse,
-        lambda y, s, w, g: ranking_metrics.rmse(y, s, w),
-    ),
-    "mae": (
-        ranking_statistics.mae,
-        lambda y, s, w, g: ranking_metrics.mae(y, s, w),
-    ),
-    "accuracy": (
-        ranking_statistics.accuracy,
-        lambda y, s, w, g: threshold_metrics.accuracy(y, s, w),
-    ),
-    "precision": (
-        partial(ranking_statistics.precision, threshold=0.6),
-        lambda y, s, w, g: threshold_metrics.precision(y, s, w, threshold=0.6),
-    ),
-    "recall": (
-        ranking_statistics.recall,
-        lambda y, s, w, g: threshold_metrics.recall(y, s, w),
-    ),
-    "f1": (
-        ranking_statistics.f1,
-        lambda y, s, w, g: threshold_metrics.f1(y, s, w),
-    ),
-    "ece": (
-        partial(ranking_statistics.calibration_error, bins=4),
-        lambda y, s, w, g: calibration.calibration_error(y, s, w, bins=4),
-    ),
-    "ece_equal_mass": (
-        partial(sorted_statistics.calibration_error_mass, bins=4),
-        lambda y, s, w, g: calibration.calibration_error(
-            y, s, w, bins=4, equal_mass=True
-        ),
-    ),
-    "predicted_over_observed": (
-        ranking_statistics.predicted_over_observed,
-        lambda y, s, w, g: calibration.predicted_over_observed(y, s, w),
-    ),
-    "gauc": (gauc_of, lambda y, s, w, g: gauc(y, s, g, w).value),
-    "ndcg": (
-        ndcg_of,
-        lambda y, s, w, g: user_ndcg_at_k(y, s, g, 3, w).value,
-    ),
+    "auc": pooled(auc),
+    "pr_auc": pooled(ranking_metrics.average_precision),
+    "log_loss": pooled(ranking_metrics.log_loss),
+    "rmse": pooled(ranking_metrics.rmse),
+    "mae": pooled(ranking_metrics.mae),
+    "accuracy": pooled(ranking_metrics.accuracy),
+    "precision": pooled(ranking_metrics.precision, threshold=0.6),
+    "recall": pooled(ranking_metrics.recall),
+    "f1": pooled(ranking_metrics.f1),
+    "ece": pooled(calibration_error, bins=4),
+    "ece_equal_mass": pooled(calibration_error, bins=4, equal_mass=True),
+    "predicted_over_observed": pooled(predicted_over_observed),
+    "gauc": by_user(gauc),
+    "ndcg": by_user(user_ndcg, k=3),
 }
 
 
@@ -112,7 +82,7 @@ def brute_force(metric, labels, scores, groups, weights, seed=0):
     """The metric of the rows of each draw; a user drawn twice is two users."""
     values = []
     counts = np.concatenate(
-        list(drawn_counts(len(np.unique(groups)), RESAMPLES, seed))
+        list(_drawn_counts(len(np.unique(groups)), RESAMPLES, seed))
     )
     for times in counts.astype(int):
         drawn = np.repeat(np.unique(groups), times)
@@ -127,7 +97,7 @@ def brute_force(metric, labels, scores, groups, weights, seed=0):
 def test_the_interval_is_that_of_the_drawn_rows(name):
     labels, scores, groups, weights = impressions()
     statistic, metric = CASES[name]
-    found = user_bootstrap(
+    found = interval(
         statistic, labels, scores, groups, weights, num_resamples=RESAMPLES
     )
     values = brute_force(metric, labels, scores, groups, weights)
@@ -145,7 +115,7 @@ def test_the_difference_is_that_of_the_same_drawn_rows(name):
     labels, a, groups, weights = impressions()
     b = a + np.random.default_rng(1).normal(size=len(a))
     statistic, metric = CASES[name]
-    found = paired_user_bootstrap(
+    found = paired(
         statistic, labels, a, b, groups, weights, num_resamples=RESAMPLES
     )
     gains = np.subtract(
@@ -164,8 +134,8 @@ def test_the_difference_is_that_of_the_same_drawn_rows(name):
 def test_resamples_of_one_class_are_left_out_and_counted():
     # Two users, one of each class: both are drawn half of the time.
     labels, scores, groups = [1, 0], [2.0, 1.0], ["a", "b"]
-    found = user_bootstrap(
-        sorted_statistics.auc, labels, scores, groups, num_resamples=RESAMPLES
+    found = interval(
+        auc.statistic, labels, scores, groups, num_resamples=RESAMPLES
     )
     values = brute_force(
         CASES["auc"][1],
@@ -179,42 +149,42 @@ def test_resamples_of_one_class_are_left_out_and_counted():
 
 
 def test_what_is_undefined_stays_so():
-    found = user_bootstrap(
-        sorted_statistics.auc, [1, 1], [2.0, 1.0], ["a", "b"], num_resamples=9
+    found = interval(
+        auc.statistic, [1, 1], [2.0, 1.0], ["a", "b"], num_resamples=9
     )
     assert found.value is found.low is found.high is None
     assert found.undefined == 9
     assert str(found) == "undefined over 2 users"
-    pair = paired_user_bootstrap(
-        sorted_statistics.auc, [1], [2.0], [1.0], ["a"], num_resamples=9
-    )
+    pair = paired(auc.statistic, [1], [2.0], [1.0], ["a"], num_resamples=9)
     assert pair.p_value is pair.difference.value is None
     assert str(pair) == "undefined over 1 users"
-    empty = user_bootstrap(sorted_statistics.auc, [], [], [], num_resamples=3)
+    empty = interval(auc.statistic, [], [], [], num_resamples=3)
     assert (empty.value, empty.num_users) == (None, 0)
 
 
 def test_a_user_of_weight_zero_is_not_drawn():
     labels, scores, groups, weights = impressions()
     fewer = groups < 5
-    expected = user_bootstrap(
-        sorted_statistics.auc,
+    expected = interval(
+        auc.statistic,
         labels[fewer],
         scores[fewer],
         groups[fewer],
         weights[fewer],
     )
-    found = user_bootstrap(
-        sorted_statistics.auc, labels, scores, groups, weights * fewer
-    )
+    found = interval(auc.statistic, labels, scores, groups, weights * fewer)
     assert found == expected
 
 
 def test_one_row_a_user_is_the_bootstrap_of_a_mean():
     random = np.random.default_rng(0)
     labels, scores = random.normal(size=(2, 300))
-    found = user_bootstrap(
-        ranking_statistics.mae, labels, scores, range(300), num_resamples=4000
+    found = interval(
+        ranking_metrics.mae.statistic,
+        labels,
+        scores,
+        range(300),
+        num_resamples=4000,
     )
     low, high = bootstrap_interval(np.abs(labels - scores), resamples=4000)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.005)
@@ -224,8 +194,8 @@ def test_rows_of_one_user_are_no_more_than_one_row():
     # Ten copies of each row say nothing new: the interval stays.
     labels, scores, groups, _ = impressions(users=40, rows=1)
     once, often = (
-        user_bootstrap(
-            sorted_statistics.auc,
+        interval(
+            auc.statistic,
             np.repeat(labels, times),
             np.repeat(scores, times),
             np.repeat(groups, times),
@@ -238,13 +208,11 @@ def test_rows_of_one_user_are_no_more_than_one_row():
 
 def test_equal_models_do_not_differ_and_a_better_one_does():
     labels, scores, groups, weights = impressions(users=50)
-    same = paired_user_bootstrap(
-        sorted_statistics.auc, labels, scores, scores, groups, weights
-    )
+    same = paired(auc.statistic, labels, scores, scores, groups, weights)
     assert same.p_value == 1
     assert (same.difference.low, same.difference.high) == (0, 0)
-    better = paired_user_bootstrap(
-        sorted_statistics.auc, labels, scores, labels, groups, num_resamples=199
+    better = paired(
+        auc.statistic, labels, scores, labels, groups, num_resamples=199
     )
     assert better.p_value == pytest.approx(2 / 200)
     assert better.difference.low > 0
@@ -253,10 +221,10 @@ def test_equal_models_do_not_differ_and_a_better_one_does():
 
 
 def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch):
-    expected = np.concatenate(list(drawn_counts(7, 10, seed=3)))
+    expected = np.concatenate(list(_drawn_counts(7, 10, seed=3)))
     assert (expected.sum(axis=1) == 7).all()
     monkeypatch.setattr(bootstrap, "_BLOCK", 20)
-    blocks = list(drawn_counts(7, 10, seed=3))
+    blocks = list(_drawn_counts(7, 10, seed=3))
     assert [len(block) for block in blocks] == [2] * 5
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
 
@@ -264,8 +232,7 @@ def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch):
 def test_a_wider_level_is_a_wider_interval():
     rows = impressions()
     narrow, wide = (
-        user_bootstrap(sorted_statistics.auc, *rows, level=level)
-        for level in (0.5, 0.99)
+        interval(auc.statistic, *rows, level=level) for level in (0.5, 0.99)
     )
     assert wide.low < narrow.low < narrow.high < wide.high
 
@@ -273,12 +240,10 @@ def test_a_wider_level_is_a_wider_interval():
 def test_mistakes_raise():
     rows = impressions()
     with pytest.raises(UserError, match="num_resamples"):
-        user_bootstrap(sorted_statistics.auc, *rows, num_resamples=0)
+        interval(auc.statistic, *rows, num_resamples=0)
     with pytest.raises(UserError, match="`level` = 95"):
-        user_bootstrap(sorted_statistics.auc, *rows, level=95)
+        interval(auc.statistic, *rows, level=95)
     with pytest.raises(
         UserError, match=r"`scores` should have the shape \[30\]"
     ):
-        paired_user_bootstrap(
-            sorted_statistics.auc, rows[0], rows[1], [1.0], rows[2]
-        )
+        paired(auc.statistic, rows[0], rows[1], [1.0], rows[2])

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.evaluation.ranking import (
-    metrics as ranking_metrics,
-)
-from kd_tfrs.evaluation.ranking import (
-    threshold_metrics,
-)
+from kd_tfrs.evaluation.ranking import metrics as ranking_metrics
 from kd_tfrs.evaluation.ranking.scored_rows import sigmoid
 
 SEEDS = range(5)
@@ -17,10 +12,10 @@ ALL_BINARY = (
     ranking_metrics.auc,
     ranking_metrics.average_precision,
     ranking_metrics.log_loss,
-    threshold_metrics.accuracy,
-    threshold_metrics.precision,
-    threshold_metrics.recall,
-    threshold_metrics.f1,
+    ranking_metrics.accuracy,
+    ranking_metrics.precision,
+    ranking_metrics.recall,
+    ranking_metrics.f1,
 )
 ALL_RATING = (ranking_metrics.rmse, ranking_metrics.mae)
 
@@ -110,10 +105,10 @@ def test_the_curve_agrees_with_scikit_learn(weighted, sklearn_metrics):
 def test_a_probability_at_the_threshold_is_taken(threshold, sklearn_metrics):
     labels, logits, _ = impressions(1)
     taken = sigmoid(logits) >= threshold
-    found = threshold_metrics.f1(labels, logits, threshold=threshold)
+    found = ranking_metrics.f1(labels, logits, threshold=threshold)
     assert found == pytest.approx(sklearn_metrics.f1_score(labels, taken))
     # Logit 0 is probability 1/2 exactly.
-    assert threshold_metrics.recall([1], [0.0]) == 1
+    assert ranking_metrics.recall([1], [0.0]) == 1
 
 
 def test_auc_counts_the_pairs():
@@ -149,10 +144,10 @@ def test_log_loss_is_stable_for_extreme_logits():
 def test_decisions_by_hand():
     # TP 1, FP 2, FN 1, TN 1.
     labels, logits = [1, 0, 0, 1, 0], [1.0, 1.0, 0.0, -1.0, -1.0]
-    assert threshold_metrics.accuracy(labels, logits) == 2 / 5
-    assert threshold_metrics.precision(labels, logits) == 1 / 3
-    assert threshold_metrics.recall(labels, logits) == 1 / 2
-    assert threshold_metrics.f1(labels, logits) == 2 / (2 + 2 + 1)
+    assert ranking_metrics.accuracy(labels, logits) == 2 / 5
+    assert ranking_metrics.precision(labels, logits) == 1 / 3
+    assert ranking_metrics.recall(labels, logits) == 1 / 2
+    assert ranking_metrics.f1(labels, logits) == 2 / (2 + 2 + 1)
 
 
 @pytest.mark.parametrize("metric", ALL_BINARY)
@@ -207,11 +202,11 @@ def test_one_class_has_no_order(label):
 
 
 def test_decisions_without_a_case_are_none():
-    assert threshold_metrics.precision([1, 0], [-1.0, -1.0]) is None
-    assert threshold_metrics.recall([0, 0], [1.0, 1.0]) is None
-    assert threshold_metrics.f1([0, 0], [-1.0, -1.0]) is None
-    assert threshold_metrics.f1([1, 0], [-1.0, -1.0]) == 0
-    assert threshold_metrics.accuracy([0, 0], [-1.0, -1.0]) == 1
+    assert ranking_metrics.precision([1, 0], [-1.0, -1.0]) is None
+    assert ranking_metrics.recall([0, 0], [1.0, 1.0]) is None
+    assert ranking_metrics.f1([0, 0], [-1.0, -1.0]) is None
+    assert ranking_metrics.f1([1, 0], [-1.0, -1.0]) == 0
+    assert ranking_metrics.accuracy([0, 0], [-1.0, -1.0]) == 1
 
 
 @pytest.mark.parametrize("metric", [*ALL_BINARY, *ALL_RATING])
@@ -248,4 +243,4 @@ def test_ratings_are_no_binary_labels(metric):
 @pytest.mark.parametrize("threshold", [0, 1, 1.5, np.nan])
 def test_a_threshold_is_a_probability(threshold):
     with pytest.raises(UserError, match="between 0 and 1"):
-        threshold_metrics.accuracy([0, 1], [0.0, 1.0], threshold=threshold)
+        ranking_metrics.accuracy([0, 1], [0.0, 1.0], threshold=threshold)

@@ -10,26 +10,9 @@ from kd_tfrs.evaluation.ranking import (
     plot_roc,
     plot_scores,
 )
-from kd_tfrs.evaluation.ranking import (
-    plots as ranking_plots,
-)
 from kd_tfrs.evaluation.ranking.calibration import calibration_curve
 from kd_tfrs.evaluation.ranking.metrics import auc, roc_curve
 from kd_tfrs.evaluation.stage_style import stage_style
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that are drawn, to be looked at."""
-    drawn = []
-
-    class Kept(ranking_plots.Figure):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            drawn.append(self)
-
-    monkeypatch.setattr(ranking_plots, "Figure", Kept)
-    return drawn
 
 
 def models(size=400):

@@ -11,14 +11,11 @@ from kd_tfrs.evaluation.ranking import (
     RankingEvaluation,
     calibration,
     paired_user_bootstrap,
-    sorted_statistics,
-    threshold_metrics,
     user_bootstrap,
 )
-from kd_tfrs.evaluation.ranking import (
-    metrics as ranking_metrics,
-)
-from kd_tfrs.evaluation.ranking.grouped_metrics import gauc, user_ndcg_at_k
+from kd_tfrs.evaluation.ranking import metrics as ranking_metrics
+from kd_tfrs.evaluation.ranking.grouped_metrics import gauc, user_ndcg
+from kd_tfrs.evaluation.ranking.scored_rows import scored_rows
 
 
 def impressions(seed=0, size=300, users=40):
@@ -35,10 +32,10 @@ def expected_binary(labels, logits, groups, weights):
     return {
         "auc": ranking_metrics.auc(*rows),
         "log_loss": ranking_metrics.log_loss(*rows),
-        "accuracy": threshold_metrics.accuracy(*rows, threshold=0.4),
-        "precision": threshold_metrics.precision(*rows, threshold=0.4),
-        "recall": threshold_metrics.recall(*rows, threshold=0.4),
-        "f1": threshold_metrics.f1(*rows, threshold=0.4),
+        "accuracy": ranking_metrics.accuracy(*rows, threshold=0.4),
+        "precision": ranking_metrics.precision(*rows, threshold=0.4),
+        "recall": ranking_metrics.recall(*rows, threshold=0.4),
+        "f1": ranking_metrics.f1(*rows, threshold=0.4),
         "pr_auc": ranking_metrics.average_precision(*rows),
         "ece": calibration.calibration_error(*rows, bins=7),
         "ece_equal_mass": calibration.calibration_error(
@@ -46,7 +43,7 @@ def expected_binary(labels, logits, groups, weights):
         ),
         "predicted_over_observed": calibration.predicted_over_observed(*rows),
         "gauc": gauc(labels, logits, groups, weights).value,
-        "ndcg@3": user_ndcg_at_k(labels, logits, groups, 3, weights).value,
+        "ndcg@3": user_ndcg(labels, logits, groups, weights, k=3).value,
     }
 
 
@@ -86,8 +83,8 @@ def test_ratings():
         {
             "rmse": ranking_metrics.rmse(labels, ratings),
             "mae": ranking_metrics.mae(labels, ratings),
-            "ndcg@5": user_ndcg_at_k(labels, ratings, groups, 5).value,
-            "ndcg@10": user_ndcg_at_k(labels, ratings, groups, 10).value,
+            "ndcg@5": user_ndcg(labels, ratings, groups, k=5).value,
+            "ndcg@10": user_ndcg(labels, ratings, groups, k=10).value,
         }
     )
 
@@ -150,10 +147,11 @@ def test_intervals_are_those_of_the_bootstrap():
     labels, logits, groups, weights = impressions()
     mask = groups < 20
     evaluation = RankingEvaluation(labels, groups, weights, {"new": mask})
-    rows = labels, logits, groups, weights
-    expected = user_bootstrap(sorted_statistics.auc, *rows, seed=3)
+    rows = scored_rows(labels, logits, weights, groups)
+    auc = ranking_metrics.auc.statistic
+    expected = user_bootstrap(auc(rows), rows.num_users, seed=3)
     assert evaluation.interval("auc", logits, seed=3) == expected
-    expected = user_bootstrap(sorted_statistics.auc, *rows)
+    expected = user_bootstrap(auc(rows), rows.num_users)
     assert evaluation.interval("auc", logits) == expected
     found = evaluation.interval("gauc", logits, num_resamples=50)
     assert found.low < found.value < found.high
@@ -163,9 +161,8 @@ def test_intervals_are_those_of_the_bootstrap():
     assert inside.value == pytest.approx(expected)
     assert inside.num_users == 40
     noisy = logits + np.random.default_rng(0).normal(size=300)
-    expected = paired_user_bootstrap(
-        sorted_statistics.auc, labels, noisy, logits, groups, weights
-    )
+    before = auc(scored_rows(labels, noisy, weights, groups))
+    expected = paired_user_bootstrap(before, auc(rows), rows.num_users)
     assert evaluation.compare("auc", noisy, logits) == expected
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import paired_test
-from kd_tfrs.evaluation.popularity import head_items
+from kd_tfrs.evaluation.catalogue import head_items
 from kd_tfrs.evaluation.retrieval import (
     EmbeddingScorer,
     FullRanking,

@@ -12,7 +12,12 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export import CSavedModel, saved_model, versions
+from kd_tfrs.export import (
+    CSavedModel,
+    export_saved_model,
+    saved_model,
+    versions,
+)
 from kd_tfrs.export.ranking import (
     KerasRanker,
     RankingCheck,
@@ -21,13 +26,12 @@ from kd_tfrs.export.ranking import (
     SavedModelRanker,
     ServingTables,
     compare_rankers,
-    export_ranking,
     verify_ranking,
 )
 from kd_tfrs.export.ranking import (
     verify as ranking_verify,
 )
-from kd_tfrs.export.ranking.client import sent_values
+from kd_tfrs.export.ranking.client import _sent
 from kd_tfrs.models import FeatureSet
 from kd_tfrs.models.ranking import RankerConfig, RankingModel, build_ranker
 from kd_tfrs.testing.ranking import tiny_ranking
@@ -93,7 +97,7 @@ def make_world(integer_ids, base_dir):
     rank_by = "rating" if integer_ids else None
     options = {"logit_offsets": OFFSETS, "rank_by": rank_by}
     module = RankingModule(model, inputs, tables, **options)
-    path = export_ranking(module, base_dir)
+    path = export_saved_model(module, base_dir)
     keras = KerasRanker(model.network, model.tasks, inputs, tables, **options)
     saved = SavedModelRanker(path)
     return World(data, model, inputs, tables, keras, module, path, saved)
@@ -356,10 +360,16 @@ def test_what_is_refused_never_gets_into_place(text, tmp_path, monkeypatch):
     table, history = text.rows
     check = RankingCheck(text.keras, table[:5], history[:5], requests(text)[:1])
     with pytest.raises(UserError, match="The old versions stay in place"):
-        export_ranking(text.module, tmp_path, check)
+        export_saved_model(
+            text.module,
+            tmp_path,
+            verify=lambda path: verify_ranking(path, check),
+        )
     assert list(tmp_path.iterdir()) == []
     loose = dataclasses.replace(check, tolerance=np.inf)
-    export_ranking(text.module, tmp_path, loose)
+    export_saved_model(
+        text.module, tmp_path, verify=lambda path: verify_ranking(path, loose)
+    )
     assert versions(tmp_path) == [1]
 
 
@@ -474,7 +484,7 @@ def test_mistakes_raise(text):
     ],
 )
 def test_values_are_sent_as_the_signature_takes_them(values, dtype, expected):
-    sent = sent_values(values, dtype, "column")
+    sent = _sent(values, dtype, "column")
     np.testing.assert_array_equal(sent, expected)
     assert tf.constant(sent, dtype).shape == np.shape(expected)
 

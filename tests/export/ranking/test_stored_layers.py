@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.export import Storage
+from kd_tfrs.export import Storage, export_saved_model
 from kd_tfrs.export.ranking import (
     KerasRanker,
     RankingCheck,
@@ -13,12 +13,12 @@ from kd_tfrs.export.ranking import (
     RankingModule,
     SavedModelRanker,
     ServingTables,
-    export_ranking,
+    verify_ranking,
 )
 from kd_tfrs.export.ranking.stored_layers import (
+    _storage_of,
     model_bytes,
     rounded_network,
-    storage_of,
     stored_network,
 )
 from kd_tfrs.testing.ranking import tiny_ranking
@@ -60,16 +60,16 @@ def encoded(data, network):
 def test_a_tensor_is_stored_in_the_smallest_allowed_format():
     dense, narrow = np.ones((10, 8)), np.ones((10, 1))
     # 8 + 4 bytes a row of 32; 1 + 4 of 4.
-    assert storage_of(dense, INT8) == INT8
-    assert storage_of(narrow, INT8) == Storage()
+    assert _storage_of(dense, INT8) == INT8
+    assert _storage_of(narrow, INT8) == Storage()
     # A bit for each of 80 weights saves nothing where none is zero.
-    assert storage_of(dense, BOTH) == INT8
+    assert _storage_of(dense, BOTH) == INT8
     half = dense * (np.arange(10) % 2)[:, None]
     # 40 integers, 10 scales, 10 bytes of bits: 90 of 120.
-    assert storage_of(half, BOTH) == BOTH
+    assert _storage_of(half, BOTH) == BOTH
     # 5 floats and 2 bytes of bits: 22 of 40.
-    assert storage_of(half[:, :1], BOTH) == SPARSE
-    assert storage_of(np.ones(8), BOTH) == Storage()
+    assert _storage_of(half[:, :1], BOTH) == SPARSE
+    assert _storage_of(np.ones(8), BOTH) == Storage()
 
 
 def test_that_model_bytes_are_those_of_all_weights():
@@ -132,7 +132,11 @@ def test_that_an_export_is_smaller_and_verified_by_value(data, tmp_path):
             [(user, items, 5, None) for user in users],
         )
         module = RankingModule(model, inputs, tables, storage=storage)
-        path = export_ranking(module, tmp_path / str(len(sizes)), check)
+        path = export_saved_model(
+            module,
+            tmp_path / str(len(sizes)),
+            verify=lambda path, check=check: verify_ranking(path, check),
+        )
         sizes[storage] = (path / "variables").stat(), path
         weights = path / "variables" / "variables.data-00000-of-00001"
         sizes[storage] = weights.stat().st_size
@@ -155,7 +159,11 @@ def test_that_an_export_of_other_values_is_refused(data, tmp_path):
     )
     module = RankingModule(model, inputs, storage=INT8)
     with pytest.raises(UserError, match="should score as the model does"):
-        export_ranking(module, tmp_path / "model", check)
+        export_saved_model(
+            module,
+            tmp_path / "model",
+            verify=lambda path: verify_ranking(path, check),
+        )
     good = RankingModule(model, inputs)
-    version = export_ranking(good, tmp_path / "model")
+    version = export_saved_model(good, tmp_path / "model")
     assert SavedModelRanker(version)

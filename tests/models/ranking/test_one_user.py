@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.models import OneUserNetwork
+from kd_tfrs.models import OneUserCatalogue, OneUserNetwork
 from kd_tfrs.models.ranking import ARCHITECTURES, RankerConfig
 
 USER = ("user_id", "age", "history")
@@ -48,7 +48,7 @@ def check(network, history=True, outputs=None, form=lambda x: x):
     rng = np.random.default_rng(2)
     _, catalogue = request_of(rng)
     rows = np.int32([4, 0, 4, 8])
-    served = fast.of_catalogue(catalogue)
+    served = OneUserCatalogue(fast, catalogue)
     in_catalogue = expected(network, user, catalogue)
     found, looked_up = form(fast)(user, items), form(served)(user, rows)
     for name in fast.outputs:
@@ -113,7 +113,7 @@ def test_the_user_is_computed_for_one_row(ranker, monkeypatch):
 def test_a_catalogue_keeps_one_product_of_the_first_layer(ranker):
     network = ranker(config("dnn")).network
     _, items = request_of(np.random.default_rng(0))
-    tables = OneUserNetwork(network, USER).of_catalogue(items).tables
+    tables = OneUserCatalogue(OneUserNetwork(network, USER), items).tables
     assert [tuple(t.shape) for t in tables] == [(COUNT, 6)]
 
 
