@@ -7,13 +7,14 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression.pruning import Layer, changed
+from kd_tfrs.config_mixin import ConfigMixin
 from kd_tfrs.errors import UserError
 
 _LARGEST = 127
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class Int8Embedding(tf.keras.layers.Layer):
+class Int8Embedding(ConfigMixin, tf.keras.layers.Layer):
     r"""An embedding of int8 rows, with one scale per row.
 
     $$y = s_x q_x, \qquad s_x = \frac{\max_d |e_{xd}|}{127}, \qquad
@@ -70,14 +71,6 @@ class Int8Embedding(tf.keras.layers.Layer):
         rows = tf.cast(tf.gather(self.table, inputs), tf.float32)
         rows *= tf.gather(self.scale, inputs)[..., None]
         return tf.cast(rows, self.compute_dtype)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-        }
 
     def _weight(self, name: str, shape: tuple, dtype: tf.DType) -> tf.Variable:
         return self.add_weight(

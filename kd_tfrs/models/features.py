@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from kd_tfrs.config_mixin import ConfigMixin
 from kd_tfrs.data.schema import Column, Encoding
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.layers import ConfigMixin
 
 _INTEGERS = (Encoding.ID, Encoding.CATEGORY, Encoding.BUCKETS)
 _LISTS = (Encoding.CATEGORIES, Encoding.TEXT)

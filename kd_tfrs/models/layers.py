@@ -2,31 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 
 import tensorflow as tf
-
-
-class ConfigMixin:
-    """`get_config` of layers that keep every argument under its name.
-
-    Example:
-    ```python
-    class Scaled(ConfigMixin, tf.keras.layers.Layer):
-        def __init__(self, factor: float, **kwargs: object) -> None:
-            super().__init__(**kwargs)
-            self.factor = factor
-    ```
-    """
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        own = inspect.signature(type(self).__init__).parameters
-        return {
-            **super().get_config(),
-            **{n: getattr(self, n) for n in own if n not in ("self", "kwargs")},
-        }
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")

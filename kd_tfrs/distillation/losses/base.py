@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from kd_tfrs.config_mixin import ConfigMixin
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.losses.inputs import LossInputs
 
@@ -17,7 +16,7 @@ MASKED_LOGIT = -1e30
 _MIN_TEMPERATURE = 1e-3
 
 
-class WeightedLoss(tf.keras.losses.Loss):
+class WeightedLoss(ConfigMixin, tf.keras.losses.Loss):
     """Base of all distillation losses: weighted mean, name, configuration.
 
     The class attributes declare the inputs that a loss needs and how it is
@@ -56,16 +55,6 @@ class WeightedLoss(tf.keras.losses.Loss):
     def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """Layers of the loss, which are trained with the student."""
         return ()
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor, from attributes of the same names.
-
-        `**options` stands for the arguments of `WeightedLoss`.
-        """
-        names = {**inspect.signature(type(self)).parameters}
-        if names.pop("options", None):
-            names |= dict.fromkeys(("reduction", "name"))
-        return {name: _serialize(getattr(self, name)) for name in names}
 
     def weighted_mean(
         self, losses: tf.Tensor, weights: tf.Tensor | None
@@ -243,21 +232,6 @@ def masked_log_softmax(
     """
     logits = tf.where(mask, scores / temperature, MASKED_LOGIT)
     return tf.nn.log_softmax(logits)
-
-
-def _serialize(value: Any) -> Any:
-    """An argument of a constructor as JSON holds it."""
-    if isinstance(value, schedules.Schedule):
-        return tf.keras.optimizers.schedules.serialize(value)
-    if isinstance(value, tf.keras.losses.Loss):
-        return tf.keras.losses.serialize(value)
-    if isinstance(value, tf.keras.optimizers.legacy.Optimizer):
-        return tf.keras.optimizers.serialize(value)
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, tf.RaggedTensor):
-        return value.to_list()
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _without_gradient(

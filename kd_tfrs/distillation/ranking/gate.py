@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kd_tfrs.config_mixin import ConfigMixin
 from kd_tfrs.data.epochs import prefetched
 
 _LEAST_SPREAD = 1e-6
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class TeacherGate(tf.keras.layers.Layer):
+class TeacherGate(ConfigMixin, tf.keras.layers.Layer):
     r"""Weights of teachers from their outputs, equal before training.
 
     $$g = \mathrm{softmax}\big(W (x - \mu) / \sigma + b\big)$$
@@ -60,10 +61,6 @@ class TeacherGate(tf.keras.layers.Layer):
         """See the class; `[batch, width]` to `[batch, num_teachers]`."""
         x = (inputs - self.mean) / self.spread
         return tf.nn.softmax(tf.matmul(x, self.kernel) + self.bias)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "num_teachers": self.num_teachers}
 
 
 class GateRows(NamedTuple):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kd_tfrs.models.layers import ConfigMixin, dropped
+from kd_tfrs.config_mixin import ConfigMixin
+from kd_tfrs.models.layers import dropped
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kd_tfrs.models.layers import ConfigMixin
+from kd_tfrs.config_mixin import ConfigMixin
 from kd_tfrs.models.ranking.activations import hidden_layer
 from kd_tfrs.models.ranking.body import Body, stack
 from kd_tfrs.models.ranking.config import RankerConfig

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from kd_tfrs.config_mixin import ConfigMixin
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.layers import ConfigMixin
 from kd_tfrs.models.ranking.activations import hidden_layers
 from kd_tfrs.models.ranking.body import Body, joined, stack
 from kd_tfrs.models.ranking.config import RankerConfig

@@ -6,10 +6,11 @@ import dataclasses
 
 import tensorflow as tf
 
+from kd_tfrs.config_mixin import ConfigMixin
 from kd_tfrs.data.schema import Encoding
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.features import Feature, FeatureSet
-from kd_tfrs.models.layers import ConfigMixin, MaskedMean, layer_name
+from kd_tfrs.models.layers import MaskedMean, layer_name
 
 HISTORY = "history"
 # In standard deviations from the mean. An outlier should neither dominate the

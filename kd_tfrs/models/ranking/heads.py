@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kd_tfrs.models.layers import ConfigMixin, dropped
+from kd_tfrs.config_mixin import ConfigMixin
+from kd_tfrs.models.layers import dropped
 from kd_tfrs.models.ranking.activations import hidden_layers
 from kd_tfrs.models.ranking.body import Body, joined
 from kd_tfrs.models.ranking.config import RankerConfig

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from kd_tfrs.config_mixin import ConfigMixin
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.features import Feature
 from kd_tfrs.models.layers import MaskedMean
@@ -18,7 +19,7 @@ _FACTOR = 48271  # Lehmer's generator of that modulus
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class CrossedIds(tf.keras.layers.Layer):
+class CrossedIds(ConfigMixin, tf.keras.layers.Layer):
     r"""Maps a pair of ids to one id.
 
     $$k = a n + b, \qquad y = k \;\text{if}\; m n \le r, \;\text{else}\;
@@ -57,14 +58,6 @@ class CrossedIds(tf.keras.layers.Layer):
             # The first remainder is below 2 ** 31: the product fits int64.
             key = key % _PRIME * _FACTOR % _PRIME % self.rows
         return tf.cast(key, tf.int32)
-
-    def get_config(self) -> dict:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "sizes": list(self.sizes),
-            "max_rows": self.max_rows,
-        }
 
 
 def linear_terms(fields: Fields, num_tasks: int) -> list[tf.Tensor]:
