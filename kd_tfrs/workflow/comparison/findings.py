@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kd_tfrs.evaluation import PairedTest, holm, lead_kept, paired_test
+from kd_tfrs.evaluation.tables import mean_and_deviation
 from kd_tfrs.workflow.comparison.contenders import ALONE, TEACHER
 from kd_tfrs.workflow.run import read_json
 
@@ -167,22 +168,15 @@ def means(rows: Sequence[Row]) -> Row:
     return {
         "seeds": [row["seed"] for row in rows],
         "metrics": {
-            n: _spread([r["metrics"].get(n) for r in rows]) for n in names
+            n: mean_and_deviation([r["metrics"].get(n) for r in rows])
+            for n in names
         },
-        "train_seconds": _spread([r["train_seconds"] for r in rows])["mean"],
-        "epochs": _spread([r["epochs"] for r in rows])["mean"],
+        "train_seconds": mean_and_deviation([r["train_seconds"] for r in rows])[
+            "mean"
+        ],
+        "epochs": mean_and_deviation([r["epochs"] for r in rows])["mean"],
         **sizes,
         "rows": list(rows),
-    }
-
-
-def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
-    if any(value is None for value in values):
-        return {"mean": None, "deviation": None}
-    several = len(values) > 1
-    return {
-        "mean": float(np.mean(values)),
-        "deviation": float(np.std(values, ddof=1)) if several else 0.0,
     }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,14 @@ import numpy as np
 import scipy.stats
 
 from kd_tfrs.evaluation import plot_comparison
+from kd_tfrs.evaluation.tables import (
+    MISSING,
+    Column,
+    as_cells,
+    as_csv,
+    as_markdown,
+    mean_cell,
+)
 from kd_tfrs.workflow.comparison.contenders import (
     ALONE,
     TEACHER,
@@ -41,7 +47,7 @@ def write(run: Run, results: Results) -> None:
     """
     run.write_json("comparison.json", results)
     run.write_text("comparison.md", markdown(results))
-    run.write_text("comparison.csv", as_csv(results))
+    run.write_text("comparison.csv", csv_text(results))
     chosen = [*results["validation"]["methods"]]
     if results["test"]:
         tested = (results["test"][ALONE], *results["test"]["methods"])
@@ -63,149 +69,137 @@ def markdown(results: Results) -> str:
     """
     environment, tasks = results["environment"], results["tasks"].items()
     listed = ", ".join(f"{name} ({kind})" for name, kind in tasks)
-    lines = [
-        f"# {results['dataset']}: methods against the student alone",
-        "",
-        (f"Tasks: {listed}. " if listed else "")
-        + f"Commit {environment['commit']}, {environment['processor']}.",
+    parts = [
+        f"# {results['dataset']}: methods against the student alone\n\n"
+        + (f"Tasks: {listed}. " if listed else "")
+        + f"Commit {environment['commit']}, {environment['processor']}.\n"
     ]
     if results["test"]:
-        lines += ["", *_quality_lines(results), "", *_test_lines(results)]
+        parts += [_quality_text(results), _tests_text(results)]
     if results["validation"]["methods"]:
-        lines += ["", *_validation_lines(results)]
-    return "\n".join(lines) + "\n"
+        parts.append(_validation_text(results))
+    return "\n".join(parts)
 
 
-def _models(test: Mapping[str, Any]) -> Iterator[Row]:
+def _models(test: Mapping[str, Any]) -> list[Row]:
     """All tested models in the order of the tables."""
     references = (*test["baselines"], *test["members"], test[TEACHER])
-    yield from filter(None, references)
-    yield from (test[ALONE], *test["methods"], *test["compressed"])
+    others = (test[ALONE], *test["methods"], *test["compressed"])
+    return [*filter(None, references), *others]
 
 
-def _quality_lines(results: Results) -> list[str]:
+def _quality_text(results: Results) -> str:
     test, further = results["test"], results["further"]
-    metrics = [*results["tested"], *further["metrics"]]
+    models, metrics = _models(test), [*results["tested"], *further["metrics"]]
     first = metrics[0]
-    has_sizes = any("parameters" in model for model in _models(test))
-    lines = [
-        "## Test data",
-        "",
-        f"Seeds {', '.join(map(str, results['seeds']))}; mean (standard "
-        f"deviation over seeds). {_budget(results)} Gain kept: the share of "
-        f"the teacher's lead over the student alone in {first}; n.s. where "
-        f"this lead is not significant. Verdict in {first}, see the tests "
-        "below. Cost: rank of the methods by training time, 1 is the shortest."
+    has_sizes = any("parameters" in model for model in models)
+    columns: list[Column] = [
+        ("model", lambda model: _title(model, results)),
+        ("parameters", lambda model: _parameters(model, test)),
+        *(
+            (name, lambda model, name=name: mean_cell(model["metrics"][name]))
+            for name in metrics
+        ),
+        ("gain kept", lambda model: _share(model, first, test)),
+        ("verdict", lambda model: model.get("verdict", {}).get(first, MISSING)),
+        ("epochs", lambda model: _number(model["epochs"])),
+        ("train s", lambda model: _number(model["train_seconds"])),
+        ("cost", lambda model: str(model.get("cost_rank", MISSING))),
+    ]
+    return (
+        f"## Test data\n\nSeeds {', '.join(map(str, results['seeds']))}; mean "
+        f"(standard deviation over seeds). {_budget(results)} Gain kept: the "
+        f"share of the teacher's lead over the student alone in {first}; n.s. "
+        f"where this lead is not significant. Verdict in {first}, see the "
+        "tests below. Cost: rank of the methods by training time, 1 is the "
+        "shortest."
         + (
             " Parameters: the trained weights; of a pruned model, those that "
             "are not zero; of trees, their leaves and splits."
             if has_sizes
             else ""
         )
-        + (f" {further['note']}" if further["metrics"] else ""),
-        "",
-    ]
-    header = ["model", *["parameters"] * has_sizes, *metrics]
-    header += ["gain kept", "verdict", "epochs", "train s", "cost"]
-    body = [
-        [
-            _title(model, results),
-            *[_parameters(model, test)] * has_sizes,
-            *(_spread(model["metrics"][metric]) for metric in metrics),
-            _share(model, first, test),
-            model.get("verdict", {}).get(first, "-"),
-            *(_number(model[key]) for key in ("epochs", "train_seconds")),
-            str(model.get("cost_rank", "-")),
-        ]
-        for model in _models(test)
-    ]
-    return [*lines, *table(header, body)]
+        + (f" {further['note']}" if further["metrics"] else "")
+        + f"\n\n{as_markdown(as_cells(models, columns))}"
+    )
 
 
-def _test_lines(results: Results) -> list[str]:
-    test = results["test"]
-    kinds = {
-        unit: row["test"]
-        for model in _models(test)
-        for tests in model.get("tests", {}).values()
-        for unit, row in tests.items()
-    }
-    named = [f"over {unit}: {_TESTS[kind]}" for unit, kind in kinds.items()]
-    lines = [
-        "## Tests",
-        "",
-        "Differences to the student alone if no other model is named, with "
-        "the 95 % interval over users drawn with replacement (of their means "
-        f"over seeds). p {'; p '.join(named) or 'needs users or seeds'}. The "
-        "p-values of the methods are after Holm's correction over them "
-        f"({len(test['methods'])}). A gain is significant in all tests (p < "
-        f"{LEVEL}), an unclear one in one of two. Gain kept: n.s. where the "
-        "teacher's lead over the student alone is not significant.",
-        "",
-    ]
-    header = ["pair", "metric", "difference", "interval over users"]
-    header += ["p seeds", "p users", "gain kept", "verdict"]
-    body = []
+def _tests_text(results: Results) -> str:
+    test, rows = results["test"], []
+    kinds: dict[str, str] = {}
     for model in _models(test):
         for metric, tests in model.get("tests", {}).items():
+            kinds |= {unit: row["test"] for unit, row in tests.items()}
             cells = _test_cells(tests, "holm_p_value")
             share = _share(model, metric, test)
             verdict = model["verdict"][metric]
-            body.append([model["method"], metric, *cells, share, verdict])
+            rows.append([model["method"], metric, *cells, share, verdict])
     for pair in test["other_tests"]:
         name = f"{pair['challenger']} against {pair['baseline']}"
         for metric, tests in pair["tests"].items():
-            body.append([name, metric, *_test_cells(tests), "-", "-"])
-    return [*lines, *table(header, body)]
+            rows.append([name, metric, *_test_cells(tests), MISSING, MISSING])
+    header = ["pair", "metric", "difference", "interval over users"]
+    header += ["p seeds", "p users", "gain kept", "verdict"]
+    named = [f"over {unit}: {_TESTS[kind]}" for unit, kind in kinds.items()]
+    return (
+        "## Tests\n\nDifferences to the student alone if no other model is "
+        "named, with the 95 % interval over users drawn with replacement (of "
+        "their means over seeds). p "
+        f"{'; p '.join(named) or 'needs users or seeds'}. The p-values of the "
+        "methods are after Holm's correction over them "
+        f"({len(test['methods'])}). A gain is significant in all tests (p < "
+        f"{LEVEL}), an unclear one in one of two. Gain kept: n.s. where the "
+        "teacher's lead over the student alone is not significant.\n\n"
+        + as_markdown([header, *rows])
+    )
 
 
 def _test_cells(tests: Mapping[str, Row], key: str = "p_value") -> list[str]:
     """Difference, interval and p-values of a pair."""
     if not tests:
-        return ["-"] * 4
+        return [MISSING] * 4
     first = tests.get("users") or tests["seeds"]
     low, high = tests.get("users", {}).get("interval") or (None, None)
     p_values = [tests.get(unit, {}).get(key) for unit in UNITS]
     return [
         f"{first['difference']:+.4f}",
-        "-" if low is None else f"{low:+.4f} to {high:+.4f}",
-        *("-" if p is None else f"{p:.2g}" for p in p_values),
+        MISSING if low is None else f"{low:+.4f} to {high:+.4f}",
+        *(MISSING if p is None else f"{p:.2g}" for p in p_values),
     ]
 
 
-def _validation_lines(results: Results) -> list[str]:
+def _validation_text(results: Results) -> str:
     """The table of the best trials, by validation metrics alone."""
     rows = results["validation"]["methods"]
-    monitor, names = results["monitor"], _validated(results)
-    lines = [
-        "## Validation data",
-        "",
-        f"The best trial by {monitor}, seed {results['seed']}. "
-        f"{_budget(results)} This table uses no test data.",
-        "",
-    ]
-    header = ["model", *names, "difference", "trials", "pruned"]
-    header += ["epochs", "train s", "flags"]
-    body = []
     teacher = results["validation"]["teacher"]
-    if teacher:
-        values = [f"{teacher[name]:.4f}" for name in names]
-        body.append([TEACHER, *values, *"-" * 6])
+    monitor = results["monitor"]
     alone = next((r["value"] for r in rows if r["method"] == ALONE), None)
-    for row in rows:
-        is_alone = row["method"] == ALONE
-        gain = "-" if alone is None else f"{row['value'] - alone:+.4f}"
-        body.append(
-            [
-                _name(row),
-                *(f"{row['validation'][name]:.4f}" for name in names),
-                "-" if is_alone else gain,
-                *(str(row[key]) for key in ("trials", "pruned", "epochs")),
-                _number(row["train_seconds"]),
-                " ".join(flag_lines(row["changed_flags"]).split()) or "-",
-            ]
-        )
-    return [*lines, *table(header, body)]
+
+    def difference(row: Row) -> str:
+        if alone is None or row["method"] in (ALONE, TEACHER):
+            return MISSING
+        return f"{row['value'] - alone:+.4f}"
+
+    columns: list[Column] = [
+        ("model", _name),
+        *(
+            (name, lambda row, name=name: f"{row['validation'][name]:.4f}")
+            for name in _validated(results)
+        ),
+        ("difference", difference),
+        *(
+            (name, lambda row, name=name: str(row.get(name, MISSING)))
+            for name in ("trials", "pruned", "epochs")
+        ),
+        ("train s", lambda row: _number(row.get("train_seconds"))),
+        ("flags", lambda row: _flags_cell(row.get("changed_flags", {}))),
+    ]
+    shown = [{"method": TEACHER, "validation": teacher}] if teacher else []
+    return (
+        f"## Validation data\n\nThe best trial by {monitor}, seed "
+        f"{results['seed']}. {_budget(results)} This table uses no test data."
+        f"\n\n{as_markdown(as_cells([*shown, *rows], columns))}"
+    )
 
 
 def _validated(results: Results) -> list[str]:
@@ -265,14 +259,8 @@ def _share(model: Row, metric: str, test: Mapping[str, Any]) -> str:
     return share_text(model["gain_kept"][metric], has_lead)
 
 
-def _spread(spread: Mapping[str, float | None]) -> str:
-    if spread["mean"] is None:
-        return "-"
-    return f"{spread['mean']:.4f} ({spread['deviation']:.4f})"
-
-
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
+    return MISSING if value is None else f"{value:.0f}"
 
 
 def _parameters(model: Row, test: Mapping[str, Any]) -> str:
@@ -301,13 +289,11 @@ def flag_lines(changes: Mapping[str, Any]) -> str:
     return "".join(f"--{k}={flag_text(v)}\n" for k, v in changes.items())
 
 
-def table(header: list[str], body: list[list[str]]) -> list[str]:
-    """Lines of a Markdown table with right-aligned cells."""
-    rule = [":--"] + ["--:"] * (len(header) - 1)
-    return [f"| {' | '.join(row)} |" for row in [header, rule, *body]]
+def _flags_cell(changes: Mapping[str, Any]) -> str:
+    return " ".join(flag_lines(changes).split()) or MISSING
 
 
-def as_csv(results: Results) -> str:
+def csv_text(results: Results) -> str:
     """One line per tested row, and per best trial.
 
     Args:
@@ -316,7 +302,6 @@ def as_csv(results: Results) -> str:
     Returns:
         The text of a CSV file.
     """
-    text = io.StringIO()
     seed, test = results["seed"], results["test"]
     lines = [
         {"events": "validation", "seed": seed, **row, **row["validation"]}
@@ -333,12 +318,7 @@ def as_csv(results: Results) -> str:
         {n for line in lines for n, v in line.items() if isinstance(v, float)}
         - set(columns)
     )
-    writer = csv.DictWriter(
-        text, [*columns, *others], extrasaction="ignore", lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return as_csv(lines, [*columns, *others])
 
 
 def plot(results: Results, path: Path) -> None:

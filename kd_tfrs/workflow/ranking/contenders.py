@@ -21,7 +21,6 @@ from kd_tfrs.workflow.comparison.contenders import (
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.methods import (
     RANKING_METHODS,
-    check_method,
     parse_ranking_method,
 )
 
@@ -58,7 +57,7 @@ def named_contenders(
         if contender.name != ALONE:
             with _named(contender):
                 for text in contender.flat["distillation_losses"]:
-                    check_method(text, tasks)
+                    parse_ranking_method(text, tasks)
     return found
 
 

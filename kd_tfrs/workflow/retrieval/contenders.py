@@ -12,7 +12,10 @@ from kd_tfrs.workflow.comparison.contenders import (
     scaled,
     sizes,
 )
-from kd_tfrs.workflow.retrieval.methods import METHODS, parse_method
+from kd_tfrs.workflow.retrieval.methods import (
+    METHODS,
+    parse_retrieval_method,
+)
 
 _TEMPERATURES = (0.1, 0.15, 0.2)
 _NEGATIVES = (256, 512)
@@ -31,4 +34,4 @@ def _alone_space(flat: Mapping[str, Any]) -> Choices:
     }
 
 
-FAMILY = Family(METHODS, lambda text: parse_method(text, METHODS), _alone_space)
+FAMILY = Family(METHODS, parse_retrieval_method, _alone_space)

@@ -27,13 +27,11 @@ from kd_tfrs.models.ranking import (
     RankingTask,
     build_ranker,
 )
-from kd_tfrs.workflow.ranking.method_base import RankingSetting
 from kd_tfrs.workflow.ranking.methods import (
     RANKING_METHODS,
+    RankingSetting,
     build_ranking_terms,
     kept_outputs,
-    needs_auxiliary_head,
-    needs_sessions,
     parse_ranking_method,
 )
 from kd_tfrs.workflow.ranking.options import RankingDistillationOptions
@@ -152,10 +150,17 @@ def test_options_and_tasks_are_heard(teacher):
 
 
 def test_what_a_method_needs():
-    assert needs_sessions(["hint", "session_list:0.1"])
-    assert not needs_sessions(["hint"])
-    assert needs_auxiliary_head(["auxiliary_head"])
-    assert not needs_auxiliary_head(["binary_soft_targets"])
+    needs = {
+        name: (method.sessions, method.auxiliary)
+        for name, method in RANKING_METHODS.items()
+    }
+    assert {name for name, (lists, _) in needs.items() if lists} == {
+        "session_list",
+        "session_soft_targets",
+    }
+    assert [name for name, (_, head) in needs.items() if head] == [
+        "auxiliary_head"
+    ]
 
 
 def test_every_method_is_described():

@@ -1,0 +1,152 @@
+"""Tables of texts as Markdown, for a console, and as CSV.
+
+A table is a list of rows of cells, the header first.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kd_tfrs.errors import UserError
+
+# Title, and a function from a row to its cell.
+Column = tuple[str, Callable[[Any], str]]
+Cells = list[list[str]]
+MISSING = "-"
+
+
+def as_cells(rows: Sequence[Any], columns: Sequence[Column]) -> Cells:
+    """The cells of rows, without columns that are empty in all of them.
+
+    Args:
+        rows: anything that the columns read, at least one.
+        columns: title and content of each; the first one is always kept.
+
+    Returns:
+        The header, and the cells of each row.
+
+    Raises:
+        UserError: no rows.
+
+    Example:
+    >>> as_cells([{"auc": 0.7}], [("stage", str), ("empty", lambda row: "-")])
+    [['stage'], ["{'auc': 0.7}"]]
+    """
+    if not rows:
+        raise UserError(
+            "A table should have at least one row. Received: none. Measure "
+            "a stage first."
+        )
+    filled = []
+    for title, cell in columns:
+        texts = [cell(row) for row in rows]
+        if not filled or any(text != MISSING for text in texts):
+            filled.append([title, *texts])
+    return [list(row) for row in zip(*filled, strict=True)]
+
+
+def as_markdown(cells: Sequence[Sequence[str]], left: int = 1) -> str:
+    r"""A table in Markdown.
+
+    Args:
+        cells: the header first.
+        left: number of columns that are aligned to the left; the others are
+            aligned to the right.
+
+    Returns:
+        The table, with a line break at the end.
+
+    Example:
+    >>> as_markdown([["stage", "auc"], ["teacher", "0.7"]])
+    '| stage | auc |\n| :-- | --: |\n| teacher | 0.7 |\n'
+    """
+    header, *rows = cells
+    rule = [":--" if i < left else "--:" for i in range(len(header))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
+
+
+def as_text(
+    columns: Mapping[str, Sequence[str]], *, two_lines: bool = False
+) -> list[str]:
+    """A table for a console, numbers to the right.
+
+    Args:
+        columns: the title and the cells of each column.
+        two_lines: write titles on two lines, broken at their last space.
+
+    Returns:
+        Lines.
+
+    Example:
+    >>> as_text({"stage": ["stage", "teacher"], "auc": ["auc", "0.7"]})
+    ['stage    auc', '-------  ---', 'teacher  0.7']
+    """
+    blocks = []
+    for i, (title, *cells) in enumerate(columns.values()):
+        above, _, below = title.rpartition(" " if two_lines else "\n")
+        width = max(map(len, (above, below, *cells)))
+        rows = [above, below, "-" * width, *cells]
+        blocks.append(
+            [row.rjust(width) if i else row.ljust(width) for row in rows]
+        )
+    lines = ["  ".join(row).rstrip() for row in zip(*blocks, strict=True)]
+    return lines if two_lines else lines[1:]
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    r"""Rows as CSV.
+
+    Args:
+        rows: values by column; others are left out, missing ones are empty.
+        columns: names, in order.
+
+    Returns:
+        The text of a CSV file.
+
+    Example:
+    >>> as_csv([{"seed": 0, "auc": 0.7}], ["seed", "auc", "epochs"])
+    'seed,auc,epochs\n0,0.7,\n'
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, columns, extrasaction="ignore", lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def mean_and_deviation(
+    values: Sequence[float | None],
+) -> dict[str, float | None]:
+    """Mean and standard deviation over seeds.
+
+    Args:
+        values: one for each seed.
+
+    Returns:
+        "mean" and "deviation"; both `None` where a value is missing.
+
+    Example:
+    >>> mean_and_deviation([1.0, 3.0])["mean"]
+    2.0
+    """
+    if any(value is None for value in values):
+        return {"mean": None, "deviation": None}
+    several = len(values) > 1
+    return {
+        "mean": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)) if several else 0.0,
+    }
+
+
+def mean_cell(spread: Mapping[str, float | None]) -> str:
+    """A mean with its standard deviation; see `mean_and_deviation`."""
+    if spread["mean"] is None:
+        return MISSING
+    return f"{spread['mean']:.4f} ({spread['deviation']:.4f})"
