@@ -94,8 +94,8 @@ flags.DEFINE_list(
 flags.DEFINE_bool(
     "compress",
     False,
-    "Prune the distilled ranker that validation likes best and make it an "
-    "int8 file, and test both.",
+    "Prune the distilled student with the best validation, convert it to "
+    "int8, and test both.",
 )
 GROUPS = console.define_config_flags(RankingConfig)
 GROUPS["Run"] = [
@@ -162,11 +162,6 @@ def _check(config: FlatConfig, run_dir: Path, name: str) -> None:
 def run() -> dict[str, Any]:
     """Runs the comparison; returns the content of its JSON file."""
     of_data, is_ranking = configs(), FLAGS.task == "ranking"
-    if FLAGS.compress and not is_ranking:
-        raise UserError(
-            "`--compress` is an option of --task=ranking. Received: it with "
-            "--task=retrieval. Leave it out."
-        )
     data = [Path(config.data.dataset).stem for config in of_data.values()]
     kind = "ranking-" if is_ranking else ""
     run_dir = Path(FLAGS.run_dir or f"runs/compare-{kind}{'-'.join(data)}")

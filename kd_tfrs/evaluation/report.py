@@ -16,6 +16,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.latency_ratio import within_noise
 from kd_tfrs.evaluation.tables import (
     MISSING,
@@ -39,7 +40,6 @@ METRICS = (
 CONSOLE_METRICS = ("recall@10", "ndcg@10")
 _CONSOLE_WIDTH = 100
 _NAME_WIDTH = 30
-_NAME: Column = ("stage", lambda stage: str(stage.get("stage", MISSING)))
 
 
 def stages_markdown(
@@ -75,7 +75,7 @@ def stages_markdown(
     if any(stage.get("kept") for stage in stages):
         base = None
     columns = _full_columns(stages, metrics, percentiles, base)
-    return as_markdown(as_cells(stages, [_NAME, *columns]))
+    return as_markdown(_cells(stages, columns))
 
 
 def stages_text(
@@ -107,7 +107,7 @@ def stages_text(
     -------  -------  ----  ---------
     student   0.1000  80 %        0 %
     """
-    rows = as_cells(stages, [_NAME, *_console_columns(stages, metrics)])
+    rows = _cells(stages, _console_columns(stages, metrics))
     columns = {cells[0]: list(cells) for cells in zip(*rows, strict=True)}
     columns["stage"] = [_shortened(name) for name in columns["stage"]]
     dropped = ["x int8", "gzip", "p50 ms", "model bytes", *metrics[:0:-1]]
@@ -272,6 +272,19 @@ def _faster_interval(ratio: Mapping[str, Any]) -> str:
     if ratio.get("low") is None or ratio.get("high") is None:
         return MISSING
     return f"{ratio['low']:.1f} to {ratio['high']:.1f}"
+
+
+def _cells(
+    stages: Sequence[Stage], columns: Sequence[Column]
+) -> list[list[str]]:
+    """The header and a row of texts by stage, without empty columns."""
+    if not stages:
+        raise UserError(
+            "`stages` should hold at least one stage. Received: none. Measure "
+            "one first."
+        )
+    name: Column = "stage", lambda stage: str(stage.get("stage", MISSING))
+    return as_cells(stages, [name, *columns])
 
 
 def _shortened(name: str) -> str:

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from kd_tfrs.errors import UserError
-
 # Title, and a function from a row to its cell.
 Column = tuple[str, Callable[[Any], str]]
 Cells = list[list[str]]
@@ -24,39 +22,31 @@ def as_cells(rows: Sequence[Any], columns: Sequence[Column]) -> Cells:
     """The cells of rows, without columns that are empty in all of them.
 
     Args:
-        rows: anything that the columns read, at least one.
+        rows: anything that the columns read.
         columns: title and content of each; the first one is always kept.
 
     Returns:
         The header, and the cells of each row.
 
-    Raises:
-        UserError: no rows.
-
     Example:
     >>> as_cells([{"auc": 0.7}], [("stage", str), ("empty", lambda row: "-")])
     [['stage'], ["{'auc': 0.7}"]]
     """
-    if not rows:
-        raise UserError(
-            "A table should have at least one row. Received: none. Measure "
-            "a stage first."
-        )
     filled = []
     for title, cell in columns:
         texts = [cell(row) for row in rows]
-        if not filled or any(text != MISSING for text in texts):
+        if not filled or not rows or any(text != MISSING for text in texts):
             filled.append([title, *texts])
     return [list(row) for row in zip(*filled, strict=True)]
 
 
-def as_markdown(cells: Sequence[Sequence[str]], left: int = 1) -> str:
+def as_markdown(cells: Sequence[Sequence[str]], sides: str = "l") -> str:
     r"""A table in Markdown.
 
     Args:
         cells: the header first.
-        left: number of columns that are aligned to the left; the others are
-            aligned to the right.
+        sides: a letter for each column, "l" to align it to the left and "r"
+            to the right; further columns are aligned to the right.
 
     Returns:
         The table, with a line break at the end.
@@ -66,7 +56,8 @@ def as_markdown(cells: Sequence[Sequence[str]], left: int = 1) -> str:
     '| stage | auc |\n| :-- | --: |\n| teacher | 0.7 |\n'
     """
     header, *rows = cells
-    rule = [":--" if i < left else "--:" for i in range(len(header))]
+    letters = sides.ljust(len(header), "r")
+    rule = [":--" if side == "l" else "--:" for side in letters]
     return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
 
 

@@ -247,7 +247,7 @@ def test_a_teacher_of_zero_gives_no_percentage():
 
 
 def test_no_stages_raise():
-    with pytest.raises(UserError, match="at least one row"):
+    with pytest.raises(UserError, match="at least one stage"):
         stages_markdown([])
 
 

@@ -23,6 +23,7 @@ from kd_tfrs.workflow.ranking.methods import (
     RANKING_METHODS,
     parse_ranking_method,
 )
+from kd_tfrs.workflow.ranking.naming import member_stages
 
 if TYPE_CHECKING:
     from kd_tfrs.models.ranking import RankingTask
@@ -159,6 +160,57 @@ def _distilled_space(flat: Mapping[str, Any]) -> Choices:
     return {"student_l2": first_of(flat["student_l2"], _PENALTIES)}
 
 
+def tuned_teacher(config: RankingConfig) -> str:
+    """The stage of the one network of a teacher that is tuned.
+
+    Args:
+        config: names the networks.
+
+    Returns:
+        Name of the stage.
+
+    Raises:
+        UserError: there are several networks.
+    """
+    stages = list(member_stages(config))
+    if len(stages) > 1:
+        raise UserError(
+            "`--teacher_networks` should name one network where a teacher is "
+            "tuned, since the networks share the flags. Received: "
+            f"{','.join(config.teacher_rankers.networks)}. Tune them one by "
+            "one, each in a `--run_dir` of its own."
+        )
+    return stages[0]
+
+
+def _training(stage: str, learning_rates: tuple[float, ...]) -> Choices:
+    choices = {
+        "learning_rate": learning_rates,
+        "batch_size": (512, 1024, 2048),
+        "dropout": _DROPOUTS,
+    }
+    return {f"{stage}_{name}": values for name, values in choices.items()}
+
+
+_STUDENT_L2 = {"student_l2": _PENALTIES}
+_RATES = (0.003, 0.01, 0.03)
+_TUNED = {
+    "teacher": {
+        **_training("teacher", (0.0003, 0.001, 0.003)),
+        "teacher_l2": _PENALTIES,
+    },
+    "student": {**_training("student", _RATES), **_STUDENT_L2},
+    "distilled": {
+        **_training("distilled", _RATES),
+        **_STUDENT_L2,
+        "distillation_student_loss_weight": (0.0, 0.2, 0.5, 1.0),
+        "distillation_temperature": (1.0, 2.0, 4.0),
+    },
+}
 FAMILY = Family(
-    RANKING_METHODS, parse_ranking_method, _alone_space, _distilled_space
+    RANKING_METHODS,
+    parse_ranking_method,
+    _alone_space,
+    _TUNED,
+    _distilled_space,
 )

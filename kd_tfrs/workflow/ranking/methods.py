@@ -12,6 +12,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.workflow import methods
 from kd_tfrs.workflow.methods import Build, Method, of_kind
 from kd_tfrs.workflow.naming import Named, parse_method
+from kd_tfrs.workflow.ranking.options import RankingDistillationOptions
 
 if TYPE_CHECKING:
     from kd_tfrs.distillation import (
@@ -327,3 +328,20 @@ def kept_outputs(
     return tuple(
         dict.fromkeys(term.candidates.teacher_output for term in terms)
     )
+
+
+def documented_terms(name: str) -> list[DistillationTerm]:
+    """The terms of a method with its own defaults, for a table of them.
+
+    Args:
+        name: of a method.
+
+    Returns:
+        Terms for a binary task and a rating.
+    """
+    from kd_tfrs.models.ranking import RankingTask
+
+    tasks = RankingTask("liked"), RankingTask("rating", "rating")
+    teacher = ranking.NetworkTeacher(lambda features: {})
+    setting = RankingSetting(RankingDistillationOptions(), 1000, tasks, teacher)
+    return RANKING_METHODS[name].terms(setting)
