@@ -14,7 +14,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,17 +56,8 @@ flags.DEFINE_string(
 )
 
 
-def methods_of(
-    task: str,
-) -> dict[str, tuple[Method, list[DistillationTerm]]]:
-    """The methods of a task with their terms by their own defaults.
-
-    Args:
-        task: "retrieval" or "ranking".
-
-    Returns:
-        Methods and terms by name.
-    """
+def _methods(task: str) -> dict[str, tuple[Method, list[DistillationTerm]]]:
+    """The methods of a task with their terms by their own defaults."""
     with console.quiet_imports():
         from kd_tfrs.workflow.ranking import methods as ranking
         from kd_tfrs.workflow.retrieval import methods as retrieval
@@ -77,40 +68,29 @@ def methods_of(
         return {name: (method, terms(name)) for name, method in known.items()}
 
 
-def table(
-    task: str, figures: Mapping[str, Mapping[str, str]] | None = None
-) -> str:
-    """The table of the methods of a task.
-
-    Args:
-        task: see `methods_of`.
-        figures: texts by method and title of a column; `None` for a table
-            without measured columns.
-
-    Returns:
-        Markdown.
-    """
+def _table(task: str, figures: Mapping[str, Mapping[str, str]] | None) -> str:
+    """The methods of a task; measured columns where there are figures."""
     from kd_tfrs.evaluation.tables import MISSING, as_markdown
 
     measured = list(METRICS.values()) if figures is not None else []
     header = ["method", "what is compared", "classes", "over", "defaults"]
     cells = [[*header, "source", *measured, "when"]]
-    for name, (method, terms) in methods_of(task).items():
+    for name, (method, terms) in _methods(task).items():
         mine = (figures or {}).get(name, {})
+        classes = (_class(term.loss, PAGES[task].parent) for term in terms)
         cells.append(
             [
                 f"`{name}`",
                 method.help,
-                _listed(_class(term.loss, PAGES[task]) for term in terms),
-                _listed(map(_place, terms)),
+                ", ".join(dict.fromkeys(classes)),
+                ", ".join(dict.fromkeys(map(_place, terms))),
                 _defaults(method, terms),
                 method.source,
                 *(mine.get(title, MISSING) for title in measured),
                 method.use,
             ]
         )
-    sides = "l" * len(header) + "l" + "r" * len(measured) + "l"
-    return as_markdown(cells, sides)
+    return as_markdown(cells, "llllll" + "r" * len(measured) + "l")
 
 
 def refreshed(
@@ -120,15 +100,14 @@ def refreshed(
 
     Args:
         text: the page.
-        task: see `methods_of`.
+        task: "retrieval" or "ranking".
         screening: what `compare.py` wrote; `None` keeps the figures of the
             page.
 
     Returns:
         The page.
     """
-    found = _TABLE.search(text)
-    figures = _figures_of(found[2])
+    figures = _figures_of(_TABLE.search(text)[2])
     if screening is not None and task == "retrieval":
         figures = {
             row["method"]: {
@@ -138,41 +117,13 @@ def refreshed(
             }
             for row in screening["validation"]["methods"]
         }
-    return _TABLE.sub(lambda m: m[1] + table(task, figures) + m[3], text)
+    return _TABLE.sub(lambda m: m[1] + _table(task, figures) + m[3], text)
 
 
 def counted(text: str) -> str:
-    """A page with the number of methods of both tasks.
-
-    Args:
-        text: the page.
-
-    Returns:
-        The page.
-    """
-    names = {name for task in PAGES for name in methods_of(task)}
+    """A page with the number of methods of both tasks."""
+    names = {name for task in PAGES for name in _methods(task)}
     return _COUNT.sub(str(len(names)), text)
-
-
-def refresh(screening: Mapping[str, Any] | None = None) -> list[Path]:
-    """Writes all pages anew.
-
-    Args:
-        screening: see `refreshed`.
-
-    Returns:
-        The pages that have changed.
-    """
-    new = {
-        page: refreshed(page.read_text(), task, screening)
-        for task, page in PAGES.items()
-    }
-    readme = ROOT / "README.md"
-    new[readme] = counted(readme.read_text())
-    changed = [page for page, text in new.items() if text != page.read_text()]
-    for page in changed:
-        page.write_text(new[page])
-    return changed
 
 
 def _figures_of(page_table: str) -> dict[str, dict[str, str]] | None:
@@ -187,14 +138,11 @@ def _figures_of(page_table: str) -> dict[str, dict[str, str]] | None:
     return {row["method"]: row for row in named}
 
 
-def _listed(texts: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(texts))
-
-
 def _place(term: DistillationTerm) -> str:
-    side = getattr(term.candidates, "side", None)
-    if term.candidates.of_features and side:
-        return _PLURALS[side]
+    from kd_tfrs.distillation.retrieval import FeaturePair
+
+    if isinstance(term.candidates, FeaturePair):
+        return _PLURALS[term.candidates.side]
     return f"`{type(term.candidates).__name__}`"
 
 
@@ -209,9 +157,9 @@ def _defaults(method: Method, terms: list[DistillationTerm]) -> str:
     return ", ".join(texts) or "-"
 
 
-def _class(loss: object, page: Path) -> str:
+def _class(loss: object, folder: Path) -> str:
     """A link to where the class stands."""
-    path = os.path.relpath(inspect.getfile(type(loss)), page.parent)
+    path = os.path.relpath(inspect.getfile(type(loss)), folder)
     return f"[{type(loss).__name__}]({path})"
 
 
@@ -234,7 +182,15 @@ def _screening(path: str | None) -> dict | None:
 
 def run() -> list[Path]:
     """Writes the pages; returns those that have changed."""
-    changed = refresh(_screening(FLAGS.screening))
+    screening, readme = _screening(FLAGS.screening), ROOT / "README.md"
+    new = {
+        page: refreshed(page.read_text(), task, screening)
+        for task, page in PAGES.items()
+    }
+    new[readme] = counted(readme.read_text())
+    changed = [page for page, text in new.items() if text != page.read_text()]
+    for page in changed:
+        page.write_text(new[page])
     names = ", ".join(str(page.relative_to(ROOT)) for page in changed)
     print(f"pages written anew: {names or 'none'}")
     return changed

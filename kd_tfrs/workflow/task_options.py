@@ -123,8 +123,8 @@ class MethodOptions(Checked):
     )
     knowledge: str = option(
         "cached",
-        "Cached: write the teacher's outputs to disk once; live: compute them at "
-        "every step.",
+        "Cached: write the teacher's outputs to disk once; live: compute them "
+        "at every step.",
         choices=("cached", "live"),
     )
 

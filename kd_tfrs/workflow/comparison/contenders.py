@@ -79,16 +79,17 @@ class Family:
     Args:
         methods: by name; each has `defaults` and `tunes` by option.
         parse: reads a method as it is written on the command line.
-        alone: choices for the student alone, from the given flags.
-        tuned: choices of experiments/tune.py by stage and flag name.
+        training: choices for the training of a stage ("teacher", "student" or
+            "distilled"), from the given flags.
+        distillation: choices by flag name for a search of one stage.
         distilled: choices for every distilled student beside those of its
             methods, from the given flags.
     """
 
     methods: Mapping[str, Any]
     parse: Callable[[str], Named]
-    alone: Callable[[Mapping[str, Any]], Choices]
-    tuned: Mapping[str, Choices] = dataclasses.field(default_factory=dict)
+    training: Callable[[str, Mapping[str, Any]], Choices]
+    distillation: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
     distilled: Callable[[Mapping[str, Any]], Choices] = lambda flat: {}
 
 
@@ -130,7 +131,7 @@ def contender(name: str, config: FlatConfig, family: Family) -> Contender:
     """
     flat = config.flat()
     if name == ALONE:
-        return Contender(name, flat, family.alone(flat), ALONE)
+        return Contender(name, flat, family.training(ALONE, flat), ALONE)
     changes: dict[str, Any] = {}
     tunes: Choices = {}
     losses = []
@@ -189,11 +190,10 @@ def tuned_contender(
         The contender, with the methods of `config`.
     """
     flat = config.flat()
-    space = {
-        name: first_of(flat[name], choices)
-        for name, choices in family.tuned[stage].items()
-    }
+    space = family.training(stage, flat)
     if stage == DISTILLED:
+        for name, choices in family.distillation.items():
+            space[name] = first_of(flat[name], choices)
         space[_LOSSES] = _scaled_losses(flat[_LOSSES])
     return Contender(stage, flat, space, stage)
 

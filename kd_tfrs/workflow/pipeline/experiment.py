@@ -12,7 +12,7 @@ from typing import Any
 from kd_tfrs.data.synthetic.interactions import generate
 from kd_tfrs.errors import UserError
 from kd_tfrs.files import replacing
-from kd_tfrs.workflow.pipeline import findings, report
+from kd_tfrs.workflow.pipeline import quality, report
 from kd_tfrs.workflow.pipeline.checks import check_given, check_split
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.pipeline.latency import measure_calls
@@ -99,11 +99,10 @@ def train_and_run(
     """
     folder = Path(run_dir)
     retrieval, ranking = (_own_data(c, folder) for c in (retrieval, ranking))
-    options = {"say": say}
     say("retrieval")
-    experiment.run_experiment(retrieval, folder / "retrieval", **options)
+    experiment.run_experiment(retrieval, folder / "retrieval", say=say)
     say("ranking")
-    ranking_experiment.run_experiment(ranking, folder / "ranking", **options)
+    ranking_experiment.run_experiment(ranking, folder / "ranking", say=say)
     chosen = dataclasses.replace(
         config.pipeline,
         retrieval_run=str(folder / "retrieval"),
@@ -166,9 +165,9 @@ def _report(chain: PipelineStages, say: Say) -> dict[str, Any]:
         "environment": run.read_json("environment.json"),
         "data_fingerprint": run.read_json("data.json")["fingerprint"],
         "stages": chain.rows(),
-        "comparisons": findings.comparisons(chain),
+        "comparisons": quality.comparisons(chain),
         "weighing": chain.weighings(),
-        "parity": findings.parity(chain),
+        "parity": quality.parity(chain),
         "latency": latency,
     }
     run.write_json("pipeline.json", found)

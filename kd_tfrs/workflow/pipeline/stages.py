@@ -14,9 +14,13 @@ from kd_tfrs.evaluation.retrieval import SavedModelScorer, Scorer
 from kd_tfrs.export.ranking.client import SavedModelRanker
 from kd_tfrs.serving import Candidates, Ranker, Recommender
 from kd_tfrs.workflow.chain import Chain, Made, Stage
-from kd_tfrs.workflow.pipeline.blending import choose_weight
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
-from kd_tfrs.workflow.pipeline.quality import KS, accuracy, summary
+from kd_tfrs.workflow.pipeline.quality import (
+    KS,
+    accuracy,
+    choose_weight,
+    summary,
+)
 from kd_tfrs.workflow.pipeline.sides import (
     SHIPPED,
     RankingSide,

@@ -57,8 +57,6 @@ from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.training import ERRORS
 
-# Tested metrics of each kind of task.
-TESTED = {"binary": ("auc", "gauc", "log_loss"), "rating": ("rmse", "mae")}
 LIGHTGBM = "lightgbm"
 _ROWS = "rows"
 # Splits that depend on the seed.
@@ -232,7 +230,7 @@ class RankingComparison(Comparison):
         return {
             metric if task == first else f"{task}/{metric}": (task, metric)
             for task, kind in self.tasks.items()
-            for metric in TESTED[kind]
+            for metric in measure.INTERVALS[kind]
         }
 
     def user_test(self, arrays: TestArrays, *, final: bool) -> UserTest:

@@ -147,19 +147,6 @@ def _named(contender: Contender) -> Iterator[None]:
         raise UserError(f"{contender.name}: {message}") from None
 
 
-def _alone_space(flat: Mapping[str, Any]) -> Choices:
-    return {
-        "student_learning_rate": scaled(flat["student_learning_rate"]),
-        "student_batch_size": sizes(flat["student_batch_size"]),
-        "student_dropout": first_of(flat["student_dropout"], _DROPOUTS),
-        "student_l2": first_of(flat["student_l2"], _PENALTIES),
-    }
-
-
-def _distilled_space(flat: Mapping[str, Any]) -> Choices:
-    return {"student_l2": first_of(flat["student_l2"], _PENALTIES)}
-
-
 def tuned_teacher(config: RankingConfig) -> str:
     """The stage of the one network of a teacher that is tuned.
 
@@ -183,34 +170,23 @@ def tuned_teacher(config: RankingConfig) -> str:
     return stages[0]
 
 
-def _training(stage: str, learning_rates: tuple[float, ...]) -> Choices:
-    choices = {
-        "learning_rate": learning_rates,
-        "batch_size": (512, 1024, 2048),
-        "dropout": _DROPOUTS,
+def _penalty(flat: Mapping[str, Any], model: str = "student") -> Choices:
+    return {f"{model}_l2": first_of(flat[f"{model}_l2"], _PENALTIES)}
+
+
+def _training(stage: str, flat: Mapping[str, Any]) -> Choices:
+    return {
+        f"{stage}_learning_rate": scaled(flat[f"{stage}_learning_rate"]),
+        f"{stage}_batch_size": sizes(flat[f"{stage}_batch_size"]),
+        f"{stage}_dropout": first_of(flat[f"{stage}_dropout"], _DROPOUTS),
+        **_penalty(flat, "teacher" if stage == "teacher" else "student"),
     }
-    return {f"{stage}_{name}": values for name, values in choices.items()}
 
 
-_STUDENT_L2 = {"student_l2": _PENALTIES}
-_RATES = (0.003, 0.01, 0.03)
-_TUNED = {
-    "teacher": {
-        **_training("teacher", (0.0003, 0.001, 0.003)),
-        "teacher_l2": _PENALTIES,
-    },
-    "student": {**_training("student", _RATES), **_STUDENT_L2},
-    "distilled": {
-        **_training("distilled", _RATES),
-        **_STUDENT_L2,
-        "distillation_student_loss_weight": (0.0, 0.2, 0.5, 1.0),
-        "distillation_temperature": (1.0, 2.0, 4.0),
-    },
+_DISTILLATION = {
+    "distillation_student_loss_weight": (0.0, 0.2, 0.5, 1.0),
+    "distillation_temperature": (1.0, 2.0, 4.0),
 }
 FAMILY = Family(
-    RANKING_METHODS,
-    parse_ranking_method,
-    _alone_space,
-    _TUNED,
-    _distilled_space,
+    RANKING_METHODS, parse_ranking_method, _training, _DISTILLATION, _penalty
 )

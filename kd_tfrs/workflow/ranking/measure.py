@@ -13,7 +13,7 @@ import tensorflow as tf
 from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.distillation.ranking import RankingTeacher
-from kd_tfrs.evaluation import size_bytes, size_bytes_gzip
+from kd_tfrs.evaluation.size import folder_size, parameters
 from kd_tfrs.export.ranking.stored_layers import model_bytes, stored_network
 from kd_tfrs.export.signature_functions import concrete
 from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
@@ -294,22 +294,6 @@ def _serving(
         return {name: found[name] for name in outputs}
 
     return concrete(logits, specs)
-
-
-def parameters(weights: list[np.ndarray]) -> dict[str, int]:
-    """How many weights there are, and how many are not zero."""
-    return {
-        "parameters": int(sum(w.size for w in weights)),
-        "nonzero_parameters": int(sum(np.count_nonzero(w) for w in weights)),
-    }
-
-
-def folder_size(path: Path) -> dict[str, int]:
-    """Bytes of a file or a folder, plain and as one tar.gz."""
-    return {
-        "size_bytes": size_bytes(path),
-        "size_bytes_gzip": size_bytes_gzip(path),
-    }
 
 
 def model_weights(model: RankingModel) -> list[np.ndarray]:
