@@ -18,6 +18,33 @@ Cells = list[list[str]]
 MISSING = "-"
 
 
+def column(title: str, key: str, write: Callable[[Any], str] = str) -> Column:
+    """A column of values of rows that are dicts.
+
+    Args:
+        title: of the column.
+        key: of the value, or two keys with a point between them.
+        write: makes the cell of a value that is there.
+
+    Returns:
+        The column; a missing value is "-".
+
+    Example:
+    >>> title, cell = column("AUC", "metrics.auc", "{:.2f}".format)
+    >>> cell({"metrics": {"auc": 0.7}}), cell({})
+    ('0.70', '-')
+    """
+    outer, _, inner = key.partition(".")
+
+    def cell(row: Mapping[str, Any]) -> str:
+        value = row.get(outer)
+        if inner:
+            value = (value or {}).get(inner)
+        return MISSING if value is None else write(value)
+
+    return title, cell
+
+
 def as_cells(rows: Sequence[Any], columns: Sequence[Column]) -> Cells:
     """The cells of rows, without columns that are empty in all of them.
 

@@ -14,9 +14,9 @@ import numpy as np
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.tables import (
     MISSING,
-    Column,
     as_cells,
     as_markdown,
+    column,
 )
 from kd_tfrs.workflow.comparison.contenders import ALONE, TEACHER
 from kd_tfrs.workflow.comparison.experiment import (
@@ -127,16 +127,17 @@ def overview_markdown(content: Mapping[str, Any]) -> str:
     Returns:
         Text with a line break at the end.
     """
-    columns: list[Column] = [
-        ("method", lambda method: method["method"]),
+    columns = [
+        column("method", "method"),
         *(
-            (
+            column(
                 f"{data} ({content['metric'][data]}, {events})",
-                lambda method, data=data: _cell(method["data_sets"].get(data)),
+                f"data_sets.{data}",
+                _cell,
             )
             for data, events in content["events"].items()
         ),
-        ("mean rank", lambda method: f"{method['mean_rank']:.1f}"),
+        column("mean rank", "mean_rank", "{:.1f}".format),
     ]
     return (
         "# Methods over data sets\n\nDifference to the student alone in "
@@ -175,9 +176,7 @@ def _column(results: Results) -> dict[str, Any]:
     return {"events": events, "metric": metric, "methods": cells}
 
 
-def _cell(cell: Mapping[str, Any] | None) -> str:
-    if cell is None:
-        return MISSING
+def _cell(cell: Mapping[str, Any]) -> str:
     relative = cell["relative"]
     kept = share_text(cell["gain_kept"], cell["has_lead"])
     parts = [

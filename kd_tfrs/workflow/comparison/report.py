@@ -16,6 +16,7 @@ from kd_tfrs.evaluation.tables import (
     as_cells,
     as_csv,
     as_markdown,
+    column,
     mean_cell,
 )
 from kd_tfrs.workflow.comparison.contenders import (
@@ -35,6 +36,7 @@ _TESTS = {
     "t": "paired t-test",
     "z": "z-test with the standard error of the draws",
 }
+_WHOLE = "{:.0f}".format
 Results = Mapping[str, Any]
 
 
@@ -96,15 +98,12 @@ def _quality_text(results: Results) -> str:
     columns: list[Column] = [
         ("model", lambda model: _title(model, results)),
         ("parameters", lambda model: _parameters(model, test)),
-        *(
-            (name, lambda model, name=name: mean_cell(model["metrics"][name]))
-            for name in metrics
-        ),
+        *(column(name, f"metrics.{name}", mean_cell) for name in metrics),
         ("gain kept", lambda model: _share(model, first, test)),
-        ("verdict", lambda model: model.get("verdict", {}).get(first, MISSING)),
-        ("epochs", lambda model: _number(model["epochs"])),
-        ("train s", lambda model: _number(model["train_seconds"])),
-        ("cost", lambda model: str(model.get("cost_rank", MISSING))),
+        column("verdict", f"verdict.{first}"),
+        column("epochs", "epochs", _WHOLE),
+        column("train s", "train_seconds", _WHOLE),
+        column("cost", "cost_rank"),
     ]
     return (
         f"## Test data\n\nSeeds {', '.join(map(str, results['seeds']))}; mean "
@@ -170,43 +169,43 @@ def _test_cells(tests: Mapping[str, Row], key: str = "p_value") -> list[str]:
 
 def _validation_text(results: Results) -> str:
     """The table of the best trials, by validation metrics alone."""
-    rows = results["validation"]["methods"]
-    teacher = results["validation"]["teacher"]
-    monitor = results["monitor"]
+    monitor, rows = results["monitor"], _validation_rows(results)
     alone = next((r["value"] for r in rows if r["method"] == ALONE), None)
-
-    def difference(row: Row) -> str:
-        if alone is None or row["method"] in (ALONE, TEACHER):
-            return MISSING
-        return f"{row['value'] - alone:+.4f}"
-
+    if alone is not None:
+        rows = [
+            {**row, "difference": row["value"] - alone}
+            if row["method"] not in (ALONE, TEACHER)
+            else row
+            for row in rows
+        ]
     columns: list[Column] = [
         ("model", _name),
         *(
-            (name, lambda row, name=name: f"{row['validation'][name]:.4f}")
+            column(name, f"validation.{name}", "{:.4f}".format)
             for name in _validated(results)
         ),
-        ("difference", difference),
-        *(
-            (name, lambda row, name=name: str(row.get(name, MISSING)))
-            for name in ("trials", "pruned", "epochs")
-        ),
-        ("train s", lambda row: _number(row.get("train_seconds"))),
-        ("flags", lambda row: _flags_cell(row.get("changed_flags", {}))),
+        column("difference", "difference", "{:+.4f}".format),
+        *(column(name, name) for name in ("trials", "pruned", "epochs")),
+        column("train s", "train_seconds", _WHOLE),
+        column("flags", "changed_flags", _flags_cell),
     ]
-    shown = [{"method": TEACHER, "validation": teacher}] if teacher else []
     return (
         f"## Validation data\n\nThe best trial by {monitor}, seed "
         f"{results['seed']}. {_budget(results)} This table uses no test data."
-        f"\n\n{as_markdown(as_cells([*shown, *rows], columns))}"
+        f"\n\n{as_markdown(as_cells(rows, columns))}"
     )
+
+
+def _validation_rows(results: Results) -> list[Row]:
+    """The teacher, if it was validated, and the best trial of the others."""
+    validation = results["validation"]
+    teacher = {"method": TEACHER, "validation": validation["teacher"]}
+    return [*([teacher] * bool(validation["teacher"])), *validation["methods"]]
 
 
 def _validated(results: Results) -> list[str]:
     """The monitored metric, and tested ones that all validations have."""
-    validation = results["validation"]
-    rows = [row["validation"] for row in validation["methods"]]
-    rows += [validation["teacher"]] if validation["teacher"] else []
+    rows = [row["validation"] for row in _validation_rows(results)]
     names = [m for m in results["tested"] if all(m in row for row in rows)]
     return list(dict.fromkeys([results["monitor"], *names]))
 
@@ -257,10 +256,6 @@ def _share(model: Row, metric: str, test: Mapping[str, Any]) -> str:
         return "-"
     has_lead = test[TEACHER]["has_lead"][metric]
     return share_text(model["gain_kept"][metric], has_lead)
-
-
-def _number(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.0f}"
 
 
 def _parameters(model: Row, test: Mapping[str, Any]) -> str:
@@ -330,31 +325,36 @@ def plot(results: Results, path: Path) -> None:
     """
     test, metrics = results["test"], results["tested"]
     if test and test["methods"]:
-        references, methods = [test[TEACHER], test[ALONE]], test["methods"]
+        rows = [test[TEACHER], test[ALONE], *test["methods"]]
         count = len(results["seeds"])
         note = f"test, mean and 95 % interval over {count} seeds"
         note = note if count > 1 else f"test, seed {results['seed']}"
     else:
-        references, methods = _validation_points(results)
+        rows = [
+            {
+                "method": row["method"],
+                "metrics": {m: {"mean": row["validation"][m]} for m in metrics},
+            }
+            for row in _validation_rows(results)
+        ]
         note = f"validation, seed {results['seed']}"
-    if not methods:
-        return
-    lines = {
-        _name(row): with_intervals(row, metrics) for row in references if row
-    }
-    plot_comparison(
-        [with_intervals(method, metrics) for method in methods],
-        {
-            name: {m: row["metrics"][m]["mean"] for m in metrics}
-            for name, row in lines.items()
-        },
-        path,
-        metrics=metrics,
-        note=note,
-        reference_intervals={
-            name: row.get("intervals", {}) for name, row in lines.items()
-        },
-    )
+    rows = [with_intervals(row, metrics) for row in rows if row]
+    methods = [r for r in rows if r["method"] not in (TEACHER, ALONE)]
+    lines = {_name(row): row for row in rows if row not in methods}
+    if methods:
+        plot_comparison(
+            methods,
+            {
+                name: {m: row["metrics"][m]["mean"] for m in metrics}
+                for name, row in lines.items()
+            },
+            path,
+            metrics=metrics,
+            note=note,
+            reference_intervals={
+                name: row.get("intervals", {}) for name, row in lines.items()
+            },
+        )
 
 
 def with_intervals(
@@ -391,22 +391,3 @@ def with_intervals(
         ends = spread["mean"] - half, spread["mean"] + half
         intervals[metric] = [float(end) for end in ends]
     return {**row, "intervals": intervals}
-
-
-def _validation_points(results: Results) -> tuple[list[Row], list[Row]]:
-    """References and methods of the validation data."""
-    validation = results["validation"]
-    values = {r["method"]: r["validation"] for r in validation["methods"]}
-    if validation["teacher"]:
-        values[TEACHER] = validation["teacher"]
-    points = [
-        {
-            "method": name,
-            "metrics": {m: {"mean": of_model[m]} for m in results["tested"]},
-        }
-        for name, of_model in values.items()
-    ]
-    names = (TEACHER, ALONE)
-    references = [point for point in points if point["method"] in names]
-    references.sort(key=lambda point: names.index(point["method"]))
-    return references, [p for p in points if p["method"] not in names]
