@@ -22,6 +22,7 @@ from kd_tfrs.workflow.cautions import (
     teacher_behind,
 )
 from kd_tfrs.workflow.ratios import with_ratios
+from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.sentence import closing_sentence
 from kd_tfrs.workflow.student_chain import SHIPPED, StudentChain
 from kd_tfrs.workflow.training import ERRORS
@@ -175,7 +176,9 @@ class Report(abc.ABC):
         self.late_cautions(cautions, compared)
         baselines = self.chain.baselines
         results = {
-            **_of_run(self.chain),
+            "dataset": self.chain.config.data.dataset,
+            "seed": self.chain.config.seed,
+            **of_run(self.chain.run),
             "stages": [row for row in rows if row["stage"] not in baselines],
             "baselines": [row for row in rows if row["stage"] in baselines],
             **self.further(),
@@ -301,15 +304,36 @@ class Report(abc.ABC):
         return text + "\n"
 
 
-def _of_run(chain: StudentChain) -> dict[str, Any]:
-    run = chain.run
+def of_run(run: Run) -> dict[str, Any]:
+    """The part of a result that tells its origin.
+
+    Args:
+        run: the run folder, with data that were read.
+
+    Returns:
+        "flags", "environment" and "data_fingerprint".
+    """
     return {
-        "dataset": chain.config.data.dataset,
-        "seed": chain.config.seed,
-        "flags": chain.config.flat(),
+        "flags": run.config.flat(),
         "environment": run.read_json("environment.json"),
         "data_fingerprint": run.read_json("data.json")["fingerprint"],
     }
+
+
+def tested_pair(pair: tuple[str, str], metric: str, test: Any) -> Row:
+    """A paired test as JSON.
+
+    Args:
+        pair: baseline and challenger.
+        metric: plain name.
+        test: a dataclass.
+
+    Returns:
+        "baseline", "challenger", "metric", the fields of the test, and
+        "text".
+    """
+    names = {"baseline": pair[0], "challenger": pair[1], "metric": metric}
+    return {**names, **dataclasses.asdict(test), "text": str(test)}
 
 
 def p_value(

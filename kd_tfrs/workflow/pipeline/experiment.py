@@ -20,6 +20,7 @@ from kd_tfrs.workflow.pipeline.sides import RankingSide, RetrievalSide
 from kd_tfrs.workflow.pipeline.stages import PAIRS, PipelineStages
 from kd_tfrs.workflow.ranking import experiment as ranking_experiment
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.report import of_run
 from kd_tfrs.workflow.retrieval import experiment
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.run import Run
@@ -159,11 +160,9 @@ def _report(chain: PipelineStages, say: Say) -> dict[str, Any]:
     found = {
         "dataset": chain.retrieval.run.config.data.dataset,
         "title": chain.title,
-        "flags": chain.config.flat(),
+        **of_run(run),
         "retrieval_flags": chain.retrieval.run.config.flat(),
         "ranking_flags": chain.ranking.run.config.flat(),
-        "environment": run.read_json("environment.json"),
-        "data_fingerprint": run.read_json("data.json")["fingerprint"],
         "stages": chain.rows(),
         "comparisons": quality.comparisons(chain),
         "weighing": chain.weighings(),

@@ -24,6 +24,7 @@ from kd_tfrs.export.ranking.keras_ranker import (
 )
 from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.models.ranking import RankingTask
+from kd_tfrs.workflow.ranking.measure import selected_outputs
 from kd_tfrs.workflow.retrieval.measure import Embedded
 
 
@@ -160,12 +161,7 @@ def compiled_network(
         From encoded features to `logits_<task>` `[n]` by name.
     """
     outputs = [task.output for task in tasks]
-
-    def logits(sent: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        found = ask({"features": sent})
-        return {name: found[name] for name in outputs}
-
-    return _compiled(logits, features)
+    return _compiled(selected_outputs(ask, outputs), features)
 
 
 def _compiled(

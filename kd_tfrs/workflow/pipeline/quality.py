@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from kd_tfrs.evaluation.significance import (
     paired_test,
 )
 from kd_tfrs.serving import Candidates
+from kd_tfrs.workflow.report import tested_pair
 
 if TYPE_CHECKING:
     from kd_tfrs.workflow.pipeline.stages import PipelineStages
@@ -167,14 +167,7 @@ def comparisons(chain: PipelineStages) -> list[dict[str, Any]]:
         ]
         corrected = holm([test.t_p_value for test in tests])
         found += [
-            {
-                "metric": metric,
-                "baseline": pair[0],
-                "challenger": pair[1],
-                **dataclasses.asdict(test),
-                "p_corrected": p,
-                "text": str(test),
-            }
+            {**tested_pair(pair, metric, test), "p_corrected": p}
             for pair, test, p in zip(done, tests, corrected, strict=True)
         ]
     return found

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from kd_tfrs.distillation.ranking import RankingTeacher
 from kd_tfrs.export.names import input_keys
 from kd_tfrs.export.served_latency import served_latency
@@ -45,23 +43,12 @@ def measure_latencies(
         "warning": what other processes took meanwhile, or `None`.
     """
     ask, members = teacher
-    inputs: dict[str, tf.Tensor] = {}
-    for model in (*members, *students.values()):
-        inputs |= model.network.input
-    specs = {
-        name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
-        for name, x in inputs.items()
-    }
+    specs = measure.input_specs([*members, *students.values()])
     keys = input_keys(specs)
-    requests = [
-        {
-            keys[name]: values
-            for name, values in measure.request(
-                prepared, tuple(specs), candidates, seed
-            ).items()
-        }
-        for seed in range(_REQUESTS)
-    ]
+    requests = []
+    for seed in range(_REQUESTS):
+        sent = measure.request(prepared, tuple(specs), candidates, seed)
+        requests.append({keys[name]: x for name, x in sent.items()})
     functions = {"teacher": measure.serving_teacher(ask, members, specs)}
     for name, model in students.items():
         functions[name] = measure.serving(model, specs)

@@ -43,10 +43,8 @@ class Scoring:
     def __init__(
         self, ask: Callable[[Any], Mapping], tasks: tuple[RankingTask, ...]
     ) -> None:
-        def logits(features: Mapping) -> dict[str, tf.Tensor]:
-            outputs = ask({"features": features})
-            return {task.name: outputs[task.output] for task in tasks}
-
+        self._outputs = {task.output: task.name for task in tasks}
+        logits = selected_outputs(ask, list(self._outputs))
         self._logits = tf.function(logits)
         self._ask = None
 
@@ -66,8 +64,8 @@ class Scoring:
             self._ask = self._logits.get_concrete_function(specs)
         blocks = [self._ask(batch["features"]) for batch in rows]
         return {
-            name: np.concatenate([block[name].numpy() for block in blocks])
-            for name in blocks[0]
+            task: np.concatenate([block[name].numpy() for block in blocks])
+            for name, task in self._outputs.items()
         }
 
 
@@ -253,7 +251,7 @@ def serving(
     Returns:
         What `tf.saved_model.save` takes.
     """
-    specs = specs or _specs([model])
+    specs = specs or input_specs([model])
     return _serving(model, [task.output for task in model.tasks], specs)
 
 
@@ -273,10 +271,13 @@ def serving_teacher(
         What `tf.saved_model.save` takes.
     """
     outputs = [task.output for task in models[0].tasks]
-    return _serving(teacher.outputs, outputs, specs or _specs(models))
+    return _serving(teacher.outputs, outputs, specs or input_specs(models))
 
 
-def _specs(models: Sequence[RankingModel]) -> dict[str, tf.TensorSpec]:
+def input_specs(
+    models: Sequence[RankingModel],
+) -> dict[str, tf.TensorSpec]:
+    """Types and shapes of the encoded features of networks, by name."""
     return {
         name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
         for model in models
@@ -289,11 +290,27 @@ def _serving(
     outputs: list[str],
     specs: Mapping[str, tf.TensorSpec],
 ) -> tf.types.experimental.ConcreteFunction:
-    def logits(sent: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        found = ask({"features": sent})
+    return concrete(selected_outputs(ask, outputs), specs)
+
+
+def selected_outputs(
+    ask: Callable[[Any], Mapping], outputs: Sequence[str]
+) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """A function from encoded features to some outputs of a network.
+
+    Args:
+        ask: see `Scoring`.
+        outputs: their names.
+
+    Returns:
+        The function.
+    """
+
+    def select(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        found = ask({"features": features})
         return {name: found[name] for name in outputs}
 
-    return concrete(logits, specs)
+    return select
 
 
 def model_weights(model: RankingModel) -> list[np.ndarray]:

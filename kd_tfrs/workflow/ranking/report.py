@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -96,14 +95,8 @@ class RankingReport(Report):
             num_resamples=self.chain.config.evaluation.bootstrap,
             seed=_SEED,
         )
-        return {
-            "baseline": pair[0],
-            "challenger": pair[1],
-            "task": task.name,
-            "metric": metric,
-            **dataclasses.asdict(test),
-            "text": str(test),
-        }
+        row = report.tested_pair(pair, metric, test)
+        return {**row, "task": task.name}
 
     def metric_name(self, test: Row) -> str:
         """See `Report.metric_name`."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from kd_tfrs.evaluation import paired_test
 from kd_tfrs.evaluation.report import METRICS
 from kd_tfrs.workflow.cautions import Cautions
-from kd_tfrs.workflow.report import PAIRS, Metrics, Report, Row
+from kd_tfrs.workflow.report import PAIRS, Metrics, Report, Row, tested_pair
 from kd_tfrs.workflow.retrieval.latencies import LARGE_CATALOGUE
 from kd_tfrs.workflow.retrieval.stages import Stages
 
@@ -47,16 +46,8 @@ class RetrievalReport(Report):
             baseline, challenger = map(self.chain.per_user, pair)
             for metric in self.metrics.tested:
                 test = paired_test(baseline[metric], challenger[metric])
-                tests.append(
-                    {
-                        "baseline": pair[0],
-                        "challenger": pair[1],
-                        "metric": metric,
-                        **dataclasses.asdict(test),
-                        "p_value": test.t_p_value,
-                        "text": str(test),
-                    }
-                )
+                row = tested_pair(pair, metric, test)
+                tests.append({**row, "p_value": test.t_p_value})
         return tests
 
     def early_cautions(self, cautions: Cautions, rows: Sequence[Row]) -> None:
