@@ -12,7 +12,7 @@ from typing import Any
 from kd_tfrs.data.synthetic.interactions import generate
 from kd_tfrs.errors import UserError
 from kd_tfrs.files import replacing
-from kd_tfrs.workflow.pipeline import quality, report
+from kd_tfrs.workflow.pipeline import report
 from kd_tfrs.workflow.pipeline.checks import check_given, check_split
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.pipeline.latency import measure_calls
@@ -164,9 +164,9 @@ def _report(chain: PipelineStages, say: Say) -> dict[str, Any]:
         "retrieval_flags": chain.retrieval.run.config.flat(),
         "ranking_flags": chain.ranking.run.config.flat(),
         "stages": chain.rows(),
-        "comparisons": quality.comparisons(chain),
+        "comparisons": report.comparisons(chain),
         "weighing": chain.weighings(),
-        "parity": quality.parity(chain),
+        "parity": report.parity(chain),
         "latency": latency,
     }
     run.write_json("pipeline.json", found)
