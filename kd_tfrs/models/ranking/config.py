@@ -17,7 +17,7 @@ ARCHITECTURES = (
 )
 ACTIVATIONS = ("relu", "prelu", "dice")
 # Options of one architecture alone.
-_OWN = {
+OWN_OPTIONS = {
     "cross_layers": "dcn",
     "projection_dim": "dcn",
     "stacked": "dcn",
@@ -107,7 +107,7 @@ class RankerConfig:
     def __post_init__(self) -> None:
         self._check_choice("architecture", ARCHITECTURES)
         self._check_choice("activation", ACTIVATIONS)
-        for option, architecture in _OWN.items():
+        for option, architecture in OWN_OPTIONS.items():
             self._check_used(option, architecture)
         for option in _WIDTHS:
             self._freeze(option)

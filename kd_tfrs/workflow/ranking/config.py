@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.models.ranking.config import OWN_OPTIONS
 from kd_tfrs.workflow.compression_options import (
     SHIPPING,
     PruningOptions,
@@ -35,18 +36,6 @@ SECTIONS = {
     "pruning": "pruning_",
     "shipping": "",
     "evaluation": "eval_",
-}
-# Options of one architecture alone.
-OWN_OPTIONS = {
-    "cross_layers": "dcn",
-    "projection_dim": "dcn",
-    "stacked": "dcn",
-    "heads": "autoint",
-    "attention_layers": "autoint",
-    "attention_units": "din",
-    "attention_softmax": "din",
-    "bottom_units": "dlrm",
-    "crosses": "wide_deep",
 }
 TEACHER = TeacherRankers(embedding_dim=32, hidden_units=(256, 128), l2=1e-5)
 STUDENT = StudentRanker()

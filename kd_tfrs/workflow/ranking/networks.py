@@ -7,9 +7,8 @@ import dataclasses
 from collections.abc import Iterator
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.ranking.config import RankerConfig
+from kd_tfrs.models.ranking.config import OWN_OPTIONS, RankerConfig
 from kd_tfrs.workflow.options import as_flags
-from kd_tfrs.workflow.ranking.config import OWN_OPTIONS
 from kd_tfrs.workflow.ranking.options import RankerOptions
 
 

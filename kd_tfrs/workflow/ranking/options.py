@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.models.ranking.config import ACTIVATIONS, ARCHITECTURES
 from kd_tfrs.workflow.options import again, option
 from kd_tfrs.workflow.task_options import (
     DataOptions,
@@ -14,8 +15,7 @@ from kd_tfrs.workflow.task_options import (
     TrainingOptions,
 )
 
-# As the rooms below have them; named here, so that `--help` does not wait
-# for TensorFlow.
+# As data/ranking/splits.py has them, for which `--help` does not wait.
 SPLITS = (
     "auto",
     "time",
@@ -29,16 +29,6 @@ SPLITS = (
     "ratio",
     "leave_one_out",
 )
-ARCHITECTURES = (
-    "dnn",
-    "wide_deep",
-    "deepfm",
-    "dcn",
-    "dlrm",
-    "din",
-    "autoint",
-)
-ACTIVATIONS = ("relu", "prelu", "dice")
 _SOFT = "binary_soft_targets"
 MONITORS = ("auto", "auc", "gauc", "log_loss", "rmse", "mae")
 

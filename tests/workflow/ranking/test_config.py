@@ -8,11 +8,10 @@ import pytest
 
 from kd_tfrs.data.ranking import splits as ranking_splits
 from kd_tfrs.errors import UserError
-from kd_tfrs.models.ranking import config as rankers
 from kd_tfrs.models.ranking import presets
 from kd_tfrs.workflow.ranking import options
 from kd_tfrs.workflow.ranking.builders import ranker_config
-from kd_tfrs.workflow.ranking.config import OWN_OPTIONS, RankingConfig
+from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.stages import stage_names
 from kd_tfrs.workflow.retrieval.config import Config
@@ -38,12 +37,9 @@ def test_flat_and_back():
     assert RankingConfig.from_flat({}) == RankingConfig()
 
 
-def test_names_are_those_of_the_rooms_below():
+def test_splits_are_those_of_the_data():
     """They stand twice so that --help does not wait for TensorFlow."""
     assert options.SPLITS == ranking_splits.METHODS
-    assert options.ARCHITECTURES == rankers.ARCHITECTURES
-    assert options.ACTIVATIONS == rankers.ACTIVATIONS
-    assert OWN_OPTIONS == rankers._OWN
 
 
 def test_the_default_sizes_are_the_presets():
