@@ -49,8 +49,8 @@ flags.DEFINE_enum(
     "task",
     "retrieval",
     ["retrieval", "ranking"],
-    "What is learned: who takes what of all there is, or how likely a shown "
-    "item is clicked, liked or rated.",
+    "What is learned: which of all items a user chooses, or how likely a "
+    "shown item is clicked, liked or rated.",
 )
 flags.DEFINE_list(
     "methods",

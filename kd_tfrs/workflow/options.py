@@ -171,7 +171,7 @@ def _named_errors(options: Any, changes: dict[str, Any], prefix: str) -> Any:
 
 
 def as_flags(message: str, names: Iterable[str], prefix: str = "") -> str:
-    """A message about arguments, told to whom has given flags.
+    """A message about arguments, as one about flags.
 
     Args:
         message: names arguments in backticks.

@@ -63,7 +63,7 @@ class Metrics:
 
 
 class Report(abc.ABC):
-    """The report of one run; a task says what it measures and plots.
+    """The report of one run; a task defines what is measured and plotted.
 
     Args:
         chain: the stages of the run.
@@ -305,7 +305,7 @@ class Report(abc.ABC):
 
 
 def of_run(run: Run) -> dict[str, Any]:
-    """The part of a result that tells its origin.
+    """The origin of a result.
 
     Args:
         run: the run folder, with data that were read.

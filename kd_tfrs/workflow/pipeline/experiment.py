@@ -37,7 +37,7 @@ def run_pipeline(
     """Puts two finished runs together and measures what comes out.
 
     Args:
-        config: which runs, and how they are asked.
+        config: which runs, and their requests.
         run_dir: where everything is kept; a measurement that was stopped goes
             on.
         say: prints a line for a person.

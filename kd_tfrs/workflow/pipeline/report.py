@@ -85,7 +85,7 @@ def comparisons(chain: PipelineStages) -> list[dict[str, Any]]:
 
 
 def parity(chain: PipelineStages) -> dict[str, dict[str, Any]]:
-    """Whether the exports say the same as the Keras models in process.
+    """Whether the exports answer like the Keras models in process.
 
     Args:
         chain: the pairs.

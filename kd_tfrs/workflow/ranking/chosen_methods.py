@@ -25,7 +25,7 @@ class ChosenMethods:
     """The methods of a run.
 
     Args:
-        options: what was asked for.
+        options: as they were given.
         prepared: data and tasks.
 
     Raises:
@@ -63,7 +63,7 @@ class ChosenMethods:
         return not all(name.startswith(LOGITS) for name in asked)
 
     def sessions(self) -> np.ndarray | None:
-        """`[train examples]` sessions, or `None` where none are asked for."""
+        """`[train examples]` sessions, or `None` where no method has them."""
         if not self._by_session:
             return None
         split, gap = self._prepared.split, self._options.session_gap

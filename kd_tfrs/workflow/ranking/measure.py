@@ -30,7 +30,7 @@ class Scoring:
     """Logits of all tasks for rows in order; the graph is made once.
 
     Args:
-        ask: from a batch to `logits_<task>` `[batch]` by name: a
+        ask: maps a batch to `logits_<task>` `[batch]` by name: a
             `RankingModel`, or a teacher's `outputs`.
         tasks: whose logits.
 

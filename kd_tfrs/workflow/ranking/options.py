@@ -47,7 +47,7 @@ class RankingDataConfig(DataOptions):
     training_only_columns: tuple[str, ...] = option(
         (),
         "Likewise columns, also of your users and items, that only teachers "
-        "look at, since nobody knows them when serving.",
+        "look at, since they are not known when serving.",
     )
     tasks: tuple[str, ...] = option(
         (),
@@ -232,7 +232,7 @@ class RankingDistillationOptions(MethodOptions):
     unlabelled: float = option(
         0.0,
         "Rows without a label for each that has one: users beside items that "
-        "others were shown, of which the teacher alone speaks.",
+        "others were shown, with the loss of the teacher alone.",
         low=0.0,
         high=20.0,
     )

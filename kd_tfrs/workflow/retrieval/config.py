@@ -1,4 +1,4 @@
-"""Everything a run can be told: plain dataclasses with help beside them."""
+"""The options of a retrieval run: dataclasses with help beside the fields."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class DistillationOptions(MethodOptions):
     )
     num_queries: int | None = option(
         None,
-        "Users asked at every step; a method's own if unset, mostly 256.",
+        "Users of every step; a method's own if unset, mostly 256.",
         low=1,
     )
     num_interesting: int = option(
@@ -168,7 +168,7 @@ class EvaluationOptions(MeasureOptions):
     )
 
 
-# The table of experiments/results/defaults says where these come from.
+# The table of experiments/results/defaults has the measurements behind these.
 TEACHER_TOWERS = TowerOptions(embedding_dim=200)
 STUDENT_TOWERS = TowerOptions(embedding_dim=20)
 TEACHER_TRAINING = TrainOptions(

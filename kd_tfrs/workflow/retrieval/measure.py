@@ -28,7 +28,7 @@ Measured = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """Everybody and everything, embedded once by a model.
+    """All users and items, embedded once by a model.
 
     Args:
         queries: `[num_users + 1, dim]` by user row.
@@ -174,7 +174,7 @@ def measure_model(
 
 
 def measure_export(stage: str, version: Path, prepared: Prepared) -> Measured:
-    """The row of an export, asked through its own signatures.
+    """The row of an export, by its own signatures.
 
     Args:
         stage: name of the row.
@@ -182,7 +182,7 @@ def measure_export(stage: str, version: Path, prepared: Prepared) -> Measured:
         prepared: for the protocols.
 
     Returns:
-        As `measure_model`, but for what a folder does not tell: parameters,
+        As `measure_model`, but without what a folder does not hold: parameters,
         model bytes and validation metrics.
     """
     row, per_user = measure_scorer(stage, SavedModelScorer(version), prepared)

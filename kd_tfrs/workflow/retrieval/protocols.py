@@ -1,4 +1,4 @@
-"""What is asked of held-out events, for validation and for test."""
+"""Protocols on held-out events, for validation and for test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def for_validation(
     Args:
         split: the parts of the data.
         catalogue: what may be recommended.
-        max_users: users asked at most; the same ones in every run.
+        max_users: users ranked at most; the same ones in every run.
 
     Returns:
         The protocol to tune on.
