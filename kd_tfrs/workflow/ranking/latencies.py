@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from kd_tfrs.distillation.ranking import RankingTeacher
 from kd_tfrs.export.names import input_keys
-from kd_tfrs.export.served_latency import served_latency
 from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.latencies import exported_latency
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 
@@ -52,15 +50,11 @@ def measure_latencies(
     functions = {"teacher": measure.serving_teacher(ask, members, specs)}
     for name, model in students.items():
         functions[name] = measure.serving(model, specs)
-    with tempfile.TemporaryDirectory() as folder:
-        versions = {name: Path(folder) / name for name in functions}
-        for name, function in functions.items():
-            measure.save_serving(function, versions[name])
-        found = served_latency(
-            versions,
-            "serving_default",
-            requests,
-            reference="teacher",
-            seconds=seconds,
-        )
+    found = exported_latency(
+        functions,
+        measure.save_serving,
+        requests,
+        reference="teacher",
+        seconds=seconds,
+    )
     return {"rows": found.rows, "warning": found.contention.warning}

@@ -336,18 +336,22 @@ def save_serving(
     serve: tf.types.experimental.ConcreteFunction,
     folder: str | Path,
     tables: Sequence[StoredTable] = (),
-) -> None:
+) -> Path:
     """Writes a SavedModel of one function.
 
     Args:
         serve: see `serving`.
         folder: where to.
         tables: that the function reads beside variables.
+
+    Returns:
+        The folder.
     """
     module = tf.Module()
     # Whatever the function reads has to be saved with it.
     module.read = [*serve.variables, *tables]
     tf.saved_model.save(module, str(folder), signatures=serve)
+    return Path(folder)
 
 
 def saved_size(
@@ -364,5 +368,4 @@ def saved_size(
         See `folder_size`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        save_serving(serve, folder, tables)
-        return folder_size(Path(folder))
+        return folder_size(save_serving(serve, folder, tables))
