@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from kd_tfrs.workflow.retrieval.auto_method import resolve_auto
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.loading import check_data
 from kd_tfrs.workflow.retrieval.methods import (
     parse_retrieval_method,
-    resolve_auto,
 )
 
 

@@ -33,9 +33,9 @@ from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.interfaces import LearnerType
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.retrieval import measure
+from kd_tfrs.workflow.retrieval.auto_method import resolve_auto
 from kd_tfrs.workflow.retrieval.contenders import FAMILY
 from kd_tfrs.workflow.retrieval.learner import Learner
-from kd_tfrs.workflow.retrieval.methods import resolve_auto
 from kd_tfrs.workflow.retrieval.prepare import (
     Prepared,
     prepare,

@@ -13,7 +13,6 @@ from kd_tfrs import distillation as kd
 from kd_tfrs.workflow import methods
 from kd_tfrs.workflow.methods import Build, Method, of_kind
 from kd_tfrs.workflow.naming import Named, parse_method
-from kd_tfrs.workflow.retrieval.auto_method import AUTO, resolve_auto
 from kd_tfrs.workflow.retrieval.config import DistillationOptions
 from kd_tfrs.workflow.retrieval.method_setting import Setting
 
@@ -25,18 +24,6 @@ if TYPE_CHECKING:
     )
     from kd_tfrs.distillation.retrieval import Teacher
     from kd_tfrs.distillation.schedules import Scheduled
-
-__all__ = [
-    "AUTO",
-    "METHODS",
-    "Setting",
-    "build_terms",
-    "documented_terms",
-    "longest_list",
-    "parse_method",
-    "parse_retrieval_method",
-    "resolve_auto",
-]
 
 SIDES = ("query", "candidate")
 # Sizes where neither the options nor the method have others.

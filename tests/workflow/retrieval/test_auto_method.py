@@ -3,12 +3,14 @@
 import pytest
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.retrieval.auto_method import LARGEST_CATALOGUE
+from kd_tfrs.workflow.retrieval.auto_method import (
+    LARGEST_CATALOGUE,
+    resolve_auto,
+)
 from kd_tfrs.workflow.retrieval.config import DistillationOptions
 from kd_tfrs.workflow.retrieval.methods import (
     METHODS,
     parse_method,
-    resolve_auto,
 )
 
 
