@@ -25,6 +25,7 @@ chosen flags of each), flags.json, environment.json and log.txt.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
@@ -176,14 +177,8 @@ def run() -> dict[str, Any]:
         from kd_tfrs.workflow.retrieval.comparison import RetrievalComparison
     task = RankingComparison if is_ranking else RetrievalComparison
     logging.getLogger("kd_tfrs").propagate = False
-    plan = Plan(
-        methods=FLAGS.methods,
-        trials=FLAGS.trials,
-        seeds=FLAGS.seeds,
-        warmup_epochs=FLAGS.warmup_epochs,
-        teacher_dir=FLAGS.teacher_dir,
-        compress=FLAGS.compress,
-    )
+    names = [field.name for field in dataclasses.fields(Plan)]
+    plan = Plan(**{name: FLAGS[name].value for name in names})
     if FLAGS.flagfiles:
         results = compare_data_sets(task, of_data, run_dir, plan)
         print(f"Everything is in {run_dir}; look at overview.md.")

@@ -308,15 +308,17 @@ def of_run(run: Run) -> dict[str, Any]:
     """The origin of a result.
 
     Args:
-        run: the run folder, with data that were read.
+        run: the run folder.
 
     Returns:
-        "flags", "environment" and "data_fingerprint".
+        "flags", "environment" and "data_fingerprint"; the latter is `None`
+        before data are read.
     """
+    data = run.read_json("data.json") or {}
     return {
         "flags": run.config.flat(),
         "environment": run.read_json("environment.json"),
-        "data_fingerprint": run.read_json("data.json")["fingerprint"],
+        "data_fingerprint": data.get("fingerprint"),
     }
 
 

@@ -41,6 +41,7 @@ from kd_tfrs.workflow.comparison.findings import (
 from kd_tfrs.workflow.comparison.trainings import COMPRESSED, Trainings
 from kd_tfrs.workflow.interfaces import PreparedData
 from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.report import of_run
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.training import ERRORS
@@ -398,7 +399,6 @@ class Comparison(abc.ABC):
         test: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         run, config = self.run, self.config
-        flat, data = config.flat(), run.read_json("data.json") or {}
         teacher = run.read_json(f"teachers/validation-{config.seed}.json")
         return {
             "dataset": config.data.dataset,
@@ -410,12 +410,10 @@ class Comparison(abc.ABC):
             "monitor": self.monitor,
             "tested": list(metrics),
             "further": self.further(rows),
-            "flags": flat,
-            "environment": run.read_json("environment.json"),
-            "data_fingerprint": data.get("fingerprint"),
+            **of_run(run),
             "validation": {
                 "teacher": teacher,
-                "methods": screening(run.directory, flat, self.roles),
+                "methods": screening(run.directory, config.flat(), self.roles),
             },
             "test": test,
         }
