@@ -25,6 +25,7 @@ chosen flags of each), flags.json, environment.json and log.txt.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
@@ -49,8 +50,8 @@ flags.DEFINE_enum(
     "task",
     "retrieval",
     ["retrieval", "ranking"],
-    "What is learned: who takes what of all there is, or how likely a shown "
-    "item is clicked, liked or rated.",
+    "What is learned: which of all items a user chooses, or how likely a "
+    "shown item is clicked, liked or rated.",
 )
 flags.DEFINE_list(
     "methods",
@@ -94,8 +95,8 @@ flags.DEFINE_list(
 flags.DEFINE_bool(
     "compress",
     False,
-    "Prune the distilled ranker that validation likes best and make it an "
-    "int8 file, and test both.",
+    "Prune the distilled student with the best validation, convert it to "
+    "int8, and test both.",
 )
 GROUPS = console.define_config_flags(RankingConfig)
 GROUPS["Run"] = [
@@ -162,11 +163,6 @@ def _check(config: FlatConfig, run_dir: Path, name: str) -> None:
 def run() -> dict[str, Any]:
     """Runs the comparison; returns the content of its JSON file."""
     of_data, is_ranking = configs(), FLAGS.task == "ranking"
-    if FLAGS.compress and not is_ranking:
-        raise UserError(
-            "`--compress` is an option of --task=ranking. Received: it with "
-            "--task=retrieval. Leave it out."
-        )
     data = [Path(config.data.dataset).stem for config in of_data.values()]
     kind = "ranking-" if is_ranking else ""
     run_dir = Path(FLAGS.run_dir or f"runs/compare-{kind}{'-'.join(data)}")
@@ -181,14 +177,8 @@ def run() -> dict[str, Any]:
         from kd_tfrs.workflow.retrieval.comparison import RetrievalComparison
     task = RankingComparison if is_ranking else RetrievalComparison
     logging.getLogger("kd_tfrs").propagate = False
-    plan = Plan(
-        methods=FLAGS.methods,
-        trials=FLAGS.trials,
-        seeds=FLAGS.seeds,
-        warmup_epochs=FLAGS.warmup_epochs,
-        teacher_dir=FLAGS.teacher_dir,
-        compress=FLAGS.compress,
-    )
+    names = [field.name for field in dataclasses.fields(Plan)]
+    plan = Plan(**{name: FLAGS[name].value for name in names})
     if FLAGS.flagfiles:
         results = compare_data_sets(task, of_data, run_dir, plan)
         print(f"Everything is in {run_dir}; look at overview.md.")

@@ -18,10 +18,15 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.latency_ratio import within_noise
+from kd_tfrs.evaluation.tables import (
+    MISSING,
+    Column,
+    as_cells,
+    as_markdown,
+    as_text,
+)
 
 Stage = Mapping[str, Any]
-# Title, and a function from a stage to its cell.
-Column = tuple[str, Callable[[Stage], str]]
 
 METRICS = (
     "recall@10",
@@ -36,7 +41,6 @@ CONSOLE_METRICS = ("recall@10", "ndcg@10")
 _CONSOLE = ("kept", "lead kept", "x smaller", "x int8", "p50 ms", "x faster")
 _CONSOLE_WIDTH = 100
 _NAME_WIDTH = 30
-_MISSING = "-"
 
 
 def stages_markdown(
@@ -72,9 +76,7 @@ def stages_markdown(
     if any(stage.get("kept") for stage in stages):
         base = None
     columns = _columns(stages, metrics, percentiles, base)
-    header, *rows = _cells(stages, columns)
-    rule = [":--"] + ["--:"] * (len(header) - 1)
-    return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
+    return as_markdown(_cells(stages, columns))
 
 
 def stages_text(
@@ -114,13 +116,13 @@ def stages_text(
     columns["stage"] = [_shortened(name) for name in columns["stage"]]
     dropped = ["x int8", "gzip", "p50 ms", "model bytes", *metrics[:0:-1]]
     dropped += ["lead kept", "x faster", "x smaller", "kept"]
-    lines = _aligned(columns)
+    lines = as_text(columns)
     # Titles of two lines come before any column is left out.
     for title in ("", *dropped):
         if max(map(len, lines)) <= _CONSOLE_WIDTH:
             break
         columns.pop(title, None)
-        lines = _aligned(columns, two_lines=True)
+        lines = as_text(columns, two_lines=True)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -178,7 +180,7 @@ def _column(
     def cell(stage: Stage) -> str:
         value = stage_value(stage, key)
         if value is None:
-            return _MISSING
+            return MISSING
         if not whole or stage is base:
             return write(value)
         return f"{write(value)} ({100 * value / whole:.1f} %)"
@@ -230,7 +232,7 @@ def _lead_cell(
         if kept.get("lead") is not None:
             return write(kept["lead"])
         measured = kept.get("quality") is not None and "lead" in kept
-        return "n.s." if is_tested and measured else _MISSING
+        return "n.s." if is_tested and measured else MISSING
 
     return cell
 
@@ -254,7 +256,7 @@ def _faster(ratio: Mapping[str, Any]) -> str:
 
 def _faster_interval(ratio: Mapping[str, Any]) -> str:
     if ratio.get("low") is None or ratio.get("high") is None:
-        return _MISSING
+        return MISSING
     return f"{ratio['low']:.1f} to {ratio['high']:.1f}"
 
 
@@ -267,13 +269,8 @@ def _cells(
             "`stages` should hold at least one stage. Received: none. Measure "
             "one first."
         )
-    names = [str(stage.get("stage", _MISSING)) for stage in stages]
-    filled = [["stage", *names]]
-    for title, cell in columns:
-        texts = [cell(stage) for stage in stages]
-        if any(text != _MISSING for text in texts):
-            filled.append([title, *texts])
-    return [list(row) for row in zip(*filled, strict=True)]
+    name: Column = "stage", lambda stage: str(stage.get("stage", MISSING))
+    return as_cells(stages, [name, *columns])
 
 
 def _shortened(name: str) -> str:
@@ -282,19 +279,3 @@ def _shortened(name: str) -> str:
         return name
     end = (_NAME_WIDTH - 3) // 2
     return f"{name[: _NAME_WIDTH - 3 - end]}...{name[-end:]}"
-
-
-def _aligned(
-    columns: Mapping[str, list[str]], *, two_lines: bool = False
-) -> list[str]:
-    """Lines of a table, numbers to the right."""
-    blocks = []
-    for i, (title, *cells) in enumerate(columns.values()):
-        above, _, below = title.rpartition(" " if two_lines else "\n")
-        width = max(map(len, (above, below, *cells)))
-        rows = [above, below, "-" * width, *cells]
-        blocks.append(
-            [row.rjust(width) if i else row.ljust(width) for row in rows]
-        )
-    lines = ["  ".join(row).rstrip() for row in zip(*blocks, strict=True)]
-    return lines if two_lines else lines[1:]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from kd_tfrs.errors import UserError
 
@@ -62,6 +65,40 @@ def size_bytes_gzip(path: str | Path) -> int:
             with file.open("rb") as content:
                 archive.addfile(entry, content)
     return counter.count
+
+
+def folder_size(path: str | Path) -> dict[str, int]:
+    """Bytes of a file or folder, plain and as one tar.gz.
+
+    Args:
+        path: the file or folder.
+
+    Returns:
+        "size_bytes" and "size_bytes_gzip".
+    """
+    return {
+        "size_bytes": size_bytes(path),
+        "size_bytes_gzip": size_bytes_gzip(path),
+    }
+
+
+def parameters(weights: Sequence[np.ndarray]) -> dict[str, int]:
+    """Number of weights, and of those that are not zero.
+
+    Args:
+        weights: arrays of any shape.
+
+    Returns:
+        "parameters" and "nonzero_parameters".
+
+    Example:
+    >>> parameters([np.array([1.0, 0.0])])
+    {'parameters': 2, 'nonzero_parameters': 1}
+    """
+    return {
+        "parameters": int(sum(w.size for w in weights)),
+        "nonzero_parameters": int(sum(np.count_nonzero(w) for w in weights)),
+    }
 
 
 class _Counter(io.RawIOBase):

@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kd_tfrs.evaluation import paired_test_over_seeds
+from kd_tfrs.evaluation.tables import (
+    as_markdown,
+    mean_and_deviation,
+    mean_cell,
+)
 from kd_tfrs.workflow.cautions import Cautions
 from kd_tfrs.workflow.chain import Chain
 from kd_tfrs.workflow.options import FlatConfig
@@ -197,7 +200,7 @@ def summarise(
         *(f["baselines"] + f["stages"] for f in results), strict=True
     ):
         stages[rows[0]["stage"]] = {
-            name: _mean_and_deviation([row["metrics"][name] for row in rows])
+            name: mean_and_deviation([row["metrics"][name] for row in rows])
             for name in rows[0]["metrics"]
         }
     tests = {}
@@ -239,6 +242,10 @@ def summary_markdown(summary: dict[str, Any], names: Sequence[str]) -> str:
     Returns:
         Text with a line break at the end.
     """
+    rows = [
+        [stage, *(mean_cell(metrics[name]) for name in names)]
+        for stage, metrics in summary["stages"].items()
+    ]
     lines = [
         f"# {summary['dataset']}, seeds "
         f"{', '.join(map(str, summary['seeds']))}",
@@ -247,13 +254,8 @@ def summary_markdown(summary: dict[str, Any], names: Sequence[str]) -> str:
         f"{summary['environment']['processor']}. Test metrics, mean (standard "
         "deviation).",
         "",
-        "| stage | " + " | ".join(names) + " |",
-        "| :-- |" + " --: |" * len(names),
+        as_markdown([["stage", *names], *rows]),
     ]
-    for stage, metrics in summary["stages"].items():
-        cells = [_mean_cell(metrics[n]) for n in names]
-        lines.append(f"| {stage} | " + " | ".join(cells) + " |")
-    lines.append("")
     for name, test in summary["significance"].items():
         lines.append(
             f"* {name}, distilled against student alone: {test['text']}"
@@ -261,18 +263,3 @@ def summary_markdown(summary: dict[str, Any], names: Sequence[str]) -> str:
     for seed, sentence in summary["sentences"].items():
         lines.append(f"* seed {seed}: {sentence}")
     return "\n".join(lines) + "\n"
-
-
-def _mean_cell(results: dict[str, float | None]) -> str:
-    if results["mean"] is None:
-        return "-"
-    return f"{results['mean']:.4f} ({results['deviation']:.4f})"
-
-
-def _mean_and_deviation(values: list[float | None]) -> dict[str, Any]:
-    if any(value is None for value in values):
-        return {"mean": None, "deviation": None}
-    return {
-        "mean": float(np.mean(values)),
-        "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
-    }

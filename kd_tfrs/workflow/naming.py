@@ -14,7 +14,7 @@ TEACHERS = ("teacher", "ease", "lightgcn", "ensemble")
 
 
 class Named(NamedTuple):
-    """A method as it was asked for.
+    """A method as it was given.
 
     Args:
         method: its name.

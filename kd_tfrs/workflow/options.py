@@ -55,6 +55,24 @@ def option(default: Any, help_text: str, **limits: Any) -> Any:
     )
 
 
+def again(base: type, name: str, default: Any, **limits: Any) -> Any:
+    """An option of a base class with another default.
+
+    Args:
+        base: a dataclass.
+        name: of its field.
+        default: of the new field.
+        **limits: those that differ, see `option`.
+
+    Returns:
+        The field.
+    """
+    (field,) = (f for f in dataclasses.fields(base) if f.name == name)
+    return dataclasses.field(
+        default=default, metadata={**field.metadata, **limits}
+    )
+
+
 class Checked:
     """Checks the limits that stand beside the fields."""
 
@@ -153,7 +171,7 @@ def _named_errors(options: Any, changes: dict[str, Any], prefix: str) -> Any:
 
 
 def as_flags(message: str, names: Iterable[str], prefix: str = "") -> str:
-    """A message about arguments, told to whom has given flags.
+    """A message about arguments, as one about flags.
 
     Args:
         message: names arguments in backticks.

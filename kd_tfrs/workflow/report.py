@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from kd_tfrs.workflow.cautions import (
     teacher_behind,
 )
 from kd_tfrs.workflow.ratios import with_ratios
+from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.sentence import closing_sentence
 from kd_tfrs.workflow.student_chain import SHIPPED, StudentChain
 from kd_tfrs.workflow.training import ERRORS
@@ -39,8 +41,29 @@ _NOTE = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """Names of the metrics of each part of a report.
+
+    Args:
+        table: of `stages.md`.
+        console: of the table on the console.
+        tested: those that are tested, the headline metric first.
+        shown: of the summary over seeds.
+        curves: validation metrics of the learning curves.
+        title: the headline metric as it is written in a sentence.
+    """
+
+    table: Sequence[str]
+    console: Sequence[str]
+    tested: Sequence[str]
+    shown: Sequence[str]
+    curves: Sequence[str]
+    title: str
+
+
 class Report(abc.ABC):
-    """The report of one run; a task says what it measures and plots.
+    """The report of one run; a task defines what is measured and plotted.
 
     Args:
         chain: the stages of the run.
@@ -76,33 +99,14 @@ class Report(abc.ABC):
             `p_value`, `text` and the numbers of the test.
         """
 
+    @property
     @abc.abstractmethod
-    def table_metrics(self) -> Sequence[str]:
-        """Metrics of `stages.md`."""
-
-    @abc.abstractmethod
-    def console_metrics(self) -> Sequence[str]:
-        """Metrics of the table on the console."""
-
-    @abc.abstractmethod
-    def tested_metrics(self) -> list[str]:
-        """Metrics that are tested over seeds, the headline metric first."""
-
-    @abc.abstractmethod
-    def shown_metrics(self) -> list[str]:
-        """Metrics of the summary over seeds."""
+    def metrics(self) -> Metrics:
+        """The metrics of each part of the report."""
 
     @abc.abstractmethod
     def note(self) -> str:
         """What model bytes, sizes and latencies of the table are."""
-
-    @abc.abstractmethod
-    def metric_title(self) -> str:
-        """The headline metric as it is written in a sentence."""
-
-    @abc.abstractmethod
-    def curve_metrics(self) -> Sequence[str]:
-        """Validation metrics of the learning curves."""
 
     def metric_name(self, test: Row) -> str:
         """A test's metric as a row of the stage table names it."""
@@ -172,12 +176,14 @@ class Report(abc.ABC):
         self.late_cautions(cautions, compared)
         baselines = self.chain.baselines
         results = {
-            **_of_run(self.chain),
+            "dataset": self.chain.config.data.dataset,
+            "seed": self.chain.config.seed,
+            **of_run(self.chain.run),
             "stages": [row for row in rows if row["stage"] not in baselines],
             "baselines": [row for row in rows if row["stage"] in baselines],
             **self.further(),
-            "shown": self.shown_metrics(),
-            "tested": self.tested_metrics(),
+            "shown": list(self.metrics.shown),
+            "tested": list(self.metrics.tested),
             "significance": significance(compared, self.metric_name),
             "comparisons": compared,
             "sentence": self.sentence(rows, compared),
@@ -229,7 +235,7 @@ class Report(abc.ABC):
         faster = row.get(self.times_faster)
         return closing_sentence(
             self.shipped_title(row),
-            self.metric_title(),
+            self.metrics.title,
             quality=row["kept"]["quality"],
             lead=row["kept"]["lead"],
             p_value=p_value(compared, ("student", "teacher"), monitor),
@@ -242,7 +248,7 @@ class Report(abc.ABC):
     def console(self, results: dict[str, Any]) -> str:
         """The stage table as it is printed."""
         rows = [*results["baselines"], *results["stages"]]
-        return stages_text(rows, metrics=self.console_metrics())
+        return stages_text(rows, metrics=self.metrics.console)
 
     def heading(self, results: dict[str, Any]) -> str:
         """The title of `stages.md`."""
@@ -265,7 +271,7 @@ class Report(abc.ABC):
         run.write_json("metrics.json", results)
 
     def _curve(self, stage: str) -> list[dict[str, float]]:
-        names = ("epoch", "loss", *self.curve_metrics())
+        names = ("epoch", "loss", *self.metrics.curves)
         return [
             {name: epoch[name] for name in names if name in epoch}
             for epoch in self.chain.history(stage)
@@ -283,7 +289,7 @@ class Report(abc.ABC):
             text += f"{cautions_markdown(results['warnings'])}\n"
         text += stages_markdown(
             rows,
-            metrics=self.table_metrics(),
+            metrics=self.metrics.table,
             reference="teacher" if "teacher" in names else names[-1],
             percentiles=self.percentiles,
         )
@@ -298,15 +304,38 @@ class Report(abc.ABC):
         return text + "\n"
 
 
-def _of_run(chain: StudentChain) -> dict[str, Any]:
-    run = chain.run
+def of_run(run: Run) -> dict[str, Any]:
+    """The origin of a result.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        "flags", "environment" and "data_fingerprint"; the latter is `None`
+        before data are read.
+    """
+    data = run.read_json("data.json") or {}
     return {
-        "dataset": chain.config.data.dataset,
-        "seed": chain.config.seed,
-        "flags": chain.config.flat(),
+        "flags": run.config.flat(),
         "environment": run.read_json("environment.json"),
-        "data_fingerprint": run.read_json("data.json")["fingerprint"],
+        "data_fingerprint": data.get("fingerprint"),
     }
+
+
+def tested_pair(pair: tuple[str, str], metric: str, test: Any) -> Row:
+    """A paired test as JSON.
+
+    Args:
+        pair: baseline and challenger.
+        metric: plain name.
+        test: a dataclass.
+
+    Returns:
+        "baseline", "challenger", "metric", the fields of the test, and
+        "text".
+    """
+    names = {"baseline": pair[0], "challenger": pair[1], "metric": metric}
+    return {**names, **dataclasses.asdict(test), "text": str(test)}
 
 
 def p_value(

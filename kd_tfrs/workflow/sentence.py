@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kd_tfrs.evaluation.lead import format_p_value
 
-# What is said of a ratio that rounds to 1.
+# The words for a ratio that rounds to 1.
 _EQUAL = {"smaller": "as large", "faster": "as fast"}
 
 

@@ -1,4 +1,4 @@
-"""Weights & Biases, for those who want their runs there as well."""
+"""Logs of a run to Weights & Biases."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Tracker:
 
     Raises:
         ImportError: wandb is not installed.
-        UserError: it refuses, say for want of a login.
+        UserError: the login is missing, or the project is refused.
 
     Example:
     ```python

@@ -221,7 +221,8 @@ def train_reporting(
 
     Args:
         learner: the trial's learner.
-        stage: "teacher", "student" or "distilled".
+        stage: "teacher", "student" or "distilled"; "teacher_dcn" and the
+            like of rankers.
         report: is called with the epoch and the monitored metric; an error
             is multiplied by -1.
 
@@ -230,7 +231,8 @@ def train_reporting(
     """
     every, monitor = learner.config.evaluation.validate_every, learner.monitor
     sign = -1.0 if monitor in ERRORS else 1.0
-    epochs = getattr(learner.config, stage).epochs
+    # Of rankers a teacher's stage also names its network.
+    epochs = getattr(learner.config, stage.partition("_")[0]).epochs
     before = read_progress(learner.run.directory / "training" / stage)
     for row in before.history:
         if monitor in row:

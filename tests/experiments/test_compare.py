@@ -28,7 +28,6 @@ MISTAKES = {
         ["--history_length=3"],
         ["--history_length", "--task=ranking"],
     ),
-    "compressed retrieval": (["--compress"], ["--compress", "--task=ranking"]),
 }
 
 

@@ -134,7 +134,6 @@ MISTAKES = {
         ("--methods=", ["--methods", "none"]),
         ("--methods=rrd@bert", ["rrd@bert", "lightgcn"]),
         ("--methods=rd+rrd", ["--methods", "rd+rrd"]),
-        ("--compress", ["--compress", "--task=ranking"]),
         ("--flagfiles=no.flags", ["no.flags"]),
         (
             "--flagfiles={tmp}/seed.flags,{tmp}/netflix.flags",
@@ -159,6 +158,11 @@ MISTAKES = {
         ("--distillation_losses=kl", ["kl"]),
         ("--run_dir={tmp}/ratings.csv", ["--run_dir"]),
         ("--trials=3", ["optuna", "kd_tfrs[search]"], ["optuna"]),
+        (f"{RANKING} --distillation_losses=rrd", ["rrd"]),
+        (
+            f"{RANKING} --stage=teacher",
+            ["--teacher_networks", "dcn,deepfm,autoint"],
+        ),
     ],
     "pipeline": [
         ("--retrieval_run={tmp}/run", ["given together"]),

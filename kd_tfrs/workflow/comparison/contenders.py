@@ -12,6 +12,7 @@ from kd_tfrs.workflow.options import FlatConfig
 
 ALONE = "student"
 TEACHER = "teacher"
+DISTILLED = "distilled"
 _LOSSES = "distillation_losses"
 _LABELS = "distillation_student_loss_weight"
 Choices = dict[str, tuple]
@@ -32,6 +33,7 @@ class Contender:
         flat: options by flag name, with the method's own defaults.
         space: choices by flag name; the first choice is that of `flat`.
             Losses are one string, as on the command line.
+        stage: the stage of the workflow that trains it.
 
     Example:
     ```python
@@ -42,11 +44,7 @@ class Contender:
     name: str
     flat: dict[str, Any]
     space: Choices
-
-    @property
-    def stage(self) -> str:
-        """The stage of the workflow that trains the contender."""
-        return ALONE if self.name == ALONE else "distilled"
+    stage: str = DISTILLED
 
     @property
     def folder(self) -> str:
@@ -81,14 +79,17 @@ class Family:
     Args:
         methods: by name; each has `defaults` and `tunes` by option.
         parse: reads a method as it is written on the command line.
-        alone: choices for the student alone, from the given flags.
+        training: choices for the training of a stage ("teacher", "student" or
+            "distilled"), from the given flags.
+        distillation: choices by flag name for a search of one stage.
         distilled: choices for every distilled student beside those of its
             methods, from the given flags.
     """
 
     methods: Mapping[str, Any]
     parse: Callable[[str], Named]
-    alone: Callable[[Mapping[str, Any]], Choices]
+    training: Callable[[str, Mapping[str, Any]], Choices]
+    distillation: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
     distilled: Callable[[Mapping[str, Any]], Choices] = lambda flat: {}
 
 
@@ -130,7 +131,7 @@ def contender(name: str, config: FlatConfig, family: Family) -> Contender:
     """
     flat = config.flat()
     if name == ALONE:
-        return Contender(name, flat, family.alone(flat))
+        return Contender(name, flat, family.training(ALONE, flat), ALONE)
     changes: dict[str, Any] = {}
     tunes: Choices = {}
     losses = []
@@ -173,6 +174,28 @@ def contenders(
         )
     unique = dict.fromkeys([ALONE, *filter(None, expanded)])
     return [contender(name, config, family) for name in unique]
+
+
+def tuned_contender(
+    stage: str, config: FlatConfig, family: Family
+) -> Contender:
+    """A contender for a search of one stage over many flags.
+
+    Args:
+        stage: "teacher", "student" or "distilled".
+        config: options of the first trial.
+        family: see `contender`.
+
+    Returns:
+        The contender, with the methods of `config`.
+    """
+    flat = config.flat()
+    space = family.training(stage, flat)
+    if stage == DISTILLED:
+        for name, choices in family.distillation.items():
+            space[name] = first_of(flat[name], choices)
+        space[_LOSSES] = _scaled_losses(flat[_LOSSES])
+    return Contender(stage, flat, space, stage)
 
 
 def _method(

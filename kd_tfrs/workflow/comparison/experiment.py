@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.comparison import report
 from kd_tfrs.workflow.comparison.contenders import (
@@ -24,6 +26,7 @@ from kd_tfrs.workflow.comparison.contenders import (
     Contender,
     Family,
     contenders,
+    tuned_contender,
 )
 from kd_tfrs.workflow.comparison.findings import (
     Findings,
@@ -35,11 +38,13 @@ from kd_tfrs.workflow.comparison.findings import (
     read_results,
     screening,
 )
-from kd_tfrs.workflow.comparison.trainings import Trainings
+from kd_tfrs.workflow.comparison.trainings import COMPRESSED, Trainings
 from kd_tfrs.workflow.interfaces import PreparedData
 from kd_tfrs.workflow.options import FlatConfig
+from kd_tfrs.workflow.report import of_run
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
+from kd_tfrs.workflow.training import ERRORS
 from kd_tfrs.workflow.tuning import Search
 
 logger = logging.getLogger(__name__)
@@ -59,7 +64,7 @@ class Plan:
         warmup_epochs: epochs before a trial may be pruned.
         teacher_dir: finished runs whose teachers are taken, or `None`.
         compress: whether the distilled student with the best validation is
-            pruned and converted to int8; ranking only.
+            pruned and converted to int8.
 
     Example:
     ```python
@@ -177,7 +182,11 @@ class Comparison(abc.ABC):
     @property
     def roles(self) -> Roles:
         """The tested models that are no methods."""
-        return Roles()
+        return Roles(compressed=COMPRESSED)
+
+    def tuned(self, stage: str) -> Contender:
+        """The contender for a search of one stage; see `tuned_contender`."""
+        return tuned_contender(stage, self.config, self.family)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -204,9 +213,6 @@ class Comparison(abc.ABC):
         del rows
         return {"note": "", "metrics": []}
 
-    def finish(self) -> None:  # noqa: B027 - a hook that few tasks need
-        """Further trainings when all seeds are done."""
-
     def say(self, text: str) -> None:
         """Prints a line and logs it."""
         self._print(text)
@@ -231,7 +237,8 @@ class Comparison(abc.ABC):
             self._tune_all(prepared)
         for seed in range(first, first + seeds):
             self._repeat_all(seed)
-        self.finish()
+        if self.plan.compress:
+            self._compress_best()
         results = self.report(final=True)
         self._print(f"\n{report.markdown(results)}")
         if self.failed:
@@ -269,22 +276,53 @@ class Comparison(abc.ABC):
         self.trainings.teacher(self.config.seed, prepared, is_test=False)
         for place, contender in enumerate(self.contenders, 1):
             with self._guarded(contender):
-                search = self._search(contender)
-                done = len(search.records())
+                done = len(self._search(contender).records())
                 self.say(
                     f"[{place}/{len(self.contenders)}] {contender.name}: "
                     f"{done} of {self.trials} trials done"
                 )
-                search.run(
-                    lambda number, point, report, contender=contender: (
-                        self.trainings.trial(
-                            contender, number, point, report, prepared
-                        )
-                    ),
-                    self.trials,
-                )
-                self.trainings.sweep(contender, search.best()["number"])
+                self.tune(contender)
                 self.report()
+
+    def tune(self, contender: Contender) -> list[Row]:
+        """Runs the trials of a contender that are not done yet.
+
+        Args:
+            contender: one of the contenders, or that of `tuned`.
+
+        Returns:
+            The records of all its trials; see `Search.run`.
+        """
+        search = self._search(contender)
+        prepared = self.prepared(self.config.seed)
+        records = search.run(
+            lambda number, point, report: self.trainings.trial(
+                contender, number, point, report, prepared
+            ),
+            self.trials,
+        )
+        self.trainings.sweep(contender, search.best()["number"])
+        return records
+
+    def _compress_best(self) -> None:
+        """Compresses the distilled student with the best validation."""
+        sign = -1.0 if self.monitor in ERRORS else 1.0
+        rows, _ = self.read()
+
+        def validation(contender: Contender) -> float:
+            values = [r["validation"] for r in rows[contender.name]]
+            return sign * np.mean([row[self.monitor] for row in values])
+
+        methods = (c for c in self.contenders if c.name != ALONE)
+        tested = [method for method in methods if method.name in rows]
+        best = max(tested, key=validation, default=None)
+        first = self.config.seed
+        for seed in range(first, first + self.plan.seeds) if best else ():
+            with self._guarded(best):
+                self.trainings.compress(
+                    best, self.chosen(best), seed, self.prepared(seed)
+                )
+                self.say(f"seed {seed}: {best.name} pruned, and as int8")
 
     def _repeat_all(self, seed: int) -> None:
         prepared = self.prepared(seed)
@@ -361,7 +399,6 @@ class Comparison(abc.ABC):
         test: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         run, config = self.run, self.config
-        flat, data = config.flat(), run.read_json("data.json") or {}
         teacher = run.read_json(f"teachers/validation-{config.seed}.json")
         return {
             "dataset": config.data.dataset,
@@ -373,12 +410,10 @@ class Comparison(abc.ABC):
             "monitor": self.monitor,
             "tested": list(metrics),
             "further": self.further(rows),
-            "flags": flat,
-            "environment": run.read_json("environment.json"),
-            "data_fingerprint": data.get("fingerprint"),
+            **of_run(run),
             "validation": {
                 "teacher": teacher,
-                "methods": screening(run.directory, flat, self.roles),
+                "methods": screening(run.directory, config.flat(), self.roles),
             },
             "test": test,
         }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kd_tfrs.evaluation import PairedTest, holm, lead_kept, paired_test
+from kd_tfrs.evaluation.tables import mean_and_deviation
 from kd_tfrs.workflow.comparison.contenders import ALONE, TEACHER
 from kd_tfrs.workflow.run import read_json
 
@@ -167,22 +168,15 @@ def means(rows: Sequence[Row]) -> Row:
     return {
         "seeds": [row["seed"] for row in rows],
         "metrics": {
-            n: _spread([r["metrics"].get(n) for r in rows]) for n in names
+            n: mean_and_deviation([r["metrics"].get(n) for r in rows])
+            for n in names
         },
-        "train_seconds": _spread([r["train_seconds"] for r in rows])["mean"],
-        "epochs": _spread([r["epochs"] for r in rows])["mean"],
+        "train_seconds": mean_and_deviation([r["train_seconds"] for r in rows])[
+            "mean"
+        ],
+        "epochs": mean_and_deviation([r["epochs"] for r in rows])["mean"],
         **sizes,
         "rows": list(rows),
-    }
-
-
-def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
-    if any(value is None for value in values):
-        return {"mean": None, "deviation": None}
-    several = len(values) > 1
-    return {
-        "mean": float(np.mean(values)),
-        "deviation": float(np.std(values, ddof=1)) if several else 0.0,
     }
 
 
@@ -252,9 +246,20 @@ class Findings:
             "cost_rank".
         """
         models = {n: self._tested(n) for n in self.rows if n != ALONE}
-        methods, compressed = self._split(models)
-        others = [m for n, m in models.items() if n not in methods]
-        for group in (list(methods.values()), *([m] for m in others)):
+        endings = self.roles.compressed
+        compressed = [
+            model
+            for ending in endings
+            for name, model in models.items()
+            if name.endswith(ending)
+        ]
+        methods = [
+            model
+            for name, model in models.items()
+            if name not in self.roles.references and not name.endswith(endings)
+        ]
+        others = [m for m in models.values() if m not in methods]
+        for group in (methods, *([m] for m in others)):
             _correct(group)
         for model in models.values():
             model["verdict"] = {
@@ -266,7 +271,10 @@ class Findings:
                 m: None if p is None else self.gain_kept(TEACHER, m) is not None
                 for m, p in self._lead_p_values.items()
             }
-        _rank_costs(methods.values())
+        by_cost = sorted(methods, key=lambda method: method["train_seconds"])
+        for place, method in enumerate(by_cost, 1):
+            method["cost_rank"] = place
+        first, is_error = next(iter(self.metrics.items()))
         return {
             TEACHER: models.get(TEACHER),
             ALONE: {"method": ALONE, **means(self.rows[ALONE])},
@@ -274,7 +282,11 @@ class Findings:
             "baselines": [
                 models[n] for n in self.roles.baselines if n in models
             ],
-            "methods": self._sorted(methods.values()),
+            "methods": sorted(
+                methods,
+                key=lambda method: method["metrics"][first]["mean"],
+                reverse=not is_error,
+            ),
             "compressed": compressed,
             "other_tests": self._other_tests(compressed),
         }
@@ -353,33 +365,6 @@ class Findings:
             return (), [[] for _ in names]
         return seeds, values
 
-    def _split(
-        self, models: Mapping[str, Row]
-    ) -> tuple[dict[str, Row], list[Row]]:
-        """The methods by name, and the compressed students."""
-        methods = {
-            name: model
-            for name, model in models.items()
-            if name not in self.roles.references
-            and not name.endswith(self.roles.compressed)
-        }
-        compressed = [
-            model
-            for ending in self.roles.compressed
-            for name, model in models.items()
-            if name.endswith(ending)
-        ]
-        return methods, compressed
-
-    def _sorted(self, methods: Iterable[Row]) -> list[Row]:
-        """The methods from the best to the worst by the first metric."""
-        first, is_error = next(iter(self.metrics.items()))
-        return sorted(
-            methods,
-            key=lambda method: method["metrics"][first]["mean"],
-            reverse=not is_error,
-        )
-
     def _other_tests(self, compressed: Sequence[Row]) -> list[Row]:
         """Tests of baselines, and of what compression costs."""
         pairs = [
@@ -412,13 +397,6 @@ def _correct(models: Sequence[Row]) -> None:
             corrected = holm([test["p_value"] for test in tests])
             for test, value in zip(tests, corrected, strict=True):
                 test["holm_p_value"] = value
-
-
-def _rank_costs(methods: Iterable[Row]) -> None:
-    """Adds "cost_rank", 1 for the shortest training."""
-    by_cost = sorted(methods, key=lambda method: method["train_seconds"])
-    for place, method in enumerate(by_cost, 1):
-        method["cost_rank"] = place
 
 
 def verdict(tests: Mapping[str, Row], is_error: bool = False) -> str:

@@ -12,6 +12,12 @@ from typing import Any
 import numpy as np
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.tables import (
+    MISSING,
+    as_cells,
+    as_markdown,
+    column,
+)
 from kd_tfrs.workflow.comparison.contenders import ALONE, TEACHER
 from kd_tfrs.workflow.comparison.experiment import (
     Comparison,
@@ -19,7 +25,7 @@ from kd_tfrs.workflow.comparison.experiment import (
     Say,
     compare,
 )
-from kd_tfrs.workflow.comparison.report import share_text, table
+from kd_tfrs.workflow.comparison.report import share_text
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.run import read_json
 
@@ -121,26 +127,25 @@ def overview_markdown(content: Mapping[str, Any]) -> str:
     Returns:
         Text with a line break at the end.
     """
-    data_sets = list(content["events"])
     columns = [
-        f"{data} ({content['metric'][data]}, {content['events'][data]})"
-        for data in data_sets
+        column("method", "method"),
+        *(
+            column(
+                f"{data} ({content['metric'][data]}, {events})",
+                f"data_sets.{data}",
+                _cell,
+            )
+            for data, events in content["events"].items()
+        ),
+        column("mean rank", "mean_rank", "{:.1f}".format),
     ]
-    body = []
-    for method in content["methods"]:
-        cells = [_cell(method["data_sets"].get(data)) for data in data_sets]
-        body.append([method["method"], *cells, f"{method['mean_rank']:.1f}"])
-    lines = [
-        "# Methods over data sets",
-        "",
-        "Difference to the student alone in percent of it, share of the "
-        "teacher's lead that is kept (n.s. where this lead is not "
-        "significant), and verdict; see the table of each data set. Sorted by "
-        "mean rank.",
-        "",
-        *table(["method", *columns, "mean rank"], body),
-    ]
-    return "\n".join(lines) + "\n"
+    return (
+        "# Methods over data sets\n\nDifference to the student alone in "
+        "percent of it, share of the teacher's lead that is kept (n.s. where "
+        "this lead is not significant), and verdict; see the table of each "
+        "data set. Sorted by mean rank.\n\n"
+        + as_markdown(as_cells(content["methods"], columns))
+    )
 
 
 def _column(results: Results) -> dict[str, Any]:
@@ -171,14 +176,12 @@ def _column(results: Results) -> dict[str, Any]:
     return {"events": events, "metric": metric, "methods": cells}
 
 
-def _cell(cell: Mapping[str, Any] | None) -> str:
-    if cell is None:
-        return "-"
+def _cell(cell: Mapping[str, Any]) -> str:
     relative = cell["relative"]
     kept = share_text(cell["gain_kept"], cell["has_lead"])
     parts = [
         "" if relative is None else f"{100 * relative:+.1f} %",
-        "" if kept == "-" else f"kept {kept}",
+        "" if kept == MISSING else f"kept {kept}",
         cell["verdict"] or "",
     ]
-    return ", ".join(filter(None, parts)) or "-"
+    return ", ".join(filter(None, parts)) or MISSING

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,15 @@ import numpy as np
 import scipy.stats
 
 from kd_tfrs.evaluation import plot_comparison
+from kd_tfrs.evaluation.tables import (
+    MISSING,
+    Column,
+    as_cells,
+    as_csv,
+    as_markdown,
+    column,
+    mean_cell,
+)
 from kd_tfrs.workflow.comparison.contenders import (
     ALONE,
     TEACHER,
@@ -29,6 +36,7 @@ _TESTS = {
     "t": "paired t-test",
     "z": "z-test with the standard error of the draws",
 }
+_WHOLE = "{:.0f}".format
 Results = Mapping[str, Any]
 
 
@@ -41,7 +49,7 @@ def write(run: Run, results: Results) -> None:
     """
     run.write_json("comparison.json", results)
     run.write_text("comparison.md", markdown(results))
-    run.write_text("comparison.csv", as_csv(results))
+    run.write_text("comparison.csv", csv_text(results))
     chosen = [*results["validation"]["methods"]]
     if results["test"]:
         tested = (results["test"][ALONE], *results["test"]["methods"])
@@ -63,156 +71,141 @@ def markdown(results: Results) -> str:
     """
     environment, tasks = results["environment"], results["tasks"].items()
     listed = ", ".join(f"{name} ({kind})" for name, kind in tasks)
-    lines = [
-        f"# {results['dataset']}: methods against the student alone",
-        "",
-        (f"Tasks: {listed}. " if listed else "")
-        + f"Commit {environment['commit']}, {environment['processor']}.",
+    parts = [
+        f"# {results['dataset']}: methods against the student alone\n\n"
+        + (f"Tasks: {listed}. " if listed else "")
+        + f"Commit {environment['commit']}, {environment['processor']}.\n"
     ]
     if results["test"]:
-        lines += ["", *_quality_lines(results), "", *_test_lines(results)]
+        parts += [_quality_text(results), _tests_text(results)]
     if results["validation"]["methods"]:
-        lines += ["", *_validation_lines(results)]
-    return "\n".join(lines) + "\n"
+        parts.append(_validation_text(results))
+    return "\n".join(parts)
 
 
-def _models(test: Mapping[str, Any]) -> Iterator[Row]:
+def _models(test: Mapping[str, Any]) -> list[Row]:
     """All tested models in the order of the tables."""
     references = (*test["baselines"], *test["members"], test[TEACHER])
-    yield from filter(None, references)
-    yield from (test[ALONE], *test["methods"], *test["compressed"])
+    others = (test[ALONE], *test["methods"], *test["compressed"])
+    return [*filter(None, references), *others]
 
 
-def _quality_lines(results: Results) -> list[str]:
+def _quality_text(results: Results) -> str:
     test, further = results["test"], results["further"]
-    metrics = [*results["tested"], *further["metrics"]]
+    models, metrics = _models(test), [*results["tested"], *further["metrics"]]
     first = metrics[0]
-    has_sizes = any("parameters" in model for model in _models(test))
-    lines = [
-        "## Test data",
-        "",
-        f"Seeds {', '.join(map(str, results['seeds']))}; mean (standard "
-        f"deviation over seeds). {_budget(results)} Gain kept: the share of "
-        f"the teacher's lead over the student alone in {first}; n.s. where "
-        f"this lead is not significant. Verdict in {first}, see the tests "
-        "below. Cost: rank of the methods by training time, 1 is the shortest."
+    has_sizes = any("parameters" in model for model in models)
+    columns: list[Column] = [
+        ("model", lambda model: _title(model, results)),
+        ("parameters", lambda model: _parameters(model, test)),
+        *(column(name, f"metrics.{name}", mean_cell) for name in metrics),
+        ("gain kept", lambda model: _share(model, first, test)),
+        column("verdict", f"verdict.{first}"),
+        column("epochs", "epochs", _WHOLE),
+        column("train s", "train_seconds", _WHOLE),
+        column("cost", "cost_rank"),
+    ]
+    return (
+        f"## Test data\n\nSeeds {', '.join(map(str, results['seeds']))}; mean "
+        f"(standard deviation over seeds). {_budget(results)} Gain kept: the "
+        f"share of the teacher's lead over the student alone in {first}; n.s. "
+        f"where this lead is not significant. Verdict in {first}, see the "
+        "tests below. Cost: rank of the methods by training time, 1 is the "
+        "shortest."
         + (
             " Parameters: the trained weights; of a pruned model, those that "
             "are not zero; of trees, their leaves and splits."
             if has_sizes
             else ""
         )
-        + (f" {further['note']}" if further["metrics"] else ""),
-        "",
-    ]
-    header = ["model", *["parameters"] * has_sizes, *metrics]
-    header += ["gain kept", "verdict", "epochs", "train s", "cost"]
-    body = [
-        [
-            _title(model, results),
-            *[_parameters(model, test)] * has_sizes,
-            *(_spread(model["metrics"][metric]) for metric in metrics),
-            _share(model, first, test),
-            model.get("verdict", {}).get(first, "-"),
-            *(_number(model[key]) for key in ("epochs", "train_seconds")),
-            str(model.get("cost_rank", "-")),
-        ]
-        for model in _models(test)
-    ]
-    return [*lines, *table(header, body)]
+        + (f" {further['note']}" if further["metrics"] else "")
+        + f"\n\n{as_markdown(as_cells(models, columns))}"
+    )
 
 
-def _test_lines(results: Results) -> list[str]:
-    test = results["test"]
-    kinds = {
-        unit: row["test"]
-        for model in _models(test)
-        for tests in model.get("tests", {}).values()
-        for unit, row in tests.items()
-    }
-    named = [f"over {unit}: {_TESTS[kind]}" for unit, kind in kinds.items()]
-    lines = [
-        "## Tests",
-        "",
-        "Differences to the student alone if no other model is named, with "
-        "the 95 % interval over users drawn with replacement (of their means "
-        f"over seeds). p {'; p '.join(named) or 'needs users or seeds'}. The "
-        "p-values of the methods are after Holm's correction over them "
-        f"({len(test['methods'])}). A gain is significant in all tests (p < "
-        f"{LEVEL}), an unclear one in one of two. Gain kept: n.s. where the "
-        "teacher's lead over the student alone is not significant.",
-        "",
-    ]
-    header = ["pair", "metric", "difference", "interval over users"]
-    header += ["p seeds", "p users", "gain kept", "verdict"]
-    body = []
+def _tests_text(results: Results) -> str:
+    test, rows = results["test"], []
+    kinds: dict[str, str] = {}
     for model in _models(test):
         for metric, tests in model.get("tests", {}).items():
+            kinds |= {unit: row["test"] for unit, row in tests.items()}
             cells = _test_cells(tests, "holm_p_value")
             share = _share(model, metric, test)
             verdict = model["verdict"][metric]
-            body.append([model["method"], metric, *cells, share, verdict])
+            rows.append([model["method"], metric, *cells, share, verdict])
     for pair in test["other_tests"]:
         name = f"{pair['challenger']} against {pair['baseline']}"
         for metric, tests in pair["tests"].items():
-            body.append([name, metric, *_test_cells(tests), "-", "-"])
-    return [*lines, *table(header, body)]
+            rows.append([name, metric, *_test_cells(tests), MISSING, MISSING])
+    header = ["pair", "metric", "difference", "interval over users"]
+    header += ["p seeds", "p users", "gain kept", "verdict"]
+    named = [f"over {unit}: {_TESTS[kind]}" for unit, kind in kinds.items()]
+    return (
+        "## Tests\n\nDifferences to the student alone if no other model is "
+        "named, with the 95 % interval over users drawn with replacement (of "
+        "their means over seeds). p "
+        f"{'; p '.join(named) or 'needs users or seeds'}. The p-values of the "
+        "methods are after Holm's correction over them "
+        f"({len(test['methods'])}). A gain is significant in all tests (p < "
+        f"{LEVEL}), an unclear one in one of two. Gain kept: n.s. where the "
+        "teacher's lead over the student alone is not significant.\n\n"
+        + as_markdown([header, *rows])
+    )
 
 
 def _test_cells(tests: Mapping[str, Row], key: str = "p_value") -> list[str]:
     """Difference, interval and p-values of a pair."""
     if not tests:
-        return ["-"] * 4
+        return [MISSING] * 4
     first = tests.get("users") or tests["seeds"]
     low, high = tests.get("users", {}).get("interval") or (None, None)
     p_values = [tests.get(unit, {}).get(key) for unit in UNITS]
     return [
         f"{first['difference']:+.4f}",
-        "-" if low is None else f"{low:+.4f} to {high:+.4f}",
-        *("-" if p is None else f"{p:.2g}" for p in p_values),
+        MISSING if low is None else f"{low:+.4f} to {high:+.4f}",
+        *(MISSING if p is None else f"{p:.2g}" for p in p_values),
     ]
 
 
-def _validation_lines(results: Results) -> list[str]:
+def _validation_text(results: Results) -> str:
     """The table of the best trials, by validation metrics alone."""
-    rows = results["validation"]["methods"]
-    monitor, names = results["monitor"], _validated(results)
-    lines = [
-        "## Validation data",
-        "",
-        f"The best trial by {monitor}, seed {results['seed']}. "
-        f"{_budget(results)} This table uses no test data.",
-        "",
-    ]
-    header = ["model", *names, "difference", "trials", "pruned"]
-    header += ["epochs", "train s", "flags"]
-    body = []
-    teacher = results["validation"]["teacher"]
-    if teacher:
-        values = [f"{teacher[name]:.4f}" for name in names]
-        body.append([TEACHER, *values, *"-" * 6])
+    monitor, rows = results["monitor"], _validation_rows(results)
     alone = next((r["value"] for r in rows if r["method"] == ALONE), None)
-    for row in rows:
-        is_alone = row["method"] == ALONE
-        gain = "-" if alone is None else f"{row['value'] - alone:+.4f}"
-        body.append(
-            [
-                _name(row),
-                *(f"{row['validation'][name]:.4f}" for name in names),
-                "-" if is_alone else gain,
-                *(str(row[key]) for key in ("trials", "pruned", "epochs")),
-                _number(row["train_seconds"]),
-                " ".join(flag_lines(row["changed_flags"]).split()) or "-",
-            ]
-        )
-    return [*lines, *table(header, body)]
+    if alone is not None:
+        rows = [
+            {**row, "difference": row["value"] - alone}
+            if row["method"] not in (ALONE, TEACHER)
+            else row
+            for row in rows
+        ]
+    columns: list[Column] = [
+        ("model", _name),
+        *(
+            column(name, f"validation.{name}", "{:.4f}".format)
+            for name in _validated(results)
+        ),
+        column("difference", "difference", "{:+.4f}".format),
+        *(column(name, name) for name in ("trials", "pruned", "epochs")),
+        column("train s", "train_seconds", _WHOLE),
+        column("flags", "changed_flags", _flags_cell),
+    ]
+    return (
+        f"## Validation data\n\nThe best trial by {monitor}, seed "
+        f"{results['seed']}. {_budget(results)} This table uses no test data."
+        f"\n\n{as_markdown(as_cells(rows, columns))}"
+    )
+
+
+def _validation_rows(results: Results) -> list[Row]:
+    """The teacher, if it was validated, and the best trial of the others."""
+    validation = results["validation"]
+    teacher = {"method": TEACHER, "validation": validation["teacher"]}
+    return [*([teacher] * bool(validation["teacher"])), *validation["methods"]]
 
 
 def _validated(results: Results) -> list[str]:
     """The monitored metric, and tested ones that all validations have."""
-    validation = results["validation"]
-    rows = [row["validation"] for row in validation["methods"]]
-    rows += [validation["teacher"]] if validation["teacher"] else []
+    rows = [row["validation"] for row in _validation_rows(results)]
     names = [m for m in results["tested"] if all(m in row for row in rows)]
     return list(dict.fromkeys([results["monitor"], *names]))
 
@@ -265,16 +258,6 @@ def _share(model: Row, metric: str, test: Mapping[str, Any]) -> str:
     return share_text(model["gain_kept"][metric], has_lead)
 
 
-def _spread(spread: Mapping[str, float | None]) -> str:
-    if spread["mean"] is None:
-        return "-"
-    return f"{spread['mean']:.4f} ({spread['deviation']:.4f})"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
-
-
 def _parameters(model: Row, test: Mapping[str, Any]) -> str:
     """Weights; of a compressed model those that are not zero, and bytes."""
     is_compressed = model in test["compressed"]
@@ -301,13 +284,11 @@ def flag_lines(changes: Mapping[str, Any]) -> str:
     return "".join(f"--{k}={flag_text(v)}\n" for k, v in changes.items())
 
 
-def table(header: list[str], body: list[list[str]]) -> list[str]:
-    """Lines of a Markdown table with right-aligned cells."""
-    rule = [":--"] + ["--:"] * (len(header) - 1)
-    return [f"| {' | '.join(row)} |" for row in [header, rule, *body]]
+def _flags_cell(changes: Mapping[str, Any]) -> str:
+    return " ".join(flag_lines(changes).split()) or MISSING
 
 
-def as_csv(results: Results) -> str:
+def csv_text(results: Results) -> str:
     """One line per tested row, and per best trial.
 
     Args:
@@ -316,7 +297,6 @@ def as_csv(results: Results) -> str:
     Returns:
         The text of a CSV file.
     """
-    text = io.StringIO()
     seed, test = results["seed"], results["test"]
     lines = [
         {"events": "validation", "seed": seed, **row, **row["validation"]}
@@ -333,12 +313,7 @@ def as_csv(results: Results) -> str:
         {n for line in lines for n, v in line.items() if isinstance(v, float)}
         - set(columns)
     )
-    writer = csv.DictWriter(
-        text, [*columns, *others], extrasaction="ignore", lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return as_csv(lines, [*columns, *others])
 
 
 def plot(results: Results, path: Path) -> None:
@@ -350,31 +325,36 @@ def plot(results: Results, path: Path) -> None:
     """
     test, metrics = results["test"], results["tested"]
     if test and test["methods"]:
-        references, methods = [test[TEACHER], test[ALONE]], test["methods"]
+        rows = [test[TEACHER], test[ALONE], *test["methods"]]
         count = len(results["seeds"])
         note = f"test, mean and 95 % interval over {count} seeds"
         note = note if count > 1 else f"test, seed {results['seed']}"
     else:
-        references, methods = _validation_points(results)
+        rows = [
+            {
+                "method": row["method"],
+                "metrics": {m: {"mean": row["validation"][m]} for m in metrics},
+            }
+            for row in _validation_rows(results)
+        ]
         note = f"validation, seed {results['seed']}"
-    if not methods:
-        return
-    lines = {
-        _name(row): with_intervals(row, metrics) for row in references if row
-    }
-    plot_comparison(
-        [with_intervals(method, metrics) for method in methods],
-        {
-            name: {m: row["metrics"][m]["mean"] for m in metrics}
-            for name, row in lines.items()
-        },
-        path,
-        metrics=metrics,
-        note=note,
-        reference_intervals={
-            name: row.get("intervals", {}) for name, row in lines.items()
-        },
-    )
+    rows = [with_intervals(row, metrics) for row in rows if row]
+    methods = [r for r in rows if r["method"] not in (TEACHER, ALONE)]
+    lines = {_name(row): row for row in rows if row not in methods}
+    if methods:
+        plot_comparison(
+            methods,
+            {
+                name: {m: row["metrics"][m]["mean"] for m in metrics}
+                for name, row in lines.items()
+            },
+            path,
+            metrics=metrics,
+            note=note,
+            reference_intervals={
+                name: row.get("intervals", {}) for name, row in lines.items()
+            },
+        )
 
 
 def with_intervals(
@@ -411,22 +391,3 @@ def with_intervals(
         ends = spread["mean"] - half, spread["mean"] + half
         intervals[metric] = [float(end) for end in ends]
     return {**row, "intervals": intervals}
-
-
-def _validation_points(results: Results) -> tuple[list[Row], list[Row]]:
-    """References and methods of the validation data."""
-    validation = results["validation"]
-    values = {r["method"]: r["validation"] for r in validation["methods"]}
-    if validation["teacher"]:
-        values[TEACHER] = validation["teacher"]
-    points = [
-        {
-            "method": name,
-            "metrics": {m: {"mean": of_model[m]} for m in results["tested"]},
-        }
-        for name, of_model in values.items()
-    ]
-    names = (TEACHER, ALONE)
-    references = [point for point in points if point["method"] in names]
-    references.sort(key=lambda point: names.index(point["method"]))
-    return references, [p for p in points if p["method"] not in names]

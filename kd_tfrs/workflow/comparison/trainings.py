@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.comparison.contenders import (
-    ALONE,
+    DISTILLED,
     Contender,
     folder_name,
 )
@@ -33,6 +33,8 @@ from kd_tfrs.workflow.tuning import (
 
 _DETAILS = ("validation", "train_seconds", "epochs", "best_epoch", "flags")
 Arrays = dict[str, np.ndarray]
+# Endings of the names of compressed students.
+COMPRESSED = (" pruned", " int8")
 
 
 class Trainings(abc.ABC):
@@ -95,6 +97,10 @@ class Trainings(abc.ABC):
         Returns:
             "metrics" and the like, and the arrays that tests over users need.
         """
+
+    @abc.abstractmethod
+    def int8(self, model: Any, learner: Learner) -> Any:
+        """A pruned model with 8-bit weights, as `measure` takes it."""
 
     def trial(
         self,
@@ -187,6 +193,35 @@ class Trainings(abc.ABC):
         shutil.rmtree(place / "training", ignore_errors=True)
         return row
 
+    def compress(
+        self,
+        contender: Contender,
+        chosen: Row | None,
+        seed: int,
+        prepared: PreparedData,
+    ) -> None:
+        """Prunes a distilled student, converts it to int8, and tests both.
+
+        Args:
+            contender: a contender that was repeated with the seed.
+            chosen: see `repeat`.
+            seed: seed of the training.
+            prepared: data of that seed.
+        """
+        pruned, int8 = (contender.name + ending for ending in COMPRESSED)
+        if self._row(pruned, seed) and self._row(int8, seed):
+            return
+        place, flags, _ = self._chosen(contender, chosen, seed)
+        with self._learner(place, flags, prepared, contender) as learner:
+            model, progress = learner.train("pruned")
+            learner.save("pruned", model)
+            details = self._details(flags, progress)
+            if not self._row(pruned, seed):
+                self._test(pruned, model, learner, details)
+            details = {**details, "validation": None, "train_seconds": 0.0}
+            self._test(int8, self.int8(model, learner), learner, details)
+        shutil.rmtree(place / "training", ignore_errors=True)
+
     def teacher(
         self, seed: int, prepared: PreparedData, *, is_test: bool
     ) -> None:
@@ -246,7 +281,7 @@ class Trainings(abc.ABC):
         tf.keras.backend.clear_session()
         config = type(self.config).from_flat(flags)
         with contextlib.closing(Run(place, config, log=False)) as run:
-            if contender.name == ALONE:
+            if contender.stage != DISTILLED:
                 yield self.learner_type(run, prepared)
                 return
             self.teachers.lend(run)

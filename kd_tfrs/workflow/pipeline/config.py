@@ -11,7 +11,7 @@ from kd_tfrs.workflow.options import Checked, FlatConfig, option
 
 @dataclasses.dataclass(frozen=True)
 class PipelineOptions(Checked):
-    """Which two runs are put together, and how they are asked."""
+    """Which two runs are put together, and their requests."""
 
     retrieval_run: str | None = option(
         None,

@@ -12,7 +12,7 @@ from typing import Any
 from kd_tfrs.data.synthetic.interactions import generate
 from kd_tfrs.errors import UserError
 from kd_tfrs.files import replacing
-from kd_tfrs.workflow.pipeline import findings, report
+from kd_tfrs.workflow.pipeline import report
 from kd_tfrs.workflow.pipeline.checks import check_given, check_split
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
 from kd_tfrs.workflow.pipeline.latency import measure_calls
@@ -20,6 +20,7 @@ from kd_tfrs.workflow.pipeline.sides import RankingSide, RetrievalSide
 from kd_tfrs.workflow.pipeline.stages import PAIRS, PipelineStages
 from kd_tfrs.workflow.ranking import experiment as ranking_experiment
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.report import of_run
 from kd_tfrs.workflow.retrieval import experiment
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.run import Run
@@ -36,7 +37,7 @@ def run_pipeline(
     """Puts two finished runs together and measures what comes out.
 
     Args:
-        config: which runs, and how they are asked.
+        config: which runs, and their requests.
         run_dir: where everything is kept; a measurement that was stopped goes
             on.
         say: prints a line for a person.
@@ -99,11 +100,10 @@ def train_and_run(
     """
     folder = Path(run_dir)
     retrieval, ranking = (_own_data(c, folder) for c in (retrieval, ranking))
-    options = {"say": say}
     say("retrieval")
-    experiment.run_experiment(retrieval, folder / "retrieval", **options)
+    experiment.run_experiment(retrieval, folder / "retrieval", say=say)
     say("ranking")
-    ranking_experiment.run_experiment(ranking, folder / "ranking", **options)
+    ranking_experiment.run_experiment(ranking, folder / "ranking", say=say)
     chosen = dataclasses.replace(
         config.pipeline,
         retrieval_run=str(folder / "retrieval"),
@@ -160,15 +160,13 @@ def _report(chain: PipelineStages, say: Say) -> dict[str, Any]:
     found = {
         "dataset": chain.retrieval.run.config.data.dataset,
         "title": chain.title,
-        "flags": chain.config.flat(),
+        **of_run(run),
         "retrieval_flags": chain.retrieval.run.config.flat(),
         "ranking_flags": chain.ranking.run.config.flat(),
-        "environment": run.read_json("environment.json"),
-        "data_fingerprint": run.read_json("data.json")["fingerprint"],
         "stages": chain.rows(),
-        "comparisons": findings.comparisons(chain),
+        "comparisons": report.comparisons(chain),
         "weighing": chain.weighings(),
-        "parity": findings.parity(chain),
+        "parity": report.parity(chain),
         "latency": latency,
     }
     run.write_json("pipeline.json", found)

@@ -24,11 +24,12 @@ from kd_tfrs.export.ranking.keras_ranker import (
 )
 from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.models.ranking import RankingTask
+from kd_tfrs.workflow.ranking.measure import selected_outputs
 from kd_tfrs.workflow.retrieval.measure import Embedded
 
 
 class TowerScorer(CatalogueScorer):
-    """Embeds who asks by the query tower, as an export does.
+    """Embeds users by the query tower, as an export does.
 
     `score(u, i) = query_tower(features of u) . candidate_embeddings[i]`
 
@@ -73,8 +74,8 @@ class TowerScorer(CatalogueScorer):
 class TableRanker(KerasRanker):
     """Ranks by features of users and items that were encoded beforehand.
 
-    It says what `KerasRanker` says. Values of a context are encoded once each
-    and kept.
+    Its scores equal those of `KerasRanker`. Values of a context are encoded
+    once each and kept.
 
     Args:
         network: see `KerasRanker`; `compiled_network` makes a fast one.
@@ -151,7 +152,7 @@ def compiled_network(
     """A network or a teacher as one graph of encoded features.
 
     Args:
-        ask: from a batch to its outputs: a `RankingModel`, or a teacher's
+        ask: maps a batch to its outputs: a `RankingModel`, or a teacher's
             `outputs`.
         tasks: whose logits are computed.
         features: encoded features, of which shapes and types are read.
@@ -160,12 +161,7 @@ def compiled_network(
         From encoded features to `logits_<task>` `[n]` by name.
     """
     outputs = [task.output for task in tasks]
-
-    def logits(sent: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        found = ask({"features": sent})
-        return {name: found[name] for name in outputs}
-
-    return _compiled(logits, features)
+    return _compiled(selected_outputs(ask, outputs), features)
 
 
 def _compiled(

@@ -210,7 +210,7 @@ class RankingSide(Side):
         return compiled_network(ask, prepared.tasks, rows)
 
     def _served(self, inputs: Inputs) -> RankingInputs:
-        """Also of columns for training alone, which nobody sends."""
+        """Also of columns for training alone, which no request has."""
         train = self.chain.prepared.split.train
         columns = tuple(
             RawColumn.of(f, self.chain.prepared.owners[f.name], x)

@@ -14,9 +14,13 @@ from kd_tfrs.evaluation.retrieval import SavedModelScorer, Scorer
 from kd_tfrs.export.ranking.client import SavedModelRanker
 from kd_tfrs.serving import Candidates, Ranker, Recommender
 from kd_tfrs.workflow.chain import Chain, Made, Stage
-from kd_tfrs.workflow.pipeline.blending import choose_weight
 from kd_tfrs.workflow.pipeline.config import PipelineConfig
-from kd_tfrs.workflow.pipeline.quality import KS, accuracy, summary
+from kd_tfrs.workflow.pipeline.quality import (
+    KS,
+    accuracy,
+    choose_weight,
+    summary,
+)
 from kd_tfrs.workflow.pipeline.sides import (
     SHIPPED,
     RankingSide,
@@ -76,7 +80,7 @@ PAIRS = {
 
 
 class PipelineStages(Chain):
-    """Every pair of a retriever and a ranker, asked by the same users.
+    """Every pair of a retriever and a ranker, with the same requests.
 
     The student is the form of it that its run exports. A pair whose stages have
     not been done is left out.
@@ -129,12 +133,12 @@ class PipelineStages(Chain):
 
     @cached_property
     def requests(self) -> Requests:
-        """Who asks, and what he should get."""
+        """The test requests and their relevant items."""
         return self._requests("test")
 
     @cached_property
     def validation_requests(self) -> Requests:
-        """Who asks where the weight of a blend is chosen."""
+        """The requests on which the weight of a blend is chosen."""
         return self._requests("validation")
 
     def _requests(self, part: str) -> Requests:
@@ -222,7 +226,7 @@ class PipelineStages(Chain):
         return self.weighing(weighed)["retrieval_weight"]
 
     def weighing(self, stage: str) -> dict[str, Any]:
-        """What `choose_weight` says of a blended pair, asked once."""
+        """The result of `choose_weight` for a blended pair, kept on disk."""
         path = f"stages/{stage}.weight.json"
         kept = self.run.read_json(path)
         if kept is None:
@@ -239,14 +243,14 @@ class PipelineStages(Chain):
         return kept
 
     def weighings(self) -> dict[str, dict[str, Any]]:
-        """What `weighing` has said of the pairs that are done, by pair."""
+        """The results of `weighing` for the pairs that are done."""
         if self.config.pipeline.retrieval_weight is not None:
             return {}
         names = [n for n in PAIRS if PAIRS[n].weighed_as == n]
         return {n: self.weighing(n) for n in names if self.is_done(n)}
 
     def contexts(self, stage: str, requests: Requests) -> list[dict[str, Any]]:
-        """What the ranker of a pair is told of the event, by user."""
+        """The context of the event for the ranker of a pair, by user."""
         source = PAIRS[stage].ranking
         # The export looks at what the model looks at that it was made from.
         model = "student_student" if source == _EXPORT else stage
@@ -273,7 +277,7 @@ class PipelineStages(Chain):
         ask: Callable[..., tuple[np.ndarray, ...]],
         requests: Requests,
     ) -> tuple[np.ndarray, ...]:
-        """Asks for some users at a time, with what a pair's ranker is told."""
+        """Calls a function for some users at a time, with their contexts."""
         data, contexts = requests.data, self.contexts(stage, requests)
         blocks = []
         starts = range(0, len(data.users), _BLOCK)

@@ -1,4 +1,4 @@
-"""Who asks, when, what he has seen, and what he should have got."""
+"""Requests: users, contexts, seen items and relevant items."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Requests:
     """One request a user with something to find.
 
     Args:
-        data: the relevant events by place; its users ask, its exclusions are
-            the events before.
+        data: the relevant events by place; each of its users has a request,
+            its exclusions are the events before.
         contexts: `[users]` values of the event's columns by name.
         known: `[users]` whether the user has training events.
     """
@@ -36,7 +36,7 @@ class Requests:
         return len(self.data.users)
 
     def contexts_for(self, names: tuple[str, ...]) -> list[Context]:
-        """What a ranker that looks at some columns is told.
+        """The contexts of a ranker that reads some columns.
 
         Args:
             names: of the columns.
@@ -62,11 +62,11 @@ def make_requests(
     so of a held-out event: the label of a binary task is 1, or a rating is at
     least `--liked_from`. What the user has in training, and before test
     events in validation, is neither relevant nor recommended. Users without a
-    relevant item do not ask.
+    relevant item have no request.
 
     Args:
-        retrieval: says what may be recommended.
-        ranking: says what is relevant.
+        retrieval: has the catalogue.
+        ranking: has the labels.
         context: see `PipelineOptions`.
         part: "test" or "validation".
 

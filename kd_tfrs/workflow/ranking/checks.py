@@ -8,7 +8,7 @@ from kd_tfrs.data.ranking.datasets import known_tasks
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.loading import check_data
-from kd_tfrs.workflow.ranking.methods import check_method
+from kd_tfrs.workflow.ranking.methods import parse_ranking_method
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.networks import network_flags, ranker_config
 
@@ -53,7 +53,7 @@ def check_options(
         UserError: see `check_config`.
     """
     for text in config.distillation.losses if losses is None else losses:
-        check_method(text, tasks)
+        parse_ranking_method(text, tasks)
     if tasks is not None:
         check_shifts(config, tasks)
     _check_networks(config, tasks)

@@ -10,12 +10,12 @@ from kd_tfrs.distillation.ranking import NetworkTeacher, RankingTeacher
 from kd_tfrs.distillation.ranking.teachers import LOGITS
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingModel
-from kd_tfrs.workflow.ranking.method_base import RankingSetting
 from kd_tfrs.workflow.ranking.methods import (
+    RANKING_METHODS,
+    RankingSetting,
     build_ranking_terms,
     kept_outputs,
-    needs_auxiliary_head,
-    needs_sessions,
+    parse_ranking_method,
 )
 from kd_tfrs.workflow.ranking.options import RankingDistillationOptions
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
@@ -25,7 +25,7 @@ class ChosenMethods:
     """The methods of a run.
 
     Args:
-        options: what was asked for.
+        options: as they were given.
         prepared: data and tasks.
 
     Raises:
@@ -40,9 +40,13 @@ class ChosenMethods:
     ) -> None:
         self._options = options
         self._prepared = prepared
-        self.auxiliary = needs_auxiliary_head(options.losses)
-        self._by_session = needs_sessions(options.losses)
-        # What does not fit the tasks shows before the teachers train.
+        chosen = [
+            RANKING_METHODS[parse_ranking_method(text).method]
+            for text in options.losses
+        ]
+        self.auxiliary = any(method.auxiliary for method in chosen)
+        self._by_session = any(method.sessions for method in chosen)
+        # A mistake shows before the teachers train.
         self.outputs(NetworkTeacher(lambda features: {}))
         if self._by_session and prepared.split.train.groups is None:
             raise UserError(
@@ -59,7 +63,7 @@ class ChosenMethods:
         return not all(name.startswith(LOGITS) for name in asked)
 
     def sessions(self) -> np.ndarray | None:
-        """`[train examples]` sessions, or `None` where none are asked for."""
+        """`[train examples]` sessions, or `None` where no method has them."""
         if not self._by_session:
             return None
         split, gap = self._prepared.split, self._options.session_gap
@@ -78,9 +82,7 @@ class ChosenMethods:
         Returns:
             Names of its outputs.
         """
-        return kept_outputs(
-            self._options.losses, self._setting(teacher, (), 1, 0.0)
-        )
+        return kept_outputs(self._options.losses, self._setting(teacher))
 
     def terms(
         self,
@@ -102,20 +104,16 @@ class ChosenMethods:
         Returns:
             Terms and weights.
         """
-        setting = self._setting(
-            teacher,
-            tuple(student.network.output),
-            num_steps,
-            -logit_offset,
-        )
+        outputs = tuple(student.network.output)
+        setting = self._setting(teacher, outputs, num_steps, -logit_offset)
         return build_ranking_terms(self._options.losses, setting)
 
     def _setting(
         self,
         teacher: RankingTeacher,
-        student_outputs: tuple[str, ...],
-        num_steps: int,
-        teacher_offset: float,
+        student_outputs: tuple[str, ...] = (),
+        num_steps: int = 1,
+        teacher_offset: float = 0.0,
     ) -> RankingSetting:
         return RankingSetting(
             self._options,

@@ -1,14 +1,13 @@
 """The comparison of methods that distil ranking models.
 
 The networks of the ensemble teacher and LightGBM are tested beside the
-methods. The distilled student with the best validation can be pruned and
-converted to int8.
+methods.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -32,7 +31,11 @@ from kd_tfrs.workflow.comparison.findings import (
     TestArrays,
     UserTest,
 )
-from kd_tfrs.workflow.comparison.trainings import Arrays, Trainings
+from kd_tfrs.workflow.comparison.trainings import (
+    COMPRESSED,
+    Arrays,
+    Trainings,
+)
 from kd_tfrs.workflow.interfaces import LearnerType
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.ranking import edge, measure
@@ -45,6 +48,7 @@ from kd_tfrs.workflow.ranking.contenders import (
     FAMILY,
     fitting_contenders,
     named_contenders,
+    tuned_teacher,
 )
 from kd_tfrs.workflow.ranking.learner import RankingLearner, monitored
 from kd_tfrs.workflow.ranking.measure import Logits
@@ -53,10 +57,7 @@ from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.training import ERRORS
 
-# Tested metrics of each kind of task.
-TESTED = {"binary": ("auc", "gauc", "log_loss"), "rating": ("rmse", "mae")}
 LIGHTGBM = "lightgbm"
-COMPRESSED = (" pruned", " int8")
 _ROWS = "rows"
 # Splits that depend on the seed.
 _DRAWN = ("random", "u1", "u2", "u3", "u4", "u5", "ratio", "leave_one_out")
@@ -107,34 +108,13 @@ class RankingTrainings(Trainings):
         arrays = {task: np.float32(values) for task, values in logits.items()}
         return {"metrics": row["metrics"], **size}, arrays
 
-    def compress(
-        self,
-        contender: Contender,
-        chosen: Row | None,
-        seed: int,
-        prepared: RankingPrepared,
-    ) -> None:
-        """Prunes a distilled student, converts it to int8, and tests both.
-
-        Args:
-            contender: a contender that was repeated with the seed.
-            chosen: see `repeat`.
-            seed: seed of the training.
-            prepared: data of that seed.
-        """
-        pruned, int8 = (contender.name + ending for ending in COMPRESSED)
-        if self._row(pruned, seed) and self._row(int8, seed):
-            return
-        place, flags, _ = self._chosen(contender, chosen, seed)
-        with self._learner(place, flags, prepared, contender) as learner:
-            model, progress = learner.train("pruned")
-            learner.save("pruned", model)
-            details = self._details(flags, progress)
-            if not self._row(pruned, seed):
-                self._test(pruned, model, learner, details)
-            details = {**details, "validation": None, "train_seconds": 0.0}
-            self._test(int8, _int8(model, learner), learner, details)
-        shutil.rmtree(place / "training", ignore_errors=True)
+    def int8(self, model: RankingModel, learner: RankingLearner) -> Scored:
+        """Logits of a model as an int8 file, and its size."""
+        path = learner.run.path("export", "student-int8.tflite")
+        inputs = learner.inputs("pruned").names
+        runner = edge.write_int8(model, learner.prepared, inputs, path)
+        logits = edge.litert_logits(runner, learner.prepared, inputs)
+        return logits, {**_size(model), **measure.folder_size(path)}
 
     def _write_test_rows(self, prepared: RankingPrepared, seed: int) -> None:
         """Labels and users of the test examples, for tests over users."""
@@ -227,6 +207,13 @@ class RankingComparison(Comparison):
         known = self.roles.references
         return tuple(n for n in known if n != LIGHTGBM or has_trees)
 
+    def tuned(self, stage: str) -> Contender:
+        """See `Comparison`; a teacher that is tuned is one network."""
+        found = super().tuned(stage)
+        if stage != TEACHER:
+            return found
+        return dataclasses.replace(found, stage=tuned_teacher(self.config))
+
     def metrics(self, rows: Rows) -> dict[str, bool]:
         """See `Comparison`; those that are measured, of all tasks."""
         names = self._metric_tasks()
@@ -243,7 +230,7 @@ class RankingComparison(Comparison):
         return {
             metric if task == first else f"{task}/{metric}": (task, metric)
             for task, kind in self.tasks.items()
-            for metric in TESTED[kind]
+            for metric in measure.INTERVALS[kind]
         }
 
     def user_test(self, arrays: TestArrays, *, final: bool) -> UserTest:
@@ -259,32 +246,6 @@ class RankingComparison(Comparison):
             with np.load(path) as arrays:
                 rows[int(path.stem.partition("-")[2])] = dict(arrays)
         return rows
-
-    def finish(self) -> None:
-        """Compresses the distilled student with the best validation."""
-        best = self._best() if self.plan.compress else None
-        if best is None:
-            return
-        first = self.config.seed
-        for seed in range(first, first + self.plan.seeds):
-            with self._guarded(best):
-                self.trainings.compress(
-                    best, self.chosen(best), seed, self.prepared(seed)
-                )
-                self.say(f"seed {seed}: {best.name} pruned, and as int8")
-
-    def _best(self) -> Contender | None:
-        """The method with the best mean validation over the seeds."""
-        sign = -1.0 if self.monitor in ERRORS else 1.0
-        rows, _ = self.read()
-
-        def validation(contender: Contender) -> float:
-            values = [r["validation"] for r in rows[contender.name]]
-            return sign * np.mean([row[self.monitor] for row in values])
-
-        methods = (c for c in self.contenders if c.name != ALONE)
-        tested = [method for method in methods if method.name in rows]
-        return max(tested, key=validation, default=None)
 
 
 def _ensemble(learner: RankingLearner) -> Scored:
@@ -310,15 +271,6 @@ def _boosted(learner: RankingLearner) -> tuple[Scored, Row]:
         "validation": measure.validate(logits, prepared),
     }
     return (trees.logits("test"), {"parameters": count}), details
-
-
-def _int8(model: RankingModel, learner: RankingLearner) -> Scored:
-    """Logits of a model as an int8 file, and its size."""
-    path = learner.run.path("export", "student-int8.tflite")
-    inputs = learner.inputs("pruned").names
-    runner = edge.write_int8(model, learner.prepared, inputs, path)
-    logits = edge.litert_logits(runner, learner.prepared, inputs)
-    return logits, {**_size(model), **measure.folder_size(path)}
 
 
 def _size(model: RankingModel) -> dict[str, int]:

@@ -13,6 +13,7 @@ from kd_tfrs.workflow.comparison.contenders import (
     Choices,
     Contender,
     Family,
+    contender,
     contenders,
     first_of,
     scaled,
@@ -21,12 +22,11 @@ from kd_tfrs.workflow.comparison.contenders import (
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.methods import (
     RANKING_METHODS,
-    check_method,
     parse_ranking_method,
 )
+from kd_tfrs.workflow.ranking.naming import member_stages
 
 if TYPE_CHECKING:
-    from kd_tfrs.models.ranking import RankingTask
     from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 
 ALL = "all"
@@ -54,11 +54,10 @@ def named_contenders(
     named = [n for n in names if n.strip() != ALL]
     found = contenders(named or [ALONE] * bool(names), config, FAMILY)
     tasks = known_tasks(config.data.dataset, config.data.tasks)
-    for contender in found:
-        if contender.name != ALONE:
-            with _named(contender):
-                for text in contender.flat["distillation_losses"]:
-                    check_method(text, tasks)
+    for one in found[1:]:
+        with _named(one):
+            for text in one.flat["distillation_losses"]:
+                parse_ranking_method(text, tasks)
     return found
 
 
@@ -80,86 +79,102 @@ def fitting_contenders(
     """
     chosen: list[str] = []
     for name in names:
-        chosen += (
-            _all(config, prepared) if name.strip() == ALL else [name.strip()]
-        )
+        chosen += _all(config, prepared) if name.strip() == ALL else [name]
     fitting = contenders(chosen, config, FAMILY)
-    for contender in fitting:
-        _check(contender, config, prepared)
+    for one in fitting[1:]:
+        _check(one, config, prepared)
     return fitting
 
 
 def _all(config: RankingConfig, prepared: RankingPrepared) -> list[str]:
-    """Every method, together with the method that it requires."""
-    names = []
-    for name, method in RANKING_METHODS.items():
-        together = f"{method.beside}+{name}" if method.beside else name
-        if _is_of_use(name, prepared.tasks, config):
-            names.append(together)
+    """Every method that fits, together with the method that it requires."""
+    left_out = set()
+    if all(task.kind == "rating" for task in prepared.tasks):
+        # For ratings it equals soft targets.
+        left_out.add("score_regression")
+    if set(config.teacher_rankers.networks) <= set(_NO_INTERACTION):
+        left_out.add("interaction_hint")
+    names = [
+        f"{method.beside}+{name}" if method.beside else name
+        for name, method in RANKING_METHODS.items()
+        if name not in left_out
+    ]
     if len(prepared.tasks) > 1:
         names += [f"binary_soft_targets@{t.name}" for t in prepared.tasks]
     return [name for name in names if _is_valid(name, config, prepared)]
-
-
-def _is_of_use(
-    name: str, tasks: Sequence[RankingTask], config: RankingConfig
-) -> bool:
-    if name == "score_regression":
-        # For ratings it equals soft targets.
-        return any(task.kind == "binary" for task in tasks)
-    if name == "interaction_hint":
-        networks = config.teacher_rankers.networks
-        return not set(networks) <= set(_NO_INTERACTION)
-    return True
 
 
 def _is_valid(
     name: str, config: RankingConfig, prepared: RankingPrepared
 ) -> bool:
     try:
-        for contender in contenders([name], config, FAMILY):
-            _check(contender, config, prepared)
+        _check(contender(name, config, FAMILY), config, prepared)
     except UserError:
         return False
     return True
 
 
 def _check(
-    contender: Contender, config: RankingConfig, prepared: RankingPrepared
+    checked: Contender, config: RankingConfig, prepared: RankingPrepared
 ) -> None:
-    if contender.name == ALONE:
-        return
     # Imports TensorFlow, which the names of the contenders do not need.
     from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
 
-    options = type(config).from_flat(contender.flat).distillation
-    with _named(contender):
+    options = type(config).from_flat(checked.flat).distillation
+    with _named(checked):
         ChosenMethods(options, prepared)
 
 
 @contextlib.contextmanager
-def _named(contender: Contender) -> Iterator[None]:
+def _named(checked: Contender) -> Iterator[None]:
     """Names the contender in the messages of mistakes."""
     try:
         yield
     except UserError as error:
         message = str(error).replace("--distillation_losses", "--methods")
-        raise UserError(f"{contender.name}: {message}") from None
+        raise UserError(f"{checked.name}: {message}") from None
 
 
-def _alone_space(flat: Mapping[str, Any]) -> Choices:
+def tuned_teacher(config: RankingConfig) -> str:
+    """The stage of the one network of a teacher that is tuned.
+
+    Args:
+        config: names the networks.
+
+    Returns:
+        Name of the stage.
+
+    Raises:
+        UserError: there are several networks.
+    """
+    stages = list(member_stages(config))
+    if len(stages) > 1:
+        raise UserError(
+            "`--teacher_networks` should name one network where a teacher is "
+            "tuned, since the networks share the flags. Received: "
+            f"{','.join(config.teacher_rankers.networks)}. Tune them one by "
+            "one, each in a `--run_dir` of its own."
+        )
+    return stages[0]
+
+
+def _penalty(flat: Mapping[str, Any], model: str = "student") -> Choices:
+    return {f"{model}_l2": first_of(flat[f"{model}_l2"], _PENALTIES)}
+
+
+def _training(stage: str, flat: Mapping[str, Any]) -> Choices:
     return {
-        "student_learning_rate": scaled(flat["student_learning_rate"]),
-        "student_batch_size": sizes(flat["student_batch_size"]),
-        "student_dropout": first_of(flat["student_dropout"], _DROPOUTS),
-        "student_l2": first_of(flat["student_l2"], _PENALTIES),
+        f"{stage}_learning_rate": scaled(flat[f"{stage}_learning_rate"]),
+        f"{stage}_batch_size": sizes(flat[f"{stage}_batch_size"]),
+        f"{stage}_dropout": first_of(flat[f"{stage}_dropout"], _DROPOUTS),
+        **_penalty(flat, "teacher" if stage == "teacher" else "student"),
     }
 
 
-def _distilled_space(flat: Mapping[str, Any]) -> Choices:
-    return {"student_l2": first_of(flat["student_l2"], _PENALTIES)}
-
-
+_DISTILLATION = {
+    "distillation_student_loss_weight": (0.0, 0.2, 0.5, 1.0),
+    "distillation_temperature": (1.0, 2.0, 4.0),
+}
 FAMILY = Family(
-    RANKING_METHODS, parse_ranking_method, _alone_space, _distilled_space
+    RANKING_METHODS, parse_ranking_method, _training, _DISTILLATION, _penalty
 )

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from kd_tfrs.distillation.ranking import RankingTeacher
-from kd_tfrs.export.served_latency import served_latency
 from kd_tfrs.export.signature_functions import input_keys
 from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.latencies import exported_latency
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 
@@ -45,35 +41,20 @@ def measure_latencies(
         "warning": what other processes took meanwhile, or `None`.
     """
     ask, members = teacher
-    inputs: dict[str, tf.Tensor] = {}
-    for model in (*members, *students.values()):
-        inputs |= model.network.input
-    specs = {
-        name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
-        for name, x in inputs.items()
-    }
+    specs = measure.input_specs([*members, *students.values()])
     keys = input_keys(specs)
-    requests = [
-        {
-            keys[name]: values
-            for name, values in measure.request(
-                prepared, tuple(specs), candidates, seed
-            ).items()
-        }
-        for seed in range(_REQUESTS)
-    ]
+    requests = []
+    for seed in range(_REQUESTS):
+        sent = measure.request(prepared, tuple(specs), candidates, seed)
+        requests.append({keys[name]: x for name, x in sent.items()})
     functions = {"teacher": measure.serving_teacher(ask, members, specs)}
     for name, model in students.items():
         functions[name] = measure.serving(model, specs)
-    with tempfile.TemporaryDirectory() as folder:
-        versions = {name: Path(folder) / name for name in functions}
-        for name, function in functions.items():
-            measure.save_serving(function, versions[name])
-        found = served_latency(
-            versions,
-            "serving_default",
-            requests,
-            reference="teacher",
-            seconds=seconds,
-        )
+    found = exported_latency(
+        functions,
+        measure.save_serving,
+        requests,
+        reference="teacher",
+        seconds=seconds,
+    )
     return {"rows": found.rows, "warning": found.contention.warning}

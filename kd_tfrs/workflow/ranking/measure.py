@@ -13,7 +13,7 @@ import tensorflow as tf
 from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.data.schema import Owner
 from kd_tfrs.distillation.ranking import RankingTeacher
-from kd_tfrs.evaluation import size_bytes, size_bytes_gzip
+from kd_tfrs.evaluation.size import folder_size, parameters
 from kd_tfrs.export.ranking.stored_layers import model_bytes, stored_network
 from kd_tfrs.export.signature_functions import concrete
 from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
@@ -30,7 +30,7 @@ class Scoring:
     """Logits of all tasks for rows in order; the graph is made once.
 
     Args:
-        ask: from a batch to `logits_<task>` `[batch]` by name: a
+        ask: maps a batch to `logits_<task>` `[batch]` by name: a
             `RankingModel`, or a teacher's `outputs`.
         tasks: whose logits.
 
@@ -43,10 +43,8 @@ class Scoring:
     def __init__(
         self, ask: Callable[[Any], Mapping], tasks: tuple[RankingTask, ...]
     ) -> None:
-        def logits(features: Mapping) -> dict[str, tf.Tensor]:
-            outputs = ask({"features": features})
-            return {task.name: outputs[task.output] for task in tasks}
-
+        self._outputs = {task.output: task.name for task in tasks}
+        logits = selected_outputs(ask, list(self._outputs))
         self._logits = tf.function(logits)
         self._ask = None
 
@@ -66,8 +64,8 @@ class Scoring:
             self._ask = self._logits.get_concrete_function(specs)
         blocks = [self._ask(batch["features"]) for batch in rows]
         return {
-            name: np.concatenate([block[name].numpy() for block in blocks])
-            for name in blocks[0]
+            task: np.concatenate([block[name].numpy() for block in blocks])
+            for name, task in self._outputs.items()
         }
 
 
@@ -253,7 +251,7 @@ def serving(
     Returns:
         What `tf.saved_model.save` takes.
     """
-    specs = specs or _specs([model])
+    specs = specs or input_specs([model])
     return _serving(model, [task.output for task in model.tasks], specs)
 
 
@@ -273,10 +271,13 @@ def serving_teacher(
         What `tf.saved_model.save` takes.
     """
     outputs = [task.output for task in models[0].tasks]
-    return _serving(teacher.outputs, outputs, specs or _specs(models))
+    return _serving(teacher.outputs, outputs, specs or input_specs(models))
 
 
-def _specs(models: Sequence[RankingModel]) -> dict[str, tf.TensorSpec]:
+def input_specs(
+    models: Sequence[RankingModel],
+) -> dict[str, tf.TensorSpec]:
+    """Types and shapes of the encoded features of networks, by name."""
     return {
         name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
         for model in models
@@ -289,27 +290,27 @@ def _serving(
     outputs: list[str],
     specs: Mapping[str, tf.TensorSpec],
 ) -> tf.types.experimental.ConcreteFunction:
-    def logits(sent: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        found = ask({"features": sent})
+    return concrete(selected_outputs(ask, outputs), specs)
+
+
+def selected_outputs(
+    ask: Callable[[Any], Mapping], outputs: Sequence[str]
+) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """A function from encoded features to some outputs of a network.
+
+    Args:
+        ask: see `Scoring`.
+        outputs: their names.
+
+    Returns:
+        The function.
+    """
+
+    def select(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        found = ask({"features": features})
         return {name: found[name] for name in outputs}
 
-    return concrete(logits, specs)
-
-
-def parameters(weights: list[np.ndarray]) -> dict[str, int]:
-    """How many weights there are, and how many are not zero."""
-    return {
-        "parameters": int(sum(w.size for w in weights)),
-        "nonzero_parameters": int(sum(np.count_nonzero(w) for w in weights)),
-    }
-
-
-def folder_size(path: Path) -> dict[str, int]:
-    """Bytes of a file or a folder, plain and as one tar.gz."""
-    return {
-        "size_bytes": size_bytes(path),
-        "size_bytes_gzip": size_bytes_gzip(path),
-    }
+    return select
 
 
 def model_weights(model: RankingModel) -> list[np.ndarray]:
@@ -335,18 +336,22 @@ def save_serving(
     serve: tf.types.experimental.ConcreteFunction,
     folder: str | Path,
     tables: Sequence[StoredTable] = (),
-) -> None:
+) -> Path:
     """Writes a SavedModel of one function.
 
     Args:
         serve: see `serving`.
         folder: where to.
         tables: that the function reads beside variables.
+
+    Returns:
+        The folder.
     """
     module = tf.Module()
     # Whatever the function reads has to be saved with it.
     module.read = [*serve.variables, *tables]
     tf.saved_model.save(module, str(folder), signatures=serve)
+    return Path(folder)
 
 
 def saved_size(
@@ -363,5 +368,4 @@ def saved_size(
         See `folder_size`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        save_serving(serve, folder, tables)
-        return folder_size(Path(folder))
+        return folder_size(save_serving(serve, folder, tables))

@@ -13,10 +13,16 @@ from kd_tfrs.models.ranking.config import (
     OWN_OPTIONS,
     RankerConfig,
 )
-from kd_tfrs.workflow.options import Checked, option
+from kd_tfrs.workflow.options import again, option
+from kd_tfrs.workflow.task_options import (
+    DataOptions,
+    MeasureOptions,
+    MethodOptions,
+    NetworkOptions,
+    TrainingOptions,
+)
 
-# As the rooms below have them; named here, so that `--help` does not wait
-# for TensorFlow.
+# As data/ranking/splits.py has them, for which `--help` does not wait.
 SPLITS = (
     "auto",
     "time",
@@ -35,23 +41,11 @@ MONITORS = ("auto", "auc", "gauc", "log_loss", "rmse", "mae")
 
 
 @dataclasses.dataclass(frozen=True)
-class RankingDataConfig(Checked):
+class RankingDataConfig(DataOptions):
     """What is read, which labels are learned, how it is split."""
 
-    dataset: str = option(
-        "synthetic",
-        "Name of a data set (synthetic, movielens-100k, movielens-1m, "
-        "criteo, frappe, ...), or the path of your own.",
-    )
-    data_dir: str | None = option(
-        None, "Where data sets are looked for; see there."
-    )
-    user_column: str | None = option(
-        None, "Column of the user id in your own file; guessed if not given."
-    )
-    item_column: str | None = option(None, "Likewise of the item id.")
-    time_column: str | None = option(None, "Likewise of the time.")
-    label_column: str | None = option(None, "Likewise of the rating.")
+    num_events: int = again(DataOptions, "num_events", 60_000)
+    split: str = again(DataOptions, "split", "auto", choices=SPLITS)
     event_columns: tuple[str, ...] = option(
         (),
         "Further columns of the events in your own file that models look at, "
@@ -60,21 +54,7 @@ class RankingDataConfig(Checked):
     training_only_columns: tuple[str, ...] = option(
         (),
         "Likewise columns, also of your users and items, that only teachers "
-        "look at, since nobody knows them when serving.",
-    )
-    num_events: int = option(
-        60_000, "Events of the synthetic data set.", low=100, high=10_000_000
-    )
-    min_user_events: int = option(
-        0, "Drop users with fewer events (k-core).", low=0
-    )
-    min_item_events: int = option(
-        0, "Drop items with fewer events (k-core).", low=0
-    )
-    split: str = option(
-        "auto",
-        "How to hold out validation and test events.",
-        choices=SPLITS,
+        "look at, since they are not known when serving.",
     )
     tasks: tuple[str, ...] = option(
         (),
@@ -113,25 +93,15 @@ class RankingDataConfig(Checked):
         "embedding; none but for logs if unset.",
         low=1,
     )
-    pseudonym_key_file: str | None = option(
-        None,
-        "Replace user and item ids by HMAC-SHA256 pseudonyms under the key in "
-        "this file, before anything is written.",
-    )
 
 
 @dataclasses.dataclass(frozen=True)
-class _CommonRankerOptions(Checked):
+class _CommonRankerOptions(NetworkOptions):
     """Options that every architecture has."""
 
-    embedding_dim: int = option(8, "Width of the embeddings.", low=1)
-    hidden_units: tuple[int, ...] = option(
-        (32, 16), "Widths of hidden layers, comma separated.", low=1
-    )
-    features: str = option(
-        "all",
-        "Which columns the network sees: all of the schema, or ids only.",
-        choices=("all", "ids"),
+    embedding_dim: int = again(NetworkOptions, "embedding_dim", 8)
+    hidden_units: tuple[int, ...] = again(
+        NetworkOptions, "hidden_units", (32, 16)
     )
     use_history: bool = option(
         True, "Whether the network sees the user's past."
@@ -214,21 +184,13 @@ class StudentRanker(RankerOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class RankerTrainOptions(Checked):
+class RankerTrainOptions(TrainingOptions):
     """How a ranker is trained."""
 
-    learning_rate: float = option(0.003, "Step size of LazyAdam.", low=1e-8)
-    decay: str = option(
-        "constant",
-        "Whether the step size falls to zero over the epochs.",
-        choices=("cosine", "constant"),
-    )
-    epochs: int = option(20, "Epochs at most.", low=1)
-    patience: int = option(
-        4, "Stop after so many epochs without a better validation.", low=1
-    )
-    batch_size: int = option(1024, "Events a step.", low=1)
-    dropout: float = option(0.0, "Share of inputs dropped.", low=0, high=0.95)
+    learning_rate: float = again(TrainingOptions, "learning_rate", 0.003)
+    decay: str = again(TrainingOptions, "decay", "constant")
+    epochs: int = again(TrainingOptions, "epochs", 20)
+    patience: int = again(TrainingOptions, "patience", 4)
     negative_rate: float = option(
         1.0,
         "Share of the negatives of the first label that an epoch has; "
@@ -245,32 +207,12 @@ class RankerTrainOptions(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class RankingDistillationOptions(Checked):
+class RankingDistillationOptions(MethodOptions):
     """Methods of distillation, their weights and candidates."""
 
-    losses: tuple[str, ...] = option(
-        (f"{_SOFT}:1",),
-        "Methods as name[:weight], several with commas; see --list_methods.",
-    )
-    temperature: float | None = option(
-        None, "T of soft targets; a method's own if unset.", low=1e-3
-    )
-    final_temperature: float | None = option(
-        None, "T at the last step; T falls or grows linearly.", low=1e-3
-    )
-    student_loss_weight: float | None = option(
-        None,
-        "Weight of the student's own loss on real labels; if unset, 0 with "
-        "binary_soft_targets alone and 0.2 with other methods.",
-        low=0.0,
-    )
-    teacher_output: str = option(
-        "hidden_0", "Output of the teacher that hints compare."
-    )
-    student_output: str = option("hidden_0", "Output of the student likewise.")
-    num_rows: int | None = option(
-        None, "Rows of a batch that relations compare; all if unset.", low=2
-    )
+    losses: tuple[str, ...] = again(MethodOptions, "losses", (f"{_SOFT}:1",))
+    teacher_output: str = again(MethodOptions, "teacher_output", "hidden_0")
+    student_output: str = again(MethodOptions, "student_output", "hidden_0")
     session_gap: float | None = option(
         None,
         "Seconds of pause that part the sessions of a user; his rows are one "
@@ -295,24 +237,10 @@ class RankingDistillationOptions(Checked):
     unlabelled: float = option(
         0.0,
         "Rows without a label for each that has one: users beside items that "
-        "others were shown, of which the teacher alone speaks.",
+        "others were shown, with the loss of the teacher alone.",
         low=0.0,
         high=20.0,
     )
-    knowledge: str = option(
-        "cached",
-        "Cached: ask the teacher once and keep what it says; live: ask it at "
-        "every step.",
-        choices=("cached", "live"),
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.losses:
-            raise UserError(
-                "`losses` should name at least one loss. Received: none. "
-                "Write it as binary_soft_targets:0.8."
-            )
 
 
 def labels_weight(options: RankingDistillationOptions) -> float:
@@ -332,7 +260,7 @@ def labels_weight(options: RankingDistillationOptions) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class RankingEvaluationOptions(Checked):
+class RankingEvaluationOptions(MeasureOptions):
     """What is measured."""
 
     monitor: str = option(
@@ -347,22 +275,11 @@ class RankingEvaluationOptions(Checked):
         "at most this share above the lowest, where auc or gauc is monitored.",
         low=0.0,
     )
-    validate_every: int = option(
-        1, "Epochs from one validation to the next.", low=1
-    )
     validation_rows: int = option(
         200_000, "Examples scored in each validation while training.", low=1
     )
-    baselines: bool = option(
-        True, "Measure the constant prior and LightGBM as well."
-    )
     candidates: int = option(
         500, "Candidates of one user that a timed call scores.", low=1
-    )
-    latency_seconds: float = option(
-        5.0,
-        "How long latencies are measured at the end; 0 leaves them out.",
-        low=0.0,
     )
     latency_repeats: int = option(
         50, "Calls of LightGBM and of the LiteRT file that are timed.", low=1
@@ -372,4 +289,3 @@ class RankingEvaluationOptions(Checked):
         "Draws of users for intervals and tests; 0 leaves them out.",
         low=0,
     )
-    top_k: int = option(10, "Answers of the export's `rank` signature.", low=1)

@@ -1,4 +1,4 @@
-"""What is asked of held-out examples, for validation and for test."""
+"""Protocols on held-out examples, for validation and for test."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def for_test(split: ExampleSplit, task: RankingTask) -> RankingEvaluation:
 
 
 def slices(train: Examples, held_out: Examples) -> dict[str, np.ndarray]:
-    """Who and what is new, and what is popular, by training examples.
+    """New users and items, and popular items, by training examples.
 
     Args:
         train: what counts.

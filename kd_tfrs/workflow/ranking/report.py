@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from kd_tfrs.models.ranking import RankingTask
 from kd_tfrs.workflow import report
 from kd_tfrs.workflow.ranking.measure import INTERVALS, metric_name
 from kd_tfrs.workflow.ranking.stages import RankingStages
-from kd_tfrs.workflow.report import Report, Row
+from kd_tfrs.workflow.report import Metrics, Report, Row
 
 # Metrics in the tables, by kind of task.
 _SHOWN = {
@@ -27,7 +26,6 @@ _SHOWN = {
     ),
     "rating": ("rmse", "mae", "ndcg@10"),
 }
-_SHORT = {"binary": ("auc", "gauc", "log_loss"), "rating": ("rmse", "mae")}
 _PAIRS = (
     *report.PAIRS[:2],
     ("lightgbm", "teacher"),
@@ -97,14 +95,8 @@ class RankingReport(Report):
             num_resamples=self.chain.config.evaluation.bootstrap,
             seed=_SEED,
         )
-        return {
-            "baseline": pair[0],
-            "challenger": pair[1],
-            "task": task.name,
-            "metric": metric,
-            **dataclasses.asdict(test),
-            "text": str(test),
-        }
+        row = report.tested_pair(pair, metric, test)
+        return {**row, "task": task.name}
 
     def metric_name(self, test: Row) -> str:
         """See `Report.metric_name`."""
@@ -121,29 +113,18 @@ class RankingReport(Report):
         tasks = self.chain.prepared.tasks
         return {"tasks": {task.name: task.kind for task in tasks}}
 
-    def table_metrics(self) -> Sequence[str]:
-        """See `Report.table_metrics`."""
-        return self._metrics(_SHOWN)
-
-    def console_metrics(self) -> Sequence[str]:
-        """See `Report.console_metrics`."""
-        return self._metrics(_SHORT)
-
-    def tested_metrics(self) -> list[str]:
-        """See `Report.tested_metrics`."""
-        return self._metrics(_SHORT)
-
-    def shown_metrics(self) -> list[str]:
-        """See `Report.shown_metrics`."""
-        return self._metrics(_SHOWN)
-
-    def curve_metrics(self) -> Sequence[str]:
-        """See `Report.curve_metrics`."""
-        return (self._metrics(_SHOWN)[0], "distillation_loss")
-
-    def metric_title(self) -> str:
-        """See `Report.metric_title`."""
-        return _TITLES[self.chain.monitor]
+    @property
+    def metrics(self) -> Metrics:
+        """See `Report.metrics`; of all tasks."""
+        shown, short = self._metrics(_SHOWN), self._metrics(INTERVALS)
+        return Metrics(
+            table=shown,
+            console=short,
+            tested=short,
+            shown=shown,
+            curves=(shown[0], "distillation_loss"),
+            title=_TITLES[self.chain.monitor],
+        )
 
     def shipped_title(self, row: Row) -> str:
         """See `Report.shipped_title`."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from kd_tfrs.workflow.naming import parse_method
+from kd_tfrs.workflow.retrieval.auto_method import resolve_auto
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.loading import check_data
-from kd_tfrs.workflow.retrieval.methods import METHODS, resolve_auto
+from kd_tfrs.workflow.retrieval.methods import (
+    parse_retrieval_method,
+)
 
 
 def check_config(config: Config) -> None:
@@ -27,4 +29,4 @@ def check_config(config: Config) -> None:
     # The method of "auto" is one that there is, whatever the catalogue.
     options, _ = resolve_auto(config.distillation, 0)
     for text in options.losses:
-        parse_method(text, METHODS)
+        parse_retrieval_method(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,10 +11,14 @@ import numpy as np
 import pandas as pd
 
 from kd_tfrs.evaluation import paired_test
+from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow.comparison.contenders import (
     ALONE,
+    DISTILLED,
     TEACHER,
+    Contender,
     Family,
+    tuned_contender,
 )
 from kd_tfrs.workflow.comparison.experiment import Comparison
 from kd_tfrs.workflow.comparison.findings import (
@@ -24,11 +29,13 @@ from kd_tfrs.workflow.comparison.findings import (
     paired_row,
 )
 from kd_tfrs.workflow.comparison.trainings import Arrays, Trainings
+from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.interfaces import LearnerType
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.retrieval import measure
+from kd_tfrs.workflow.retrieval.auto_method import resolve_auto
 from kd_tfrs.workflow.retrieval.contenders import FAMILY
-from kd_tfrs.workflow.retrieval.learner import DISTILLED, Learner
+from kd_tfrs.workflow.retrieval.learner import Learner
 from kd_tfrs.workflow.retrieval.prepare import (
     Prepared,
     prepare,
@@ -79,11 +86,25 @@ class RetrievalTrainings(Trainings):
     ) -> tuple[Row, Arrays]:
         """See `Trainings`."""
         prepared: Prepared = learner.prepared
-        stage = name if name in (TEACHER, ALONE) else DISTILLED[0]
-        embedded = measure.embed(model, learner.encoded(stage), prepared)
+        if not isinstance(model, tuple):
+            stage = name if name in (TEACHER, ALONE) else DISTILLED
+            encoded = learner.encoded(stage)
+            size = measure.parameters(model)
+            model = measure.embed(model, encoded, prepared), size
+        embedded, size = model
         metrics, per_user = measure.quality(embedded.scorer(prepared), prepared)
         values = {metric: per_user[metric] for metric in TESTED}
-        return {"metrics": metrics}, {"user": _users(prepared), **values}
+        row = {"metrics": metrics, **size}
+        return row, {"user": _users(prepared), **values}
+
+    def int8(
+        self, model: RetrievalModel, learner: Learner
+    ) -> tuple[measure.Embedded, dict[str, int]]:
+        """The tables of a model as they come back from 8 bits, and its size."""
+        encoded, storage = learner.encoded("pruned"), FORMS["pruned_int8"][1]
+        embedded = measure.embed(model, encoded, learner.prepared)
+        size = {"size_bytes": embedded.model_bytes(storage)}
+        return embedded.stored(storage), {**measure.parameters(model), **size}
 
 
 class RetrievalComparison(Comparison):
@@ -110,6 +131,13 @@ class RetrievalComparison(Comparison):
             evaluation=self.config.evaluation,
             seed=seed,
         )
+
+    def tuned(self, stage: str) -> Contender:
+        """See `Comparison`; a search needs a method instead of "auto"."""
+        num_items = self.prepared(self.config.seed).catalogue.num_items
+        options, _ = resolve_auto(self.config.distillation, num_items)
+        config = dataclasses.replace(self.config, distillation=options)
+        return tuned_contender(stage, config, self.family)
 
     def metrics(self, rows: Rows) -> dict[str, bool]:
         """See `Comparison`."""

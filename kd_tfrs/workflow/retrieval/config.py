@@ -1,4 +1,4 @@
-"""Everything a run can be told: plain dataclasses with help beside them."""
+"""The options of a retrieval run: dataclasses with help beside the fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from kd_tfrs.workflow.compression_options import (
     PruningOptions,
     ShippingOptions,
 )
-from kd_tfrs.workflow.options import Checked, FlatConfig, option
+from kd_tfrs.workflow.options import FlatConfig, option
+from kd_tfrs.workflow.task_options import (
+    DataOptions,
+    MeasureOptions,
+    MethodOptions,
+    NetworkOptions,
+    TrainingOptions,
+)
 
 # Flags are named after the section that owns them.
 SECTIONS = {
@@ -31,82 +38,23 @@ SECTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig(Checked):
+class DataConfig(DataOptions):
     """What is read, how it is cleaned and how it is split."""
 
-    dataset: str = option(
-        "synthetic",
-        "Name of a data set (synthetic, movielens-100k, movielens-1m, "
-        "movielens-25m, goodbooks-10k, citeulike-full, citeulike-loo, "
-        "amazon-book), or the path of a file or a folder of shards.",
-    )
-    data_dir: str | None = option(
-        None,
-        "Where data sets are looked for and downloaded to; "
-        "$KD_TFRS_DATA_DIR, then ~/.cache/kd_tfrs, when not given.",
-    )
-    user_column: str | None = option(
-        None, "Column of the user id in your own file; guessed if not given."
-    )
-    item_column: str | None = option(None, "Likewise of the item id.")
-    time_column: str | None = option(None, "Likewise of the time.")
-    label_column: str | None = option(None, "Likewise of the rating.")
-    num_events: int = option(
-        150_000, "Events of the synthetic data set.", low=100, high=10_000_000
-    )
-    min_user_events: int = option(
-        0, "Drop users with fewer events (k-core).", low=0
-    )
-    min_item_events: int = option(
-        0, "Drop items with fewer events (k-core).", low=0
-    )
     min_label: float | None = option(
         None, "Drop events with a lower rating; all count as positive if unset."
     )
-    split: str = option(
-        "auto",
-        "How to hold out validation and test events.",
-        choices=("auto", "given", "leave_one_out", "time", "ratio"),
-    )
-    pseudonym_key_file: str | None = option(
-        None,
-        "Replace user and item ids by HMAC-SHA256 pseudonyms under the key in "
-        "this file, before anything is written.",
-    )
 
 
 @dataclasses.dataclass(frozen=True)
-class TowerOptions(Checked):
+class TowerOptions(NetworkOptions):
     """Size and shape of the two towers of a model."""
 
-    embedding_dim: int = option(32, "Width of the embeddings.", low=1)
-    hidden_units: tuple[int, ...] = option(
-        (),
-        "Widths of hidden layers, comma separated; none sums embeddings.",
-        low=1,
-    )
-    features: str = option(
-        "all",
-        "Which columns the towers see: all of the schema, or ids only.",
-        choices=("all", "ids"),
-    )
-
 
 @dataclasses.dataclass(frozen=True)
-class TrainOptions(Checked):
+class TrainOptions(TrainingOptions):
     """How a model is trained."""
 
-    learning_rate: float = option(0.02, "Step size of LazyAdam.", low=1e-8)
-    decay: str = option(
-        "cosine",
-        "Whether the step size falls to zero over the epochs.",
-        choices=("cosine", "constant"),
-    )
-    epochs: int = option(60, "Epochs at most.", low=1)
-    patience: int = option(
-        6, "Stop after so many epochs without a better validation.", low=1
-    )
-    batch_size: int = option(1024, "Events a step.", low=1)
     uniform_negatives: int = option(
         512, "Items drawn uniformly beside the in-batch candidates.", low=0
     )
@@ -116,21 +64,12 @@ class TrainOptions(Checked):
     popularity_correction: float = option(
         1.0, "Strength of the sampling correction.", low=0.0, high=1.0
     )
-    dropout: float = option(0.0, "Share of inputs dropped.", low=0, high=0.95)
 
 
 @dataclasses.dataclass(frozen=True)
-class DistillationOptions(Checked):
+class DistillationOptions(MethodOptions):
     """Methods of distillation, their weights and candidates."""
 
-    losses: tuple[str, ...] = option(
-        ("auto",),
-        "auto: soft targets over the whole catalogue, over the teacher's "
-        "lists where it is large. Or methods as name[@teacher][:weight], "
-        "several with commas; "
-        "--distillation for short. See --list_methods. Teachers are teacher "
-        "(the trained one), ease, lightgcn and ensemble (teacher and ease).",
-    )
     candidates: str = option(
         "auto",
         "Candidates that scores are compared on: a method's own; the "
@@ -139,22 +78,10 @@ class DistillationOptions(Checked):
         "(sampled); all there are.",
         choices=("auto", "top_k", "ranked", "in_batch", "sampled", "all"),
     )
-    temperature: float | None = option(
-        None, "T of soft targets; a method's own if unset.", low=1e-3
-    )
-    final_temperature: float | None = option(
-        None, "T at the last step; T falls or grows linearly.", low=1e-3
-    )
     balance: bool = option(
         False,
         "Multiply every weight so that 1 is, by the size of its gradient, "
         "equal to the labels.",
-    )
-    student_loss_weight: float | None = option(
-        None,
-        "Weight of the student's own loss on real labels; if unset, 0 with "
-        "--distillation=auto and 0.2 with methods that are named.",
-        low=0.0,
     )
     top_k: int | None = option(
         None,
@@ -169,7 +96,7 @@ class DistillationOptions(Checked):
     )
     num_queries: int | None = option(
         None,
-        "Users asked at every step; a method's own if unset, mostly 256.",
+        "Users of every step; a method's own if unset, mostly 256.",
         low=1,
     )
     num_interesting: int = option(
@@ -177,18 +104,6 @@ class DistillationOptions(Checked):
     )
     rank_decay: float = option(
         10.0, "Ranks after which the chance of a draw falls to 1/e.", low=0.01
-    )
-    teacher_output: str = option(
-        "embedding", "Output of the teacher's towers that hints compare."
-    )
-    student_output: str = option(
-        "embedding", "Output of the student's towers likewise."
-    )
-    num_rows: int | None = option(
-        None,
-        "Users and items of a batch that hints and relations compare; all "
-        "if unset.",
-        low=2,
     )
     chain: tuple[int, ...] = option(
         (),
@@ -201,12 +116,6 @@ class DistillationOptions(Checked):
         True,
         "Leave training items out of the teacher's lists and of the random "
         "candidates beside them.",
-    )
-    knowledge: str = option(
-        "cached",
-        "Cached: write what the teacher knows to disk once; live: ask it at "
-        "every step.",
-        choices=("cached", "live"),
     )
     tables: bool | None = option(
         None,
@@ -224,11 +133,6 @@ class DistillationOptions(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.losses:
-            raise UserError(
-                "`losses` should name at least one loss. Received: none. "
-                "Write it as soft_targets:0.8."
-            )
         if self.candidates == "sampled" and self.num_random in (0, 1):
             raise UserError(
                 "`num_random` should be at least 2 where `candidates` is "
@@ -244,14 +148,11 @@ class DistillationOptions(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationOptions(Checked):
+class EvaluationOptions(MeasureOptions):
     """What is measured."""
 
     validation_users: int = option(
         10_000, "Users ranked in each validation while training.", low=1
-    )
-    validate_every: int = option(
-        1, "Epochs from one validation to the next.", low=1
     )
     monitor: str = option(
         "ndcg@10",
@@ -265,21 +166,9 @@ class EvaluationOptions(Checked):
         "papers do; 0 leaves it out.",
         low=0,
     )
-    baselines: bool = option(
-        True, "Measure popularity and ALS (package implicit) as well."
-    )
-    latency_seconds: float = option(
-        5.0,
-        "How long latencies are measured, at the end, for each of two sizes "
-        "of catalogue; 0 leaves them out.",
-        low=0.0,
-    )
-    top_k: int = option(
-        10, "Answers of the export's `serving_default` signature.", low=1
-    )
 
 
-# The table of experiments/results/defaults says where these come from.
+# The table of experiments/results/defaults has the measurements behind these.
 TEACHER_TOWERS = TowerOptions(embedding_dim=200)
 STUDENT_TOWERS = TowerOptions(embedding_dim=20)
 TEACHER_TRAINING = TrainOptions(

@@ -6,29 +6,44 @@ from collections.abc import Mapping
 from typing import Any
 
 from kd_tfrs.workflow.comparison.contenders import (
+    TEACHER,
     Choices,
     Family,
     first_of,
     scaled,
     sizes,
 )
-from kd_tfrs.workflow.retrieval.methods import METHODS, parse_method
+from kd_tfrs.workflow.retrieval.methods import (
+    METHODS,
+    parse_retrieval_method,
+)
 
 _TEMPERATURES = (0.1, 0.15, 0.2)
 _NEGATIVES = (256, 512)
+_DROPOUTS = (0.0, 0.1, 0.3)
 
 
-def _alone_space(flat: Mapping[str, Any]) -> Choices:
-    return {
-        "student_learning_rate": scaled(flat["student_learning_rate"]),
-        "student_softmax_temperature": first_of(
-            flat["student_softmax_temperature"], _TEMPERATURES
+def _training(stage: str, flat: Mapping[str, Any]) -> Choices:
+    choices = {
+        "learning_rate": scaled(flat[f"{stage}_learning_rate"]),
+        "softmax_temperature": first_of(
+            flat[f"{stage}_softmax_temperature"], _TEMPERATURES
         ),
-        "student_uniform_negatives": sizes(
-            flat["student_uniform_negatives"], _NEGATIVES
+        "uniform_negatives": sizes(
+            flat[f"{stage}_uniform_negatives"], _NEGATIVES
         ),
-        "student_batch_size": sizes(flat["student_batch_size"]),
+        "batch_size": sizes(flat[f"{stage}_batch_size"]),
     }
+    if stage == TEACHER:
+        choices["dropout"] = first_of(flat["teacher_dropout"], _DROPOUTS)
+    return {f"{stage}_{name}": values for name, values in choices.items()}
 
 
-FAMILY = Family(METHODS, lambda text: parse_method(text, METHODS), _alone_space)
+_DISTILLATION = {
+    "distillation_student_loss_weight": (0.0, 0.2, 0.5, 1.0),
+    "distillation_temperature": (0.3, 0.4, 0.7, 1.0),
+    "distillation_top_k": (100, 200, 500),
+    "distillation_num_random": (512, 1024),
+    "distillation_exclude_seen": (True, False),
+}
+FAMILY = Family(METHODS, parse_retrieval_method, _training, _DISTILLATION)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import tempfile
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.export import export_saved_model
-from kd_tfrs.export.served_latency import ServedLatency, served_latency
+from kd_tfrs.export.served_latency import ServedLatency
+from kd_tfrs.workflow.latencies import exported_latency
 from kd_tfrs.workflow.retrieval.measure import Embedded, serving_module
 from kd_tfrs.workflow.retrieval.prepare import Prepared
 
@@ -52,23 +50,26 @@ def measure_latencies(
         {"user_id": prepared.test.users[i : i + 1]}
         for i in range(min(_USERS, len(prepared.test.users)))
     ]
-    found: list[ServedLatency] = []
     large = {name: _repeated(one) for name, one in stages.items()}
     catalogue = _large_catalogue(prepared.catalogue)
-    for embedded, where in (
-        (stages, prepared),
-        (large, dataclasses.replace(prepared, catalogue=catalogue)),
-    ):
-        with _exported(embedded, where, top_k) as versions:
-            found.append(
-                served_latency(
-                    versions,
-                    "serving_default",
-                    requests,
-                    reference=reference,
-                    seconds=seconds,
-                )
-            )
+
+    def timed(
+        embedded: Mapping[str, Embedded], where: Prepared
+    ) -> ServedLatency:
+        return exported_latency(
+            embedded,
+            lambda one, folder: export_saved_model(
+                serving_module(one, where, top_k), folder
+            ),
+            requests,
+            reference=reference,
+            seconds=seconds,
+        )
+
+    found = [
+        timed(stages, prepared),
+        timed(large, dataclasses.replace(prepared, catalogue=catalogue)),
+    ]
     own, huge = (one.rows for one in found)
     rows = {
         name: {
@@ -80,21 +81,6 @@ def measure_latencies(
     }
     warnings = [one.contention.warning for one in found]
     return {"rows": rows, "warning": next(filter(None, warnings), None)}
-
-
-@contextlib.contextmanager
-def _exported(
-    stages: Mapping[str, Embedded], prepared: Prepared, top_k: int
-) -> Iterator[dict[str, Path]]:
-    """Version folders of all stages, for as long as they are needed."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield {
-            name: export_saved_model(
-                serving_module(embedded, prepared, top_k),
-                Path(folder) / name,
-            )
-            for name, embedded in stages.items()
-        }
 
 
 def _repeated(embedded: Embedded) -> Embedded:

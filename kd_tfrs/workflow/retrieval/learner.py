@@ -24,6 +24,7 @@ from kd_tfrs.workflow.choice import loss_margin, relative_loss
 from kd_tfrs.workflow.levels import largest_within
 from kd_tfrs.workflow.optimizers import build_optimizer
 from kd_tfrs.workflow.retrieval import measure
+from kd_tfrs.workflow.retrieval.auto_method import resolve_auto
 from kd_tfrs.workflow.retrieval.builders import (
     build_model,
     build_teacher,
@@ -34,7 +35,6 @@ from kd_tfrs.workflow.retrieval.methods import (
     Setting,
     build_terms,
     parse_method,
-    resolve_auto,
 )
 from kd_tfrs.workflow.retrieval.prepare import Encoded, Prepared
 from kd_tfrs.workflow.retrieval.table_student import (

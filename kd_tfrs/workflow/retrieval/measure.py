@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kd_tfrs.evaluation import size_bytes, size_bytes_gzip
+from kd_tfrs.evaluation import size
 from kd_tfrs.evaluation.retrieval import (
     EmbeddingScorer,
     SavedModelScorer,
@@ -28,7 +28,7 @@ Measured = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """Everybody and everything, embedded once by a model.
+    """All users and items, embedded once by a model.
 
     Args:
         queries: `[num_users + 1, dim]` by user row.
@@ -174,7 +174,7 @@ def measure_model(
 
 
 def measure_export(stage: str, version: Path, prepared: Prepared) -> Measured:
-    """The row of an export, asked through its own signatures.
+    """The row of an export, by its own signatures.
 
     Args:
         stage: name of the row.
@@ -182,11 +182,11 @@ def measure_export(stage: str, version: Path, prepared: Prepared) -> Measured:
         prepared: for the protocols.
 
     Returns:
-        As `measure_model`, but for what a folder does not tell: parameters,
+        As `measure_model`, but without what a folder does not hold: parameters,
         model bytes and validation metrics.
     """
     row, per_user = measure_scorer(stage, SavedModelScorer(version), prepared)
-    row.update(folder_size(version))
+    row.update(size.folder_size(version))
     return row, per_user
 
 
@@ -269,15 +269,9 @@ def quality(
 
 def parameters(model: RetrievalModel) -> dict[str, int]:
     """Weights of both towers, and those that are not zero."""
-    weights = [
-        w.numpy()
-        for tower in (model.query_tower, model.candidate_tower)
-        for w in tower.trainable_weights
-    ]
-    return {
-        "parameters": int(sum(w.size for w in weights)),
-        "nonzero_parameters": int(sum(np.count_nonzero(w) for w in weights)),
-    }
+    towers = model.query_tower, model.candidate_tower
+    weights = [w.numpy() for t in towers for w in t.trainable_weights]
+    return size.parameters(weights)
 
 
 def module_size(module: RetrievalModule) -> dict[str, int]:
@@ -290,12 +284,4 @@ def module_size(module: RetrievalModule) -> dict[str, int]:
         `size_bytes` and `size_bytes_gzip`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return folder_size(export_saved_model(module, folder))
-
-
-def folder_size(version: Path) -> dict[str, int]:
-    """Bytes of a version folder, plain and as one tar.gz."""
-    return {
-        "size_bytes": size_bytes(version),
-        "size_bytes_gzip": size_bytes_gzip(version),
-    }
+        return size.folder_size(export_saved_model(module, folder))

@@ -1,6 +1,8 @@
-"""What is asked of held-out events, for validation and for test."""
+"""Protocols on held-out events, for validation and for test."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,19 +22,14 @@ def for_validation(
     Args:
         split: the parts of the data.
         catalogue: what may be recommended.
-        max_users: users asked at most; the same ones in every run.
+        max_users: users ranked at most; the same ones in every run.
 
     Returns:
         The protocol to tune on.
     """
-    column = catalogue.user_column
+    events = _some_users(split.validation, catalogue.user_column, max_users)
     return FullRanking(
-        split.train,
-        _some_users(split.validation, column, max_users),
-        catalogue.item_ids,
-        exclude=split.test,
-        user_col=column,
-        item_col=catalogue.item_column,
+        split.train, events, exclude=split.test, **_columns(catalogue)
     )
 
 
@@ -50,11 +47,9 @@ def for_test(split: Split, catalogue: Catalogue, schema: Schema) -> FullRanking:
     return FullRanking(
         split.train,
         split.test,
-        catalogue.item_ids,
         exclude=split.validation,
-        user_col=catalogue.user_column,
-        item_col=catalogue.item_column,
         item_vectors=_item_vectors(schema, catalogue),
+        **_columns(catalogue),
     )
 
 
@@ -76,13 +71,20 @@ def for_sampled_test(
     return SampledRanking(
         split.train,
         split.test,
-        catalogue.item_ids,
         exclude=split.validation,
         num_negatives=num_negatives,
         seed=_SEED,
-        user_col=catalogue.user_column,
-        item_col=catalogue.item_column,
+        **_columns(catalogue),
     )
+
+
+def _columns(catalogue: Catalogue) -> dict[str, Any]:
+    """What all protocols are given of the catalogue."""
+    return {
+        "items": catalogue.item_ids,
+        "user_col": catalogue.user_column,
+        "item_col": catalogue.item_column,
+    }
 
 
 def _some_users(

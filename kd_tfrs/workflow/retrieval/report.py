@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from kd_tfrs.evaluation import paired_test
 from kd_tfrs.evaluation.report import METRICS
 from kd_tfrs.workflow.cautions import Cautions
-from kd_tfrs.workflow.report import PAIRS, Report, Row
+from kd_tfrs.workflow.report import PAIRS, Metrics, Report, Row, tested_pair
 from kd_tfrs.workflow.retrieval.latencies import LARGE_CATALOGUE
 from kd_tfrs.workflow.retrieval.stages import Stages
 
@@ -45,18 +44,10 @@ class RetrievalReport(Report):
             if not all(map(self.chain.is_done, pair)):
                 continue
             baseline, challenger = map(self.chain.per_user, pair)
-            for metric in self.tested_metrics():
+            for metric in self.metrics.tested:
                 test = paired_test(baseline[metric], challenger[metric])
-                tests.append(
-                    {
-                        "baseline": pair[0],
-                        "challenger": pair[1],
-                        "metric": metric,
-                        **dataclasses.asdict(test),
-                        "p_value": test.t_p_value,
-                        "text": str(test),
-                    }
-                )
+                row = tested_pair(pair, metric, test)
+                tests.append({**row, "p_value": test.t_p_value})
         return tests
 
     def early_cautions(self, cautions: Cautions, rows: Sequence[Row]) -> None:
@@ -68,32 +59,19 @@ class RetrievalReport(Report):
         """See `Report.further`."""
         return {"method": self.chain.learner.method}
 
-    def table_metrics(self) -> Sequence[str]:
-        """See `Report.table_metrics`."""
-        return METRICS
-
-    def console_metrics(self) -> Sequence[str]:
-        """See `Report.console_metrics`."""
+    @property
+    def metrics(self) -> Metrics:
+        """See `Report.metrics`."""
         monitor = self.chain.monitor
         recall = "recall@10" if monitor.endswith("@10") else "recall@50"
-        return (recall, monitor if monitor != recall else "ndcg@10")
-
-    def tested_metrics(self) -> list[str]:
-        """See `Report.tested_metrics`."""
-        return list(dict.fromkeys([self.chain.monitor, *TESTED]))
-
-    def shown_metrics(self) -> list[str]:
-        """See `Report.shown_metrics`."""
-        return list(_SHOWN)
-
-    def curve_metrics(self) -> Sequence[str]:
-        """See `Report.curve_metrics`."""
-        return ("recall@50", "ndcg@20")
-
-    def metric_title(self) -> str:
-        """See `Report.metric_title`."""
-        monitor = self.chain.monitor
-        return monitor.replace("ndcg", "NDCG").replace("recall", "Recall")
+        return Metrics(
+            table=METRICS,
+            console=(recall, monitor if monitor != recall else "ndcg@10"),
+            tested=tuple(dict.fromkeys([monitor, *TESTED])),
+            shown=_SHOWN,
+            curves=("recall@50", "ndcg@20"),
+            title=monitor.replace("ndcg", "NDCG").replace("recall", "Recall"),
+        )
 
     def note(self) -> str:
         """See `Report.note`."""

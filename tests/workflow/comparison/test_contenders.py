@@ -39,7 +39,7 @@ METHODS = {
 FAMILY = module.Family(
     METHODS,
     lambda text: parse_method(text, METHODS),
-    comparison.FAMILY.alone,
+    comparison.FAMILY.training,
 )
 contender = functools.partial(module.contender, family=FAMILY)
 contenders = functools.partial(module.contenders, family=FAMILY)

@@ -37,7 +37,7 @@ def test_flat_and_back():
     assert RankingConfig.from_flat({}) == RankingConfig()
 
 
-def test_names_are_those_of_the_rooms_below():
+def test_splits_are_those_of_the_data():
     """They stand twice so that --help does not wait for TensorFlow."""
     assert options.SPLITS == ranking_splits.METHODS
 

@@ -1,8 +1,6 @@
 """The methods of a ranking run: every one makes terms that train."""
 
 import dataclasses
-import pathlib
-import re
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ import tensorflow as tf
 
 from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.data.schema import Encoding
-from kd_tfrs.distillation import BinarySoftTargets, ScoreRegression, ranking
+from kd_tfrs.distillation import BinarySoftTargets, ScoreRegression
 from kd_tfrs.distillation.ranking import (
     CachedTeacher,
     NetworkTeacher,
@@ -27,13 +25,11 @@ from kd_tfrs.models.ranking import (
     RankingTask,
     build_ranker,
 )
-from kd_tfrs.workflow.ranking.method_base import RankingSetting
 from kd_tfrs.workflow.ranking.methods import (
     RANKING_METHODS,
+    RankingSetting,
     build_ranking_terms,
     kept_outputs,
-    needs_auxiliary_head,
-    needs_sessions,
     parse_ranking_method,
 )
 from kd_tfrs.workflow.ranking.options import RankingDistillationOptions
@@ -152,10 +148,17 @@ def test_options_and_tasks_are_heard(teacher):
 
 
 def test_what_a_method_needs():
-    assert needs_sessions(["hint", "session_list:0.1"])
-    assert not needs_sessions(["hint"])
-    assert needs_auxiliary_head(["auxiliary_head"])
-    assert not needs_auxiliary_head(["binary_soft_targets"])
+    needs = {
+        name: (method.sessions, method.auxiliary)
+        for name, method in RANKING_METHODS.items()
+    }
+    assert {name for name, (lists, _) in needs.items() if lists} == {
+        "session_list",
+        "session_soft_targets",
+    }
+    assert [name for name, (_, head) in needs.items() if head] == [
+        "auxiliary_head"
+    ]
 
 
 def test_every_method_is_described():
@@ -165,22 +168,6 @@ def test_every_method_is_described():
         assert method.use, name
         for option in method.tunes:
             assert hasattr(OPTIONS, option)
-
-
-def test_the_page_has_a_row_for_every_method(teacher):
-    page = pathlib.Path(ranking.__file__).with_name("README.md").read_text()
-    table = re.search(r"<!-- methods -->\n(.*?)<!-- end -->", page, re.S)
-    rows = [
-        [cell.strip(" `") for cell in line.strip("|").split("|")]
-        for line in table.group(1).splitlines()[2:]
-    ]
-    expected = []
-    for name, method in RANKING_METHODS.items():
-        over = {
-            type(t.candidates).__name__ for t in method.terms(setting(teacher))
-        }
-        expected.append([name, method.help, *over, method.source, method.use])
-    assert rows == expected
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,15 @@
 import pytest
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.workflow.retrieval.auto_method import (
+    LARGEST_CATALOGUE,
+    resolve_auto,
+)
 from kd_tfrs.workflow.retrieval.config import DistillationOptions
 from kd_tfrs.workflow.retrieval.methods import (
     METHODS,
     parse_method,
-    resolve_auto,
 )
-from kd_tfrs.workflow.retrieval.methods.auto import LARGEST_CATALOGUE
 
 
 @pytest.mark.parametrize(

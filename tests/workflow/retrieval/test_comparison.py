@@ -115,6 +115,30 @@ def test_the_best_trial_is_what_is_repeated(unbroken):
     assert trials[0]["point"] != trials[1]["point"]
 
 
+def test_the_best_student_is_compressed(config, tmp_path):
+    plan = Plan([METHOD], seeds=1, compress=True)
+    found = compare(config, tmp_path / "run", plan, say=without_gradients)
+    test = found["test"]
+    pruned, int8 = test["compressed"]
+    (method,) = test["methods"]
+    assert [pruned["method"], int8["method"]] == [
+        f"{METHOD} pruned",
+        f"{METHOD} int8",
+    ]
+    assert pruned["parameters"] == method["parameters"]
+    assert pruned["nonzero_parameters"] < method["nonzero_parameters"]
+    # A byte a value at most, and zeros of tables take less.
+    assert 0 < int8["size_bytes"] < 4 * method["parameters"]
+    pairs = [
+        (one["baseline"], one["challenger"]) for one in test["other_tests"]
+    ]
+    assert pairs == [(METHOD, pruned["method"]), (METHOD, int8["method"])]
+    for row in (*pruned["rows"], *int8["rows"]):
+        assert row["metrics"]["ndcg@20"] > 0
+    text = (tmp_path / "run" / "comparison.md").read_text()
+    assert f"| {METHOD} int8 | " in text
+
+
 def test_metrics_are_those_of_the_weights_that_were_kept(unbroken, config):
     directory = unbroken[0]
     rows = rows_of(directory)

@@ -13,10 +13,10 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.workflow import experiment
 from kd_tfrs.workflow.experiment import run_seeds
 from kd_tfrs.workflow.naming import check_stages
+from kd_tfrs.workflow.retrieval.auto_method import LARGEST_CATALOGUE
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.experiment import RETRIEVAL, run_experiment
 from kd_tfrs.workflow.retrieval.learner import Learner
-from kd_tfrs.workflow.retrieval.methods.auto import LARGEST_CATALOGUE
 from kd_tfrs.workflow.retrieval.prepare import prepare
 from kd_tfrs.workflow.retrieval.stages import Stages, stage_names
 from kd_tfrs.workflow.run import Run

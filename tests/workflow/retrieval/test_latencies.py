@@ -8,7 +8,7 @@ from kd_tfrs.evaluation.contention import Contention
 from kd_tfrs.export import CSavedModel
 from kd_tfrs.export.served_latency import ServedLatency
 from kd_tfrs.testing.retrieval import tiny_interactions
-from kd_tfrs.workflow.retrieval import latencies
+from kd_tfrs.workflow import latencies
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.latencies import (
     LARGE_CATALOGUE,
