@@ -192,28 +192,25 @@ def summarise(
     Returns:
         See `run_seeds`.
     """
-    stages = {}
-    for rows in zip(
-        *(f["baselines"] + f["stages"] for f in results), strict=True
-    ):
-        stages[rows[0]["stage"]] = {
-            name: _mean_and_deviation([row["metrics"][name] for row in rows])
-            for name in rows[0]["metrics"]
+    metrics = {
+        rows[0]["stage"]: [row["metrics"] for row in rows]
+        for rows in zip(
+            *(f["baselines"] + f["stages"] for f in results), strict=True
+        )
+    }
+    stages = {
+        stage: {
+            name: _mean_and_deviation([row[name] for row in rows])
+            for name in rows[0]
         }
+        for stage, rows in metrics.items()
+    }
     tests = {}
-    for name in tested:
-        values = {
-            stage: [
-                row["metrics"][name]
-                for f in results
-                for row in f["stages"]
-                if row["stage"] == stage
-            ]
-            for stage in ("student", "distilled")
-        }
-        if all(values.values()):
+    if "student" in metrics and "distilled" in metrics:
+        for name in tested:
             test = paired_test_over_seeds(
-                values["student"], values["distilled"]
+                [row[name] for row in metrics["student"]],
+                [row[name] for row in metrics["distilled"]],
             )
             tests[name] = {**dataclasses.asdict(test), "text": str(test)}
     return {
@@ -251,7 +248,12 @@ def summary_markdown(summary: dict[str, Any], names: Sequence[str]) -> str:
         "| :-- |" + " --: |" * len(names),
     ]
     for stage, metrics in summary["stages"].items():
-        cells = [_mean_cell(metrics[n]) for n in names]
+        cells = [
+            "-"
+            if metrics[name]["mean"] is None
+            else "{mean:.4f} ({deviation:.4f})".format(**metrics[name])
+            for name in names
+        ]
         lines.append(f"| {stage} | " + " | ".join(cells) + " |")
     lines.append("")
     for name, test in summary["significance"].items():
@@ -261,12 +263,6 @@ def summary_markdown(summary: dict[str, Any], names: Sequence[str]) -> str:
     for seed, sentence in summary["sentences"].items():
         lines.append(f"* seed {seed}: {sentence}")
     return "\n".join(lines) + "\n"
-
-
-def _mean_cell(results: dict[str, float | None]) -> str:
-    if results["mean"] is None:
-        return "-"
-    return f"{results['mean']:.4f} ({results['deviation']:.4f})"
 
 
 def _mean_and_deviation(values: list[float | None]) -> dict[str, Any]:

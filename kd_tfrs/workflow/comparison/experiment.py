@@ -36,7 +36,7 @@ from kd_tfrs.workflow.comparison.findings import (
     screening,
 )
 from kd_tfrs.workflow.comparison.trainings import Trainings
-from kd_tfrs.workflow.interfaces import PreparedData
+from kd_tfrs.workflow.learner import PreparedData
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.shared_teachers import SharedTeachers

@@ -17,6 +17,7 @@ from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.export.ranking.verify import RankingCheck, export_ranking
 from kd_tfrs.export.stored_table import FLOAT32, Storage
 from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.compression_options import stored_as
 from kd_tfrs.workflow.ranking.measure import Logits
 from kd_tfrs.workflow.ranking.options import RankingDataConfig
 from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
@@ -104,6 +105,22 @@ def export_model(
     if prepared.split.interactions is not None:
         items = prepared.split.interactions.items
     return export_ranking(module, base_dir, check, items)
+
+
+def as_stored(model: RankingModel, stage: str) -> RankingModel:
+    """A trained model with the values that come back from the disk.
+
+    Args:
+        model: with the weights as they were trained; it stays as it is.
+        stage: one of `FORMS`; the model of any other stage is not rounded.
+
+    Returns:
+        The model itself where nothing is rounded.
+    """
+    storage = stored_as(stage)[1]
+    if not storage.int8:
+        return model
+    return model.with_network(rounded_network(model.network, storage))
 
 
 def export_logits(path: Path, prepared: RankingPrepared) -> Logits:

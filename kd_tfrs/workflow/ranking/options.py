@@ -268,6 +268,17 @@ class RankingDistillationOptions(Checked):
         "binary_soft_targets alone and 0.2 with other methods.",
         low=0.0,
     )
+    balance: bool = option(
+        False,
+        "Multiply every weight so that 1 is, by the size of its gradient, "
+        "equal to the labels.",
+    )
+    chain: tuple[int, ...] = option(
+        (),
+        "Widths of the embeddings of assistants between teacher and student, "
+        "each taught by the one before; hidden layers grow likewise.",
+        low=1,
+    )
     teacher_output: str = option(
         "hidden_0", "Output of the teacher that hints compare."
     )

@@ -24,11 +24,10 @@ from kd_tfrs.workflow.comparison.findings import (
     paired_row,
 )
 from kd_tfrs.workflow.comparison.trainings import Arrays, Trainings
-from kd_tfrs.workflow.interfaces import LearnerType
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.contenders import FAMILY
-from kd_tfrs.workflow.retrieval.learner import DISTILLED, Learner
+from kd_tfrs.workflow.retrieval.learner import Learner
 from kd_tfrs.workflow.retrieval.prepare import (
     Prepared,
     prepare,
@@ -61,7 +60,7 @@ def retrieval_teachers(
 class RetrievalTrainings(Trainings):
     """Trains retrieval models, and tests each repeat once."""
 
-    learner_type: ClassVar[LearnerType] = Learner
+    learner_type: ClassVar[type[Learner]] = Learner
 
     def validate_teacher(self, learner: Learner) -> dict[str, float]:
         """See `Trainings`."""
@@ -79,7 +78,7 @@ class RetrievalTrainings(Trainings):
     ) -> tuple[Row, Arrays]:
         """See `Trainings`."""
         prepared: Prepared = learner.prepared
-        stage = name if name in (TEACHER, ALONE) else DISTILLED[0]
+        stage = name if name in (TEACHER, ALONE) else "distilled"
         embedded = measure.embed(model, learner.encoded(stage), prepared)
         metrics, per_user = measure.quality(embedded.scorer(prepared), prepared)
         values = {metric: per_user[metric] for metric in TESTED}

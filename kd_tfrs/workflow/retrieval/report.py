@@ -44,7 +44,7 @@ class RetrievalReport(Report):
         for pair in PAIRS:
             if not all(map(self.chain.is_done, pair)):
                 continue
-            baseline, challenger = map(self.chain.per_user, pair)
+            baseline, challenger = map(self.chain.arrays, pair)
             for metric in self.tested_metrics():
                 test = paired_test(baseline[metric], challenger[metric])
                 tests.append(

@@ -13,8 +13,7 @@ from kd_tfrs.models.ranking import presets
 from kd_tfrs.workflow.ranking import options
 from kd_tfrs.workflow.ranking.builders import ranker_config
 from kd_tfrs.workflow.ranking.config import OWN_OPTIONS, RankingConfig
-from kd_tfrs.workflow.ranking.naming import member_stages
-from kd_tfrs.workflow.ranking.stages import stage_names
+from kd_tfrs.workflow.ranking.naming import member_stages, stage_names
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.run import Run
 
