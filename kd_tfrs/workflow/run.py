@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +113,12 @@ class Run:
 
     def save_weights(self, name: str, weights: list[np.ndarray]) -> None:
         """Keeps a list of arrays under `weights/<name>.npz`."""
-        path = self.path("weights", f"{name}.npz")
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, *weights)
+        save_weights(self.path("weights", f"{name}.npz"), weights)
 
     def load_weights(self, name: str) -> list[np.ndarray] | None:
         """The inverse of `save_weights`; `None` where there are none."""
         path = self.directory / "weights" / f"{name}.npz"
-        if not path.exists():
-            return None
-        with _named_damage(path), np.load(path) as arrays:
-            return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
+        return load_weights(path) if path.exists() else None
 
     def close(self) -> None:
         """Lets others into the folder; what is in it stays readable."""
@@ -296,6 +291,18 @@ def read_json(path: Path) -> Any:
     """
     with _named_damage(path):
         return json.loads(path.read_text("utf-8"))
+
+
+def save_weights(path: Path, weights: Sequence[np.ndarray]) -> None:
+    """Writes a list of arrays that is complete wherever it exists."""
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, *weights)
+
+
+def load_weights(path: Path) -> list[np.ndarray]:
+    """The inverse of `save_weights`."""
+    with _named_damage(path), np.load(path) as arrays:
+        return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
 
 
 def environment() -> dict[str, Any]:

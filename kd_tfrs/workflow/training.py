@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from kd_tfrs.files import replacing
 from kd_tfrs.models import LazyAdam
+from kd_tfrs.workflow.run import load_weights, save_weights
 
 logger = logging.getLogger(__name__)
 # Validation metrics of which less is better.
@@ -236,7 +236,7 @@ class Training(tf.keras.callbacks.Callback):
                     verbose=0,
                 )
         if self.monitor is not None:
-            set_weights(self.student, self._load_best())
+            set_weights(self.student, load_weights(self._best_path()))
         return self.progress
 
     @property
@@ -273,7 +273,7 @@ class Training(tf.keras.callbacks.Callback):
         if value is not None and self._is_better(value):
             progress.best, progress.best_epoch = value, progress.epoch
             if self.monitor is not None:
-                self._save_best()
+                save_weights(self._best_path(), get_weights(self.student))
         with self._writer.as_default(step=progress.epoch):
             for key, scalar in row.items():
                 tf.summary.scalar(key, scalar)
@@ -336,15 +336,6 @@ class Training(tf.keras.callbacks.Callback):
 
     def _best_path(self) -> Path:
         return self.directory / f"best-{self.progress.best_epoch:05d}.npz"
-
-    def _save_best(self) -> None:
-        path = self._best_path()
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, *get_weights(self.student))
-
-    def _load_best(self) -> list[np.ndarray]:
-        with np.load(self._best_path()) as arrays:
-            return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
 
 
 def build_optimizer(options: Any, steps_per_epoch: int) -> LazyAdam:
