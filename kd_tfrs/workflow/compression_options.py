@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.options import Checked, option
 
 if TYPE_CHECKING:
     from kd_tfrs.export import Storage
-    from kd_tfrs.workflow.learner import Learned, Learner, Watch
+    from kd_tfrs.workflow.training import Learned, Watch
 
 
-def _prune(learner: Learner, watch: Watch | None) -> Learned:
+def _prune(learner: Any, watch: Watch | None) -> Learned:
     # Here, so that `--help` does not wait for TensorFlow.
     from kd_tfrs.workflow.pruning import prune
 
@@ -27,14 +27,14 @@ class Form:
 
     Args:
         source: the stage that is done before.
-        compress: trains it from a learner that has the weights of `source`;
+        compress: trains it with a `Learner` that has the weights of `source`;
             `None` where it stores the weights of `source` in another way.
         int8: whether weights are stored as 8-bit integers.
         sparse: whether only weights that are not zero are stored.
     """
 
     source: str
-    compress: Callable[[Learner, Watch | None], Learned] | None = None
+    compress: Callable[[Any, Watch | None], Learned] | None = None
     int8: bool = False
     sparse: bool = False
 

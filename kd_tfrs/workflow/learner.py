@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -18,16 +18,16 @@ from kd_tfrs.workflow.training import (
     ERRORS,
     Batches,
     Guard,
+    Learned,
     Progress,
     Training,
     Validate,
+    Watch,
     build_optimizer,
     get_weights,
     set_weights,
 )
 
-Watch = Callable[[dict[str, float]], None]
-Learned = tuple[Any, Progress]
 # The student alone, then what is distilled; their order gives their seeds.
 STUDENTS = ("student", *(n for n, form in FORMS.items() if form.is_trained))
 

@@ -11,8 +11,7 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
 from kd_tfrs.compression import prunable, pruning_schedule, strip
-from kd_tfrs.workflow.learner import Learned, Learner, Watch
-from kd_tfrs.workflow.training import joined
+from kd_tfrs.workflow.training import Learned, Watch, joined
 
 logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
@@ -68,11 +67,12 @@ def largest_within(
     return (within or done)[-1], done
 
 
-def prune(learner: Learner, watch: Watch | None = None) -> Learned:
+def prune(learner: Any, watch: Watch | None = None) -> Learned:
     """Prunes to the largest sparsity that stays within `--max_loss`.
 
     Args:
-        learner: of a run with the weights of the distilled student.
+        learner: a `Learner`, of a run with the weights of the distilled
+            student.
         watch: see `Learner.train`.
 
     Returns:
@@ -102,7 +102,7 @@ def prune(learner: Learner, watch: Watch | None = None) -> Learned:
 
 
 def _prune_to(
-    learner: Learner, sparsity: float, dense: Any, watch: Watch | None
+    learner: Any, sparsity: float, dense: Any, watch: Watch | None
 ) -> Learned:
     """One level; a level that a stopped run has finished is read."""
     pruning, seed = learner.config.pruning, learner.config.seed

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 # Validation metrics of which less is better.
 ERRORS = ("log_loss", "rmse", "mae", "distillation_loss")
 Validate = Callable[[], dict[str, float]]
+Watch = Callable[[dict[str, float]], None]
 
 
 class Batches(Protocol):
@@ -51,6 +52,10 @@ class Progress:
     best: float = -1.0
     seconds: float = 0.0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+# A model and how it was trained.
+Learned = tuple[Any, Progress]
 
 
 @dataclasses.dataclass(frozen=True)
