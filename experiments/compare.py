@@ -144,7 +144,7 @@ def _check(config: FlatConfig, run_dir: Path, name: str) -> None:
     from kd_tfrs.workflow.retrieval.contenders import FAMILY
     from kd_tfrs.workflow.retrieval.loading import check_data
     from kd_tfrs.workflow.run import check_run_folder
-    from kd_tfrs.workflow.teacher_sources import find_teacher
+    from kd_tfrs.workflow.shared_teachers import find_teacher
 
     teacher = "teacher"
     if config.task == "ranking":

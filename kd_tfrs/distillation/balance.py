@@ -16,11 +16,11 @@ class GradientNormBalance(tf.Module):
     \overline{\lVert g_i \rVert}$$
 
     multiplies the weight $w_i$ of distillation loss $i$, where $g$ are
-    gradients with respect to the student's embeddings and the bar is a
-    moving average. With a weight of 1 the gradient of a loss has the
-    norm of the hard-label gradient, whatever the scale of the loss. The
-    measurement costs one more backward pass through the losses, but not
-    through the towers.
+    gradients with respect to the student's embeddings, or to the weights of a
+    ranker, and the bar is a moving average. With a weight of 1 the gradient
+    of a loss has the norm of the hard-label gradient, whatever the scale of
+    the loss. The measurement costs one more backward pass through the losses,
+    but not through the towers of a retrieval model.
 
     Args:
         momentum: of the moving averages, a step, in [0, 1).
@@ -72,26 +72,26 @@ class GradientNormBalance(tf.Module):
     def __call__(
         self,
         tape: tf.GradientTape,
-        outputs: dict,
+        sources: Sequence[tf.Tensor | tf.Variable],
         parts: Sequence[tf.Tensor],
     ) -> list[tf.Tensor]:
         """Factors of the distillation losses at this step.
 
         Args:
             tape: persistent; has recorded the parts.
-            outputs: of the student, see `RetrievalModel.call`.
+            sources: what gradients are taken of, see
+                `BaseDistiller.balance_sources`.
             parts: the student's own loss first.
 
         Returns:
             A scalar for each part but the first.
         """
-        embeddings = [side["embedding"] for side in outputs.values()]
 
         def measure() -> tf.Tensor:
             norms = tf.stack(
                 [
                     tf.linalg.global_norm(
-                        _present(tape.gradient(part, embeddings))
+                        _present(tape.gradient(part, sources))
                     )
                     for part in parts
                 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import tensorflow as tf
@@ -51,6 +51,9 @@ class BaseDistiller(tf.keras.Model):
         UserError: weights do not fit.
     """
 
+    # Adds entries to a batch, see `Batches.dataset`; `None` adds nothing.
+    join: Callable | None = None
+
     def __init__(
         self,
         teacher: object,
@@ -70,6 +73,8 @@ class BaseDistiller(tf.keras.Model):
         self._terms = _Untracked(tuple(terms))
         self._teacher = _Untracked(teacher)
         self.balance = balance
+        if balance is not None:
+            balance.build(len(terms))
         self.checkpointed = _checkpointed(terms, balance)
         self._weights = _Untracked(self._check_weights(weights))
         names = (*OWN_NAMES, *term_names(terms, OWN_NAMES))
@@ -200,7 +205,20 @@ class BaseDistiller(tf.keras.Model):
         if self.balance is None:
             return [1.0] * len(self._terms.value)
         with tape.stop_recording():
-            return self.balance(tape, outputs, list(parts.values()))
+            sources = self.balance_sources(outputs)
+            return self.balance(tape, sources, list(parts.values()))
+
+    def balance_sources(self, outputs: dict) -> Sequence[tf.Variable]:
+        """The tensors whose gradients a balance measures.
+
+        Args:
+            outputs: of the student, see its `call`.
+
+        Returns:
+            The trained weights of the student.
+        """
+        del outputs
+        return self.student.trainable_variables
 
     def _train_adversaries(self, step_inputs: StepInputs) -> None:
         for term in self._terms.value:

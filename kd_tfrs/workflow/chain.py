@@ -87,17 +87,6 @@ class Chain(abc.ABC):
         """Names of the stages that are done before one."""
         return self._stage(stage).needs
 
-    def make(self, stage: str) -> Made:
-        """Does a stage whose needs are done.
-
-        Args:
-            stage: one of `names`.
-
-        Returns:
-            Its row, its values by user or example, and a dict an epoch.
-        """
-        return self._stage(stage).make()
-
     def measure_latencies(self, stages: list[str]) -> dict[str, Any]:
         """Times the teacher and some stages in turns; the default times none.
 
@@ -150,7 +139,7 @@ class Chain(abc.ABC):
         for needed in self.needs(stage):
             self.result(needed)
         logger.info("stage %s", stage)
-        return self._keep(*self.make(stage))
+        return self._keep(*self._stage(stage).make())
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the stages that are done, whoever asked for them."""

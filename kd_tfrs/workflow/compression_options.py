@@ -3,18 +3,73 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.options import Checked, option
 
-# The forms of the distilled student that may ship, and the stage whose
-# weights each one stores.
-FORM_SOURCES = {
-    "distilled": "distilled",
-    "int8": "distilled",
-    "pruned": "pruned",
-    "pruned_int8": "pruned",
+if TYPE_CHECKING:
+    from kd_tfrs.export import Storage
+    from kd_tfrs.workflow.training import Learned, Watch
+
+
+def _prune(learner: Any, watch: Watch | None) -> Learned:
+    # Here, so that `--help` does not wait for TensorFlow.
+    from kd_tfrs.workflow.pruning import prune
+
+    return prune(learner, watch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """One step of compression: a form of the distilled student.
+
+    Args:
+        source: the stage that is done before.
+        compress: trains it with a `Learner` that has the weights of `source`;
+            `None` where it stores the weights of `source` in another way.
+        int8: whether weights are stored as 8-bit integers.
+        sparse: whether only weights that are not zero are stored.
+    """
+
+    source: str
+    compress: Callable[[Any, Watch | None], Learned] | None = None
+    int8: bool = False
+    sparse: bool = False
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has weights of its own."""
+        return self.compress is not None or self.source == "teacher"
+
+
+# By stage, in the order of the table; the first is the reference. A further
+# step of compression is one more element.
+FORMS = {
+    "distilled": Form("teacher"),
+    "int8": Form("distilled", int8=True),
+    "pruned": Form("distilled", _prune, sparse=True),
+    "pruned_int8": Form("pruned", int8=True, sparse=True),
 }
+
+
+def stored_as(stage: str) -> tuple[str, Storage]:
+    """The stage that trains the weights of a stage, and their storage.
+
+    Args:
+        stage: one of `FORMS`; any other stage is stored as it is trained.
+
+    Returns:
+        Name of a trained stage, and a storage format.
+    """
+    from kd_tfrs.export import FLOAT32, Storage
+
+    form = FORMS.get(stage)
+    if form is None:
+        return stage, FLOAT32
+    storage = Storage(int8=form.int8, sparse=form.sparse)
+    return stage if form.is_trained else form.source, storage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +124,7 @@ class ShippingOptions(Checked):
         "auto",
         "auto: the smallest form within --max_loss; else the form that is "
         "exported whatever it loses.",
-        choices=("auto", *FORM_SOURCES),
+        choices=("auto", *FORMS),
     )
 
 

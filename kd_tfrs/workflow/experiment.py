@@ -195,28 +195,25 @@ def summarise(
     Returns:
         See `run_seeds`.
     """
-    stages = {}
-    for rows in zip(
-        *(f["baselines"] + f["stages"] for f in results), strict=True
-    ):
-        stages[rows[0]["stage"]] = {
-            name: mean_and_deviation([row["metrics"][name] for row in rows])
-            for name in rows[0]["metrics"]
+    metrics = {
+        rows[0]["stage"]: [row["metrics"] for row in rows]
+        for rows in zip(
+            *(f["baselines"] + f["stages"] for f in results), strict=True
+        )
+    }
+    stages = {
+        stage: {
+            name: mean_and_deviation([row[name] for row in rows])
+            for name in rows[0]
         }
+        for stage, rows in metrics.items()
+    }
     tests = {}
-    for name in tested:
-        values = {
-            stage: [
-                row["metrics"][name]
-                for f in results
-                for row in f["stages"]
-                if row["stage"] == stage
-            ]
-            for stage in ("student", "distilled")
-        }
-        if all(values.values()):
+    if "student" in metrics and "distilled" in metrics:
+        for name in tested:
             test = paired_test_over_seeds(
-                values["student"], values["distilled"]
+                [row[name] for row in metrics["student"]],
+                [row[name] for row in metrics["distilled"]],
             )
             tests[name] = {**dataclasses.asdict(test), "text": str(test)}
     return {

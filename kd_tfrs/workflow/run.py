@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +113,12 @@ class Run:
 
     def save_weights(self, name: str, weights: list[np.ndarray]) -> None:
         """Keeps a list of arrays under `weights/<name>.npz`."""
-        path = self.path("weights", f"{name}.npz")
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, *weights)
+        save_weights(self.path("weights", f"{name}.npz"), weights)
 
     def load_weights(self, name: str) -> list[np.ndarray] | None:
         """The inverse of `save_weights`; `None` where there are none."""
         path = self.directory / "weights" / f"{name}.npz"
-        if not path.exists():
-            return None
-        with _named_damage(path), np.load(path) as arrays:
-            return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
+        return load_weights(path) if path.exists() else None
 
     def close(self) -> None:
         """Lets others into the folder; what is in it stays readable."""
@@ -158,25 +153,18 @@ class Run:
                 f"Another process is at work in {self.directory}. Wait for "
                 "it, or choose another `--run_dir`."
             ) from None
-        asked = json.loads(json.dumps(self.config.flat()))
         found = self.read_json(_FLAGS)
         if found is None or self._is_bare():
-            self.write_json(_FLAGS, asked)
+            self.write_json(_FLAGS, self.config.flat())
             self.write_json("environment.json", environment())
             return
-        # A folder older than a flag was made with the flag's default.
         check_renamed(found, f"{self.directory / _FLAGS}")
-        default = json.loads(json.dumps(type(self.config)().flat()))
-        found = {**default, "task": "retrieval", **found}
-        asked = {"task": self.config.task, **asked}
-        changed = [k for k in asked if found[k] != asked[k]]
-        if "task" in changed:
+        found, task = {"task": "retrieval", **found}, self.config.task
+        differences = changed_flags(found, self.config)
+        if found["task"] != task:
             # Options of one task say nothing of the other.
-            changed = ["task"]
-        if changed:
-            differences = ", ".join(
-                f"--{k} was {found[k]!r}, now {asked[k]!r}" for k in changed
-            )
+            differences = f"--task was {found['task']!r}, now {task!r}"
+        if differences:
             raise UserError(
                 f"`--run_dir` {self.directory} was made by other flags: "
                 f"{differences}. Use these flags again, or another folder."
@@ -257,6 +245,33 @@ def _named_damage(path: Path) -> Iterator[None]:
         ) from None
 
 
+def changed_flags(
+    found: dict[str, Any],
+    config: FlatConfig,
+    counts: Callable[[str], bool] = lambda flag: True,
+) -> str:
+    """Compares the flags of a run folder with a configuration.
+
+    Args:
+        found: flags of the folder; one that is missing has its default, since
+            a folder may be older than a flag.
+        config: what is asked for.
+        counts: which flags are compared; all by default.
+
+    Returns:
+        The flags that differ, with both values; empty where none does.
+    """
+    default, asked = (
+        json.loads(json.dumps(c.flat())) for c in (type(config)(), config)
+    )
+    found = {**default, **found}
+    return ", ".join(
+        f"--{flag} was {found[flag]!r}, now {value!r}"
+        for flag, value in asked.items()
+        if counts(flag) and found[flag] != value
+    )
+
+
 def read_json(path: Path) -> Any:
     """Reads a JSON file of a run folder that nobody has opened.
 
@@ -276,6 +291,18 @@ def read_json(path: Path) -> Any:
     """
     with _named_damage(path):
         return json.loads(path.read_text("utf-8"))
+
+
+def save_weights(path: Path, weights: Sequence[np.ndarray]) -> None:
+    """Writes a list of arrays that is complete wherever it exists."""
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, *weights)
+
+
+def load_weights(path: Path) -> list[np.ndarray]:
+    """The inverse of `save_weights`."""
+    with _named_damage(path), np.load(path) as arrays:
+        return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
 
 
 def environment() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Teachers that all students of a comparison share, one set per seed."""
+"""Teachers that students of a comparison share, or that a run has trained."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any
 
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.interfaces import Learner, LearnerType, PreparedData
 from kd_tfrs.workflow.options import FlatConfig
-from kd_tfrs.workflow.run import Run, read_json
-from kd_tfrs.workflow.teacher_sources import find_teacher
+from kd_tfrs.workflow.run import Run, changed_flags, read_json
+
+if TYPE_CHECKING:
+    from kd_tfrs.workflow.learner import Learner, PreparedData
 
 logger = logging.getLogger(__name__)
 Cost = dict[str, Any] | None
@@ -51,7 +50,7 @@ class SharedTeachers:
         self,
         directory: Path,
         config: FlatConfig,
-        learner_type: LearnerType,
+        learner_type: type[Learner],
         networks: Sequence[str] = ("teacher",),
         shared: Sequence[str] = ("teacher",),
         taken: Sequence[str] = ("teacher",),
@@ -76,7 +75,7 @@ class SharedTeachers:
         """
         if self.source is not None:
             for seed in seeds:
-                self._check_source(seed)
+                self._source(seed)
 
     def get(self, prepared: PreparedData, seed: int) -> dict[str, Cost]:
         """Trains or takes the teacher of a seed, unless it is there.
@@ -138,6 +137,9 @@ class SharedTeachers:
         return Run(self.directory / f"seed-{seed}", config, log=False)
 
     def _train(self, run: Run, prepared: PreparedData) -> None:
+        # Here, so that a check of the flags does not wait for TensorFlow.
+        import tensorflow as tf
+
         for name in self.networks:
             if run.load_weights(name) is not None:
                 continue
@@ -154,7 +156,7 @@ class SharedTeachers:
             learner.save(name, model)
 
     def _take(self, run: Run, prepared: PreparedData, seed: int) -> None:
-        source = self._check_source(seed)
+        source = self._source(seed)
         data = read_json(source / "data.json")
         fingerprint = prepared.fingerprint()
         if data["fingerprint"] != fingerprint:
@@ -170,9 +172,57 @@ class SharedTeachers:
             for weights in (source / "weights").glob(f"{prefix}*"):
                 _link(run.path("weights", weights.name), weights)
 
-    def _check_source(self, seed: int) -> Path:
+    def _source(self, seed: int) -> Path:
         """The folder of a finished run with the same flags."""
         return find_teacher(self.source, self.config, seed, self.networks[0])
+
+
+def find_teacher(
+    directory: Path, config: FlatConfig, seed: int, name: str
+) -> Path:
+    """Finds the run of a seed, and compares its flags.
+
+    Args:
+        directory: holds `seed-<k>`, or is the run of the seed itself.
+        config: whose flags of the data and of the teacher the run should
+            have.
+        seed: of the run.
+        name: of the teacher's weights.
+
+    Returns:
+        The folder of the finished run.
+
+    Raises:
+        UserError: there is no such run, or it is of other flags.
+    """
+    source = _source(directory, seed, name)
+    flags = source / "flags.json"
+    # Where the data lie does not matter: the fingerprint tells.
+    data = {f.name for f in dataclasses.fields(config.data)} - {"data_dir"}
+    differences = changed_flags(
+        read_json(flags) if flags.exists() else {},
+        dataclasses.replace(config, seed=seed),
+        lambda flag: flag in ("seed", *data) or flag.startswith("teacher_"),
+    )
+    if differences:
+        raise UserError(
+            "`--teacher_dir` should hold teachers of the same flags. "
+            f"Received: {source}: {differences}. Use these flags, or leave "
+            "--teacher_dir out to train teachers."
+        )
+    return source
+
+
+def _source(directory: Path, seed: int, name: str) -> Path:
+    """The run folder of a seed: below the directory, or itself."""
+    for folder in (directory / f"seed-{seed}", directory):
+        if (folder / "weights" / f"{name}.npz").exists():
+            return folder
+    raise UserError(
+        f"`--teacher_dir` should hold a finished run for every seed. Received: "
+        f"{directory}, which has no seed-{seed}/weights/{name}.npz. Ask for "
+        "fewer --seeds, or leave --teacher_dir out to train teachers."
+    )
 
 
 def _cost_file(name: str) -> str:

@@ -109,6 +109,19 @@ class MethodOptions(Checked):
         "--distillation=auto and 0.2 with methods that are named.",
         low=0.0,
     )
+    balance: bool = option(
+        False,
+        "Multiply every weight so that 1 is, by the size of its gradient, "
+        "equal to the labels.",
+    )
+    chain: tuple[int, ...] = option(
+        (),
+        "Widths of the embeddings of assistants between teacher and student, "
+        "each taught by the one before: 100,50; hidden layers grow in "
+        "proportion. The student's own width again makes born-again "
+        "generations.",
+        low=1,
+    )
     teacher_output: str = option(
         "embedding", "Output of the teacher's towers that hints compare."
     )

@@ -14,13 +14,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from kd_tfrs.files import replacing
-from kd_tfrs.workflow.run import Run
+from kd_tfrs.models import LazyAdam
+from kd_tfrs.workflow.run import load_weights, save_weights
 
 logger = logging.getLogger(__name__)
 # Validation metrics of which less is better.
 ERRORS = ("log_loss", "rmse", "mae", "distillation_loss")
 Validate = Callable[[], dict[str, float]]
+Watch = Callable[[dict[str, float]], None]
 
 
 class Batches(Protocol):
@@ -51,6 +52,10 @@ class Progress:
     best: float = -1.0
     seconds: float = 0.0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+# A model and how it was trained.
+Learned = tuple[Any, Progress]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +134,7 @@ class _SavedProgress(tf.train.experimental.PythonState):
         self.value = Progress(**json.loads(string_value))
 
 
-class Training:
+class Training(tf.keras.callbacks.Callback):
     """Fits a model, validates every epoch, and ends at its best weights.
 
     Args:
@@ -162,9 +167,11 @@ class Training:
         validate_every: int = 1,
         guard: Guard | None = None,
     ) -> None:
+        super().__init__()
         self.model = model
         self.student = student
         self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.monitor = monitor
         self.name = name
         self.validate_every = validate_every
@@ -215,18 +222,26 @@ class Training:
             logger.info(
                 "%s goes on after epoch %d", self.name, self.progress.epoch
             )
+        steps = batches.steps_per_epoch
+        self._validate, self._limits = validate, (epochs, patience)
         if not self.is_over(epochs, patience):
-            watcher = _Watcher(self, validate, batches, epochs, patience)
-            self.model.fit(
-                batches.dataset(epochs, self.progress.epoch, join),
-                initial_epoch=self.progress.epoch,
-                epochs=epochs,
-                steps_per_epoch=batches.steps_per_epoch,
-                callbacks=[*callbacks, watcher],
-                verbose=0,
-            )
+            with tqdm(
+                total=epochs * steps,
+                initial=self.progress.epoch * steps,
+                desc=self.name,
+                unit="step",
+                mininterval=0.5,
+            ) as self._bar:
+                self.model.fit(
+                    batches.dataset(epochs, self.progress.epoch, join),
+                    initial_epoch=self.progress.epoch,
+                    epochs=epochs,
+                    steps_per_epoch=steps,
+                    callbacks=[*callbacks, self],
+                    verbose=0,
+                )
         if self.monitor is not None:
-            set_weights(self.student, self._load_best())
+            set_weights(self.student, load_weights(self._best_path()))
         return self.progress
 
     @property
@@ -263,7 +278,7 @@ class Training:
         if value is not None and self._is_better(value):
             progress.best, progress.best_epoch = value, progress.epoch
             if self.monitor is not None:
-                self._save_best()
+                save_weights(self._best_path(), get_weights(self.student))
         with self._writer.as_default(step=progress.epoch):
             for key, scalar in row.items():
                 tf.summary.scalar(key, scalar)
@@ -274,6 +289,33 @@ class Training:
             if old != self._best_path():
                 old.unlink()
         logger.info("%s %s", self.name, progress.history[-1])
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Starts the clock of an epoch."""
+        del epoch, logs
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Moves the progress bar."""
+        del batch, logs
+        self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Validates, checkpoints and stops early."""
+        # Training time is what a user pays for; validation stands apart.
+        seconds = time.perf_counter() - self._started
+        row = {k: float(v) for k, v in (logs or {}).items()}
+        is_due = (epoch + 1) % self.validate_every == 0
+        if is_due or epoch + 1 == self._limits[0]:
+            row.update(self._validate())
+        self.end_epoch(row, seconds)
+        shown = {"loss": f"{row.get('loss', 0.0):.3f}"}
+        if self.monitor in row:
+            shown[self.monitor] = f"{row[self.monitor]:.4f}"
+            shown["best"] = f"{abs(self.progress.best):.4f}"
+        self._bar.set_postfix(shown)
+        if self.is_over(*self._limits):
+            self.model.stop_training = True
 
     def _is_better(self, value: float) -> bool:
         """Whether the last epoch is the best one so far."""
@@ -300,105 +342,24 @@ class Training:
     def _best_path(self) -> Path:
         return self.directory / f"best-{self.progress.best_epoch:05d}.npz"
 
-    def _save_best(self) -> None:
-        path = self._best_path()
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, *get_weights(self.student))
 
-    def _load_best(self) -> list[np.ndarray]:
-        with np.load(self._best_path()) as arrays:
-            return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
-
-
-class _Watcher(tf.keras.callbacks.Callback):
-    """Validates, checkpoints, stops early and draws the progress bar."""
-
-    def __init__(
-        self,
-        training: Training,
-        validate: Validate,
-        batches: Batches,
-        epochs: int,
-        patience: int,
-    ) -> None:
-        super().__init__()
-        self._training = training
-        self._validate = validate
-        self._epochs = epochs
-        self._patience = patience
-        steps = batches.steps_per_epoch
-        self._bar = tqdm(
-            total=epochs * steps,
-            initial=training.progress.epoch * steps,
-            desc=training.name,
-            unit="step",
-            mininterval=0.5,
-        )
-        self._started = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        del epoch, logs
-        self._started = time.perf_counter()
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        del batch, logs
-        self._bar.update()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        # Training time is what a user pays for; validation stands apart.
-        seconds = time.perf_counter() - self._started
-        row = {k: float(v) for k, v in (logs or {}).items()}
-        training = self._training
-        is_due = (epoch + 1) % training.validate_every == 0
-        if is_due or epoch + 1 == self._epochs:
-            row.update(self._validate())
-        training.end_epoch(row, seconds)
-        progress = training.progress
-        shown = {"loss": f"{row.get('loss', 0.0):.3f}"}
-        if training.monitor in row:
-            shown[training.monitor] = f"{row[training.monitor]:.4f}"
-            shown["best"] = f"{abs(progress.best):.4f}"
-        self._bar.set_postfix(shown)
-        if training.is_over(self._epochs, self._patience):
-            self.model.stop_training = True
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        del logs
-        self._bar.close()
-
-
-def open_training(
-    run: Run,
-    stage: str,
-    model: tf.keras.Model,
-    student: tf.keras.Model,
-    monitor: str | None,
-    guard: Guard | None = None,
-) -> Training:
-    """The training of a stage in its place in the run folder.
+def build_optimizer(options: Any, steps_per_epoch: int) -> LazyAdam:
+    """The optimizer of a training.
 
     Args:
-        run: whose folder, and whose `validate_every`.
-        stage: name of the stage.
-        model: see `Training`.
-        student: see `Training`.
-        monitor: see `Training`.
-        guard: see `Training`.
+        options: of the training: `learning_rate` at the start, `epochs`, and
+            `decay`, which is "cosine", to zero over all steps, or "constant".
+        steps_per_epoch: training steps of an epoch.
 
     Returns:
-        The training, to be started or gone on with.
+        A LazyAdam.
     """
-    directory = run.path("training", stage)
-    directory.mkdir(exist_ok=True)
-    return Training(
-        model,
-        student,
-        directory,
-        monitor,
-        stage,
-        run.config.evaluation.validate_every,
-        guard,
+    if options.decay == "constant":
+        return LazyAdam(options.learning_rate)
+    schedule = tf.keras.optimizers.schedules.CosineDecay(
+        options.learning_rate, max(1, options.epochs * steps_per_epoch)
     )
+    return LazyAdam(schedule)
 
 
 def read_progress(directory: Path) -> Progress:

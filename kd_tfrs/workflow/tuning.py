@@ -17,7 +17,7 @@ from typing import Any
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.files import replacing
-from kd_tfrs.workflow.interfaces import Learner
+from kd_tfrs.workflow.learner import Learner
 from kd_tfrs.workflow.packages import require_package
 from kd_tfrs.workflow.run import read_json
 from kd_tfrs.workflow.training import ERRORS, Progress, read_progress

@@ -29,10 +29,10 @@ def test_factors_are_quotients_of_averaged_norms():
     x = tf.Variable([[1.0, 1.0]])
     for slope, norm_1, norm_2 in ((10.0, 2.5, 5.0), (2.0, 3.75, 3.5)):
         with tf.GradientTape(persistent=True) as tape:
-            outputs = {"query": {"embedding": 1.0 * x}}
-            e = outputs["query"]["embedding"]
+            sources = [1.0 * x]
+            e = sources[0]
             parts = [3 * e[0, 0] + 4 * e[0, 1], slope * e[0, 1]]
-        (factor,) = balance(tape, outputs, parts)
+        (factor,) = balance(tape, sources, parts)
         np.testing.assert_allclose(factor, norm_1 / norm_2, rtol=1e-6)
 
 
@@ -41,9 +41,9 @@ def test_a_loss_without_gradient_gets_no_factor():
     balance.build(1)
     x = tf.Variable([[1.0]])
     with tf.GradientTape(persistent=True) as tape:
-        outputs = {"query": {"embedding": 1.0 * x}}
-        parts = [tf.reduce_sum(outputs["query"]["embedding"]), tf.constant(1.0)]
-    (factor,) = balance(tape, outputs, parts)
+        sources = [1.0 * x]
+        parts = [tf.reduce_sum(sources[0]), tf.constant(1.0)]
+    (factor,) = balance(tape, sources, parts)
     assert float(factor) == 0.0
 
 
@@ -105,11 +105,11 @@ def test_a_row_that_lists_gather_often_counts_as_the_sum_over_them():
     balance.build(1)
     x = tf.Variable([[1.0, 1.0], [5.0, 5.0]])
     with tf.GradientTape(persistent=True) as tape:
-        outputs = {"candidate": {"embedding": 1.0 * x}}
-        e = outputs["candidate"]["embedding"]
+        sources = [1.0 * x]
+        e = sources[0]
         listed = tf.gather(e, [[0, 0], [0, 0]])
         parts = [tf.reduce_sum(listed), 2.0 * e[1, 0]]
-    (factor,) = balance(tape, outputs, parts)
+    (factor,) = balance(tape, sources, parts)
     np.testing.assert_allclose(factor, np.sqrt(4**2 + 4**2) / 2.0, rtol=1e-6)
 
 
@@ -136,10 +136,10 @@ def test_between_measurements_norms_stay():
     @tf.function
     def step(slope):
         with tf.GradientTape(persistent=True) as tape:
-            outputs = {"query": {"embedding": 1.0 * x}}
-            e = outputs["query"]["embedding"]
+            sources = [1.0 * x]
+            e = sources[0]
             parts = [tf.reduce_sum(e), slope * tf.reduce_sum(e)]
-        return balance(tape, outputs, parts)[0]
+        return balance(tape, sources, parts)[0]
 
     found = [float(step(tf.constant(float(n)))) for n in range(1, 7)]
     kept, new = 1 / 8, 7 / 8

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
+from kd_tfrs.distillation.balance import GradientNormBalance
 from kd_tfrs.distillation.base_distiller import BaseDistiller
 from kd_tfrs.distillation.losses import (
     DistillationLoss,
@@ -55,6 +56,8 @@ class RankingDistiller(BaseDistiller):
             schedules. When `None`, they share `1 - student_loss_weight`,
             which then has to be positive.
         student_loss_weight: $\lambda$, a number of at least 0 or a schedule.
+        balance: multiplies the $w_i$ so that gradients keep a proportion, or
+            `None`.
         name: name of the model.
 
     Raises:
@@ -85,6 +88,7 @@ class RankingDistiller(BaseDistiller):
         | Sequence[schedules.Scheduled]
         | None = None,
         student_loss_weight: schedules.Scheduled = 0.5,
+        balance: GradientNormBalance | None = None,
         name: str = "ranking_distiller",
     ) -> None:
         _check_models(teacher, student)
@@ -103,7 +107,8 @@ class RankingDistiller(BaseDistiller):
             terms,
             distillation_loss_weights,
             student_loss_weight,
-            name=name,
+            balance,
+            name,
         )
 
     def step_inputs(

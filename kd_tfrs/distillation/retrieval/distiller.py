@@ -86,7 +86,6 @@ class Distiller(BaseDistiller):
             build_features(term, student)
         if balance is not None:
             _check_balanced(terms)
-            balance.build(len(terms))
         super().__init__(
             teacher,
             student,
@@ -116,6 +115,10 @@ class Distiller(BaseDistiller):
         return RetrievalStepInputs(
             batch, outputs, self.student.temperature, self._step()
         )
+
+    def balance_sources(self, outputs: dict) -> list[tf.Tensor]:
+        """The embeddings: no backward pass runs through the towers."""
+        return [side["embedding"] for side in outputs.values()]
 
     def batch_weight(self, batch: Batch) -> tf.Tensor:
         """Sum of the events' weights."""

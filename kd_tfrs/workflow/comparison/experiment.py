@@ -39,7 +39,7 @@ from kd_tfrs.workflow.comparison.findings import (
     screening,
 )
 from kd_tfrs.workflow.comparison.trainings import COMPRESSED, Trainings
-from kd_tfrs.workflow.interfaces import PreparedData
+from kd_tfrs.workflow.learner import PreparedData
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.report import of_run
 from kd_tfrs.workflow.run import Run

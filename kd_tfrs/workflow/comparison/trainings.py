@@ -19,7 +19,7 @@ from kd_tfrs.workflow.comparison.contenders import (
     folder_name,
 )
 from kd_tfrs.workflow.comparison.findings import Row, flag_text
-from kd_tfrs.workflow.interfaces import Learner, LearnerType, PreparedData
+from kd_tfrs.workflow.learner import Learner, PreparedData
 from kd_tfrs.workflow.run import Run, environment
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
 from kd_tfrs.workflow.training import Progress
@@ -48,7 +48,7 @@ class Trainings(abc.ABC):
         say: prints a line.
     """
 
-    learner_type: ClassVar[LearnerType]
+    learner_type: ClassVar[type[Learner]]
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from kd_tfrs.export.litert import LiteRtRunner
 from kd_tfrs.export.ranking.inputs import RankingInputs, RawColumn
 from kd_tfrs.export.ranking.tables import ServingTables
 from kd_tfrs.workflow.chain import Chain
-from kd_tfrs.workflow.forms import FORMS
+from kd_tfrs.workflow.compression_options import stored_as
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.pipeline.checks import run_flags
 from kd_tfrs.workflow.pipeline.live import (
@@ -130,7 +130,7 @@ class RetrievalSide(Side):
                 item_col=prepared.catalogue.item_column,
             )
         if stage == SHIPPED:
-            source, storage = FORMS[self.form]
+            source, storage = stored_as(self.form)
             embedded = measure.embed(
                 learner.load(source), learner.encoded(source), prepared
             )
@@ -185,7 +185,7 @@ class RankingSide(Side):
         learner, tasks = self.chain.learner, self.chain.prepared.tasks
         source = stage
         if stage in ("litert", SHIPPED):
-            source = FORMS[self.form][0]
+            source = stored_as(self.form)[0]
         if stage == "teacher":
             source, ask = next(iter(learner.members)), learner.teaching.live
             inputs = learner.inputs(source)

@@ -28,6 +28,17 @@ _METRICS = {
     "rmse": "rmse",
     "mae": "l1",
 }
+_PARAMETERS = {
+    "learning_rate": 0.05,
+    "min_data_in_leaf": 20,
+    "feature_fraction": 0.8,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 1.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
 # Ids fit what was seen by heart: whether they help is for validation to say.
 _GRID = {"num_leaves": (15, 63), "with_ids": (True, False)}
 
@@ -137,22 +148,20 @@ class BoostedTrees:
         matrices: tuple[Matrix, Matrix],
         seed: int,
     ) -> Any:
-        best, best_value = None, None
+        found = {}
         for leaves, with_ids in itertools.product(*_GRID.values()):
             chosen = [m if with_ids else m.without_ids() for m in matrices]
             if not chosen[0].names:
                 continue
             booster = self._fit(task, metric, chosen, leaves, seed)
             value = booster.best_score["validation"][metric]
-            value = value if metric == "auc" else -value
+            found[booster] = value if metric == "auc" else -value
             logger.info(
                 "lightgbm %s: %d leaves, ids %s: %s %.5f after %d rounds",
-                *(task.name, leaves, with_ids, metric, abs(value)),
+                *(task.name, leaves, with_ids, metric, value),
                 booster.best_iteration,
             )
-            if best is None or value > best_value:
-                best, best_value = booster, value
-        return best
+        return max(found, key=found.get)
 
     def _fit(
         self,
@@ -182,8 +191,14 @@ class BoostedTrees:
                 )
             )
         return self._library.train(
-            _parameters(task, metric, leaves, seed)
-            | {"num_threads": _threads(len(parts[0]))},
+            {
+                **_PARAMETERS,
+                "objective": _OBJECTIVES[task.kind],
+                "metric": metric,
+                "num_leaves": leaves,
+                "seed": seed,
+                "num_threads": _threads(len(parts[0])),
+            },
             sets[0],
             _ROUNDS,
             valid_sets=[sets[1]],
@@ -215,23 +230,3 @@ def require_lightgbm() -> Any:
 def _threads(rows: int) -> int:
     """One for few rows: threads would wait for each other at every leaf."""
     return 1 if rows < _FEW_ROWS else len(os.sched_getaffinity(0))
-
-
-def _parameters(
-    task: RankingTask, metric: str, leaves: int, seed: int
-) -> dict[str, Any]:
-    return {
-        "objective": _OBJECTIVES[task.kind],
-        "metric": metric,
-        "learning_rate": 0.05,
-        "num_leaves": leaves,
-        "min_data_in_leaf": 20,
-        "feature_fraction": 0.8,
-        "bagging_fraction": 0.8,
-        "bagging_freq": 1,
-        "lambda_l2": 1.0,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbose": -1,
-    }

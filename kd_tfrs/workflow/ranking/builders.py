@@ -11,10 +11,10 @@ from kd_tfrs.models.ranking import (
     RankingTask,
     build_ranker,
 )
-from kd_tfrs.workflow.optimizers import build_optimizer
 from kd_tfrs.workflow.ranking.networks import ranker_config
 from kd_tfrs.workflow.ranking.options import RankerOptions, RankerTrainOptions
 from kd_tfrs.workflow.ranking.prepare import Inputs
+from kd_tfrs.workflow.training import build_optimizer
 
 
 def build_model(
@@ -49,13 +49,7 @@ def build_model(
         inputs.item_id,
     )
     model = RankingModel(network, tasks)
-    model.compile(
-        optimizer=build_optimizer(
-            training.learning_rate,
-            training.decay,
-            max(1, training.epochs * steps_per_epoch),
-        )
-    )
+    model.compile(optimizer=build_optimizer(training, steps_per_epoch))
     return model
 
 

@@ -36,7 +36,6 @@ from kd_tfrs.workflow.comparison.trainings import (
     Arrays,
     Trainings,
 )
-from kd_tfrs.workflow.interfaces import LearnerType
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.ranking import edge, measure
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
@@ -67,7 +66,7 @@ Scored = tuple[Logits, dict[str, Any]]
 class RankingTrainings(Trainings):
     """Trains ranking models, and tests each repeat once."""
 
-    learner_type: ClassVar[LearnerType] = RankingLearner
+    learner_type: ClassVar[type[RankingLearner]] = RankingLearner
 
     def validate_teacher(self, learner: RankingLearner) -> dict[str, float]:
         """Metrics of the ensemble; its outputs are cached."""

@@ -42,13 +42,11 @@ def write_int8(
     Returns:
         What runs the file, on one thread.
     """
-    if activations:
-        rows = _calibration_rows(prepared, names)
-        content = to_litert(model.network, "int8", representative=rows)
-    else:
-        content = to_litert(model.network, "dynamic")
-    _write(path, content)
-    return LiteRtRunner(path)
+    if not activations:
+        return _write(path, to_litert(model.network, "dynamic"))
+    rows = _calibration_rows(prepared, names)
+    content = to_litert(model.network, "int8", representative=rows)
+    return _write(path, content)
 
 
 def write_litert(
@@ -66,13 +64,13 @@ def write_litert(
         What runs the file, on one thread.
     """
     network = quantize_tables(model.network) if int8 else model.network
-    _write(path, to_litert(network, "dynamic" if int8 else "float32"))
-    return LiteRtRunner(path)
+    return _write(path, to_litert(network, "dynamic" if int8 else "float32"))
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> LiteRtRunner:
     with replacing(path) as partial:
         partial.write_bytes(content)
+    return LiteRtRunner(path)
 
 
 def _calibration_rows(

@@ -18,6 +18,7 @@ from kd_tfrs.export.ranking.verify import RankingCheck, verify_ranking
 from kd_tfrs.export.saved_model import export_saved_model
 from kd_tfrs.export.stored_table import FLOAT32, Storage
 from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.compression_options import stored_as
 from kd_tfrs.workflow.ranking.measure import Logits
 from kd_tfrs.workflow.ranking.options import RankingDataConfig
 from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
@@ -110,6 +111,22 @@ def export_model(
         verify=lambda path: verify_ranking(path, check),
         items=items,
     )
+
+
+def as_stored(model: RankingModel, stage: str) -> RankingModel:
+    """A trained model with the values that come back from the disk.
+
+    Args:
+        model: with the weights as they were trained; it stays as it is.
+        stage: one of `FORMS`; the model of any other stage is not rounded.
+
+    Returns:
+        The model itself where nothing is rounded.
+    """
+    storage = stored_as(stage)[1]
+    if not storage.int8:
+        return model
+    return model.with_network(rounded_network(model.network, storage))
 
 
 def export_logits(path: Path, prepared: RankingPrepared) -> Logits:

@@ -1,17 +1,18 @@
-"""How each ranker comes to be: trained, distilled, pruned."""
+"""How the models of a ranking run are built, distilled and validated."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
+from typing import ClassVar
 
+import numpy as np
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
 
-from kd_tfrs.compression import prunable, pruning_schedule, strip
 from kd_tfrs.compression.pruning import copy
 from kd_tfrs.data.ranking.batches import RankingBatches
+from kd_tfrs.distillation import GradientNormBalance
 from kd_tfrs.distillation.ranking import (
     RankingDistiller,
     with_auxiliary_head,
@@ -19,44 +20,25 @@ from kd_tfrs.distillation.ranking import (
 )
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingModel
-from kd_tfrs.workflow.choice import chance_of, relative_loss
-from kd_tfrs.workflow.levels import largest_within
-from kd_tfrs.workflow.optimizers import build_optimizer
+from kd_tfrs.workflow.learner import Learner
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
 from kd_tfrs.workflow.ranking.checks import check_shifts
 from kd_tfrs.workflow.ranking.chosen_methods import ChosenMethods
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.networks import network_flags
-from kd_tfrs.workflow.ranking.options import (
-    RankerOptions,
-    RankerTrainOptions,
-    labels_weight,
-)
+from kd_tfrs.workflow.ranking.options import RankerOptions, labels_weight
 from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
 from kd_tfrs.workflow.ranking.teacher_factory import (
     RankingTeacherFactory,
     together,
 )
 from kd_tfrs.workflow.run import Run
-from kd_tfrs.workflow.training import (
-    ERRORS,
-    Guard,
-    Progress,
-    get_weights,
-    joined,
-    open_training,
-    set_weights,
-)
-
-logger = logging.getLogger(__name__)
-STUDENTS = ("student", "distilled", "pruned")
-Watch = Callable[[dict[str, float]], None]
-Learned = tuple[RankingModel, Progress]
+from kd_tfrs.workflow.training import Guard, Validate
 
 
-class RankingLearner:
-    """Trains the rankers of a run, and asks the test examples nothing.
+class RankingLearner(Learner):
+    """Trains the models of a ranking run.
 
     Args:
         run: keeps checkpoints and weights.
@@ -72,145 +54,124 @@ class RankingLearner:
     ```
     """
 
+    first_teacher: ClassVar[int] = 10
+
     def __init__(self, run: Run, prepared: RankingPrepared) -> None:
-        self.run = run
-        self.config = run.config
-        self.prepared = prepared
+        super().__init__(run, prepared)
         # Mistakes show before the teachers train.
         self.monitor = monitored(self.config.evaluation.monitor, prepared)
         self.methods = ChosenMethods(self.config.distillation, prepared)
         check_shifts(self.config, [task.name for task in prepared.tasks])
         if self.methods.uses_layers:
             self._check_layers()
-        # What the teacher speaks of; the student alone has no use for it.
+        # Rows for the teacher; the student alone has no use for them.
         self.distilled_data = prepared.with_unlabelled(
             self.config.distillation.unlabelled, self.config.seed
         )
+        self._teachers: dict[str, RankingTeacherFactory] = {}
 
     @cached_property
     def members(self) -> dict[str, str]:
         """Kinds of the teacher's networks by the names of their stages."""
         return member_stages(self.config)
 
-    @cached_property
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """See `Learner.teachers`."""
+        return tuple(self.members)
+
+    @property
     def teaching(self) -> RankingTeacherFactory:
         """The teacher, once its members are trained."""
-        return RankingTeacherFactory(
-            self.run,
-            self.distilled_data,
-            self.inputs(next(iter(self.members))).names,
-            lambda: [self.load(member) for member in self.members],
-        )
+        return self._teaching("teacher")
 
-    def train(self, stage: str, watch: Watch | None = None) -> Learned:
-        """Trains a stage, from the start or from where it was stopped.
-
-        Args:
-            stage: one of `members` or `STUDENTS`; "distilled" needs the
-                weights of all members in the run folder, "pruned" those of
-                the distilled student as well.
-            watch: called with the validation metrics of every epoch; an
-                exception from it ends the training.
-
-        Returns:
-            The model at its best epoch, its logits put right where negatives
-            were sampled or classes weighted, and what happened.
-        """
-        if stage == "pruned":
-            return self._prune(watch)
-        if stage == next(iter(self.members)):
-            self._check_networks()
-        options = self._training(stage)
-        batches = self._batches(stage)
-        if stage == "distilled":
-            # Before the seed is set: a gate may be learned.
-            self.teaching.live  # noqa: B018
-        self._set_seed(stage)
-        model = self._build(stage, batches.steps_per_epoch)
-        # The head starts at the mean label of the batches, not of the data.
-        shift_head(model, self.prepared.task, -batches.logit_offset)
-        trained, monitor, guard = model, self.monitor, self._guard
-        if stage == "distilled":
-            model = self._with_heads(model)
-            trained = self._distiller(model, batches, options.epochs)
-            trained.compile(optimizer=self._optimizer(options, batches))
-            if self.config.distillation.stop_on == "teacher":
-                monitor, guard = "distillation_loss", None
-        progress = open_training(
-            self.run, stage, trained, model, monitor, guard
-        ).fit(
-            batches,
-            self._validate(stage, model, batches, watch),
-            epochs=options.epochs,
-            patience=options.patience,
-        )
-        return self._finished(model, batches), progress
-
-    def save(self, stage: str, model: RankingModel) -> None:
-        """Keeps a stage's weights in the run folder."""
-        self.run.save_weights(stage, get_weights(model))
-
-    def load(self, stage: str) -> RankingModel:
-        """The model of a stage with the weights that were kept.
-
-        Args:
-            stage: one of `members` or `STUDENTS`.
-
-        Returns:
-            A compiled model.
-
-        Raises:
-            UserError: the stage has not been done.
-        """
-        weights = self.run.load_weights(stage)
-        if weights is None:
-            raise UserError(
-                f"The stage {stage} should be done first. Received: no "
-                f"weights of it in {self.run.directory}."
+    def _teaching(self, teacher: str) -> RankingTeacherFactory:
+        """The teacher, or an assistant as a teacher."""
+        if teacher not in self._teachers:
+            is_assistant = teacher in self.assistants
+            self._teachers[teacher] = RankingTeacherFactory(
+                self.run,
+                self.distilled_data,
+                self.inputs(teacher).names,
+                lambda: (
+                    [self.assistant(teacher)]
+                    if is_assistant
+                    else [self.load(member) for member in self.members]
+                ),
+                f"training/{teacher}/knowledge"
+                if is_assistant
+                else "knowledge",
             )
-        model = self._build(stage, steps_per_epoch=1)
-        set_weights(model, weights)
-        return model
+        return self._teachers[teacher]
+
+    def make_teachers(self, stage: str) -> None:
+        """See `Learner.make_teachers`; a gate may be trained."""
+        if stage == self.teachers[0]:
+            self._check_networks()
+        if self.distils(stage):
+            self._teaching(self.taught_by(stage)).live  # noqa: B018
 
     def inputs(self, stage: str) -> Inputs:
-        """What a stage's model sees; a teacher also sees `training_only`."""
-        if stage in STUDENTS:
+        """The inputs of a stage's model; of a teacher `training_only` too."""
+        if stage != "teacher" and stage not in self.members:
             return self.prepared.inputs(self.config.student_ranker, served=True)
         teacher = self.config.teacher_rankers
         return self.prepared.inputs(teacher, served=not teacher.training_only)
 
-    def _build(self, stage: str, steps_per_epoch: int) -> RankingModel:
+    def build(self, stage: str, steps_per_epoch: int) -> RankingModel:
+        """See `Learner.build`."""
         student = self.config.student_ranker
-        kind = self.members.get(stage, student.network)
         return build_model(
             self.inputs(stage),
             self._sizes(stage),
-            kind,
-            self._training(stage),
+            self.members.get(stage, student.network),
+            self.training(stage),
             self.prepared.tasks,
             steps_per_epoch,
         )
 
-    def _batches(self, stage: str, seed: int | None = None) -> RankingBatches:
-        names, distils = self.inputs(stage).names, stage in STUDENTS[1:]
+    def batches(self, stage: str, seed: int) -> RankingBatches:
+        """See `Learner.batches`."""
+        names, distils = self.inputs(stage).names, self.distils(stage)
         if distils and self.config.distillation.knowledge == "live":
-            names = tuple(dict.fromkeys([*names, *self.teaching.names]))
+            teaching = self._teaching(self.taught_by(stage))
+            names = tuple(dict.fromkeys([*names, *teaching.names]))
         prepared = self.distilled_data if distils else self.prepared
         return prepared.batches(
             names,
-            self._training(stage),
-            self.config.seed if seed is None else seed,
+            self.training(stage),
+            seed,
             self.methods.sessions() if distils else None,
         )
 
+    def initialised(
+        self, stage: str, model: RankingModel, batches: RankingBatches
+    ) -> RankingModel:
+        """Moves the head to the mean label of the batches; adds heads."""
+        if self.compresses(stage):
+            model = model.with_network(copy(model.network))
+        shift_head(model, self.prepared.task, -batches.logit_offset)
+        return self._with_heads(model) if self.distils(stage) else model
+
+    def with_networks(
+        self, model: RankingModel, networks: Sequence[tf.keras.Model]
+    ) -> RankingModel:
+        """See `Learner.with_networks`."""
+        return model.with_network(*networks)
+
     def _distiller(
-        self, student: RankingModel, batches: RankingBatches, epochs: int
+        self,
+        stage: str,
+        student: RankingModel,
+        batches: RankingBatches,
+        epochs: int,
     ) -> RankingDistiller:
         options = self.config.distillation
-        teacher = self.teaching.live
+        teaching = self._teaching(self.taught_by(stage))
+        teacher = teaching.live
         if options.knowledge == "cached":
-            outputs = self.teaching.outputs(self.methods.outputs(teacher))
-            teacher = self.teaching.of_training(outputs)
+            outputs = teaching.outputs(self.methods.outputs(teacher))
+            teacher = teaching.of_training(outputs)
         terms, weights = self.methods.terms(
             teacher,
             student,
@@ -218,15 +179,22 @@ class RankingLearner:
             batches.logit_offset,
         )
         return RankingDistiller(
-            teacher, student, terms, weights, labels_weight(options)
+            teacher,
+            student,
+            terms,
+            weights,
+            labels_weight(options),
+            GradientNormBalance() if options.balance else None,
         )
 
-    @property
-    def _guard(self) -> Guard | None:
-        """Log loss, where what is monitored is blind to it."""
+    def _selection(self, stage: str) -> tuple[str, Guard | None]:
+        """Log loss is guarded where the monitored metric ignores it."""
+        stop_on = self.config.distillation.stop_on
+        if self.distils(stage) and stop_on == "teacher":
+            return "distillation_loss", None
         rise = self.config.evaluation.log_loss_rise
-        blind = self.monitor in ("auc", "gauc")
-        return Guard("log_loss", rise) if blind else None
+        ignores = self.monitor in ("auc", "gauc")
+        return self.monitor, Guard("log_loss", rise) if ignores else None
 
     def _check_networks(self) -> None:
         """Builds all networks before the first one trains, to see if they can.
@@ -236,12 +204,12 @@ class RankingLearner:
         """
         for stage in (*self.members, "student"):
             with network_flags(stage):
-                self._build(stage, 1)
+                self.build(stage, 1)
 
     def _check_layers(self) -> None:
         """Asks networks that nobody has trained whether they have them."""
-        student = self._with_heads(self._build("student", 1))
-        teacher = together([self._build(m, 1) for m in self.members])
+        student = self._with_heads(self.build("student", 1))
+        teacher = together([self.build(m, 1) for m in self.members])
         terms, weights = self.methods.terms(teacher, student, num_steps=1)
         try:
             RankingDistiller(teacher, student, terms, weights)
@@ -260,150 +228,68 @@ class RankingLearner:
             with_auxiliary_head(model.network, model.tasks)
         )
 
-    def _finished(
+    def finished(
         self, model: RankingModel, batches: RankingBatches
     ) -> RankingModel:
-        """What is served: no head of the teacher's, probabilities right."""
+        """Removes heads for the teacher, and corrects the probabilities."""
         heads = {f"{task.output}_teacher" for task in self.prepared.tasks}
         if heads & {*model.network.output}:
             model = model.with_network(without_auxiliary_head(model.network))
         shift_head(model, self.prepared.task, batches.logit_offset)
         return model
 
-    def _prune(self, watch: Watch | None) -> Learned:
-        """To the largest sparsity that stays within the limit."""
-        dense = self.load("distilled")
-        self.teaching.live  # noqa: B018
-        reference = self.validation("distilled", dense)[self.monitor]
-        best, tried = largest_within(
-            self.config.pruning.sparsities,
-            lambda sparsity, before: self._prune_to(
-                sparsity, dense if before is None else before[0], watch
-            ),
-            lambda made: relative_loss(
-                self.validation("pruned", made[0])[self.monitor],
-                reference,
-                is_error=self.monitor in ERRORS,
-                chance=chance_of(self.monitor),
-            ),
-            self.config.shipping.max_loss,
-        )
-        for level in tried:
-            logger.info(
-                "sparsity %g: %.2f %% of validation %s lost",
-                level.level,
-                100 * level.loss,
-                self.monitor,
-            )
-        return best.made[0], joined([level.made[1] for level in tried])
-
-    def _prune_to(
-        self, sparsity: float, dense: RankingModel, watch: Watch | None
-    ) -> Learned:
-        """One level; a level that a stopped run has finished is read."""
-        options, pruning = self.config.distilled, self.config.pruning
-        place = pruning.sparsities.index(sparsity)
-        # Other batches than those that the student has seen before.
-        batches = self._batches(
-            "pruned", self.config.seed + 10_000 * (1 + place)
-        )
-        steps = pruning.epochs * batches.steps_per_epoch
-        tf.keras.utils.set_random_seed(self._seed_of("pruned") + 200 * place)
-        # A copy, whose head is moved to the mean label of the batches.
-        mine = self._with_heads(dense.with_network(copy(dense.network)))
-        shift_head(mine, self.prepared.task, -batches.logit_offset)
-        schedule = pruning_schedule(pruning.schedule, sparsity, steps)
-        student = dense.with_network(prunable(mine.network, schedule))
-        distiller = self._distiller(student, batches, pruning.epochs)
-        distiller.compile(
-            optimizer=build_optimizer(
-                pruning.learning_rate or options.learning_rate / 2,
-                options.decay,
-                steps,
-            )
-        )
-        # The last epoch is kept: the best one may not be sparse yet.
-        progress = open_training(
-            self.run, f"pruned_{sparsity:g}", distiller, student, None
-        ).fit(
-            batches,
-            self._validate("pruned", student, batches, watch),
-            epochs=pruning.epochs,
-            patience=pruning.epochs,
-            callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
-        )
-        sparse = strip(student.network, sparsity)
-        return self._finished(dense.with_network(sparse), batches), progress
-
     def validation(self, stage: str, model: RankingModel) -> dict[str, float]:
         """Validation metrics of a trained model.
 
         Args:
-            stage: one of `members` or `STUDENTS`, for its features.
+            stage: of the model, for its features.
             model: as it would be served.
 
         Returns:
             Metrics by name, of the rows that trainings are validated on.
         """
-        prepared = self.prepared
-        rows = prepared.rows(
-            "validation", self.inputs(stage).names, prepared.validation_rows
-        )
-        logits = measure.Scoring(model, prepared.tasks)(rows)
-        return measure.validate(logits, prepared)
+        scoring = measure.Scoring(model, self.prepared.tasks)
+        logits = scoring(self.prepared.validated(self.inputs(stage).names))
+        return measure.validate(logits, self.prepared)
 
-    def _validate(
-        self,
-        stage: str,
-        model: RankingModel,
-        batches: RankingBatches,
-        watch: Watch | None,
-    ) -> Callable[[], dict[str, float]]:
+    def validation_values(self, stage: str, model: RankingModel) -> np.ndarray:
+        """`[1]`, the monitored metric of all rows."""
+        return np.array([self.validation(stage, model)[self.monitor]])
+
+    def _validator(
+        self, stage: str, model: RankingModel, batches: RankingBatches
+    ) -> Validate:
         prepared = self.prepared
         scoring = measure.Scoring(model, prepared.tasks)
-        rows = prepared.rows(
-            "validation", self.inputs(stage).names, prepared.validation_rows
-        )
+        rows = prepared.validated(self.inputs(stage).names)
         teacher = None
-        if stage in STUDENTS[1:]:
-            said = self.teaching.cached("validation", self.teaching.outputs())
+        if self.distils(stage):
+            teaching = self._teaching(self.taught_by(stage))
+            said = teaching.cached("validation", teaching.outputs())
             teacher = {t.name: said.arrays[t.output] for t in prepared.tasks}
 
         def validate() -> dict[str, float]:
             logits = scoring(rows)
             logits[prepared.task.name] += batches.logit_offset
-            metrics = measure.validate(logits, prepared, teacher)
-            if watch is not None:
-                watch(metrics)
-            return metrics
+            return measure.validate(logits, prepared, teacher)
 
         return validate
-
-    def _optimizer(
-        self, options: RankerTrainOptions, batches: RankingBatches
-    ) -> tf.keras.optimizers.legacy.Optimizer:
-        steps = max(1, options.epochs * batches.steps_per_epoch)
-        return build_optimizer(options.learning_rate, options.decay, steps)
-
-    def _set_seed(self, stage: str) -> None:
-        tf.keras.utils.set_random_seed(self._seed_of(stage))
-
-    def _seed_of(self, stage: str) -> int:
-        # The same numbers whether the stages before were read or done.
-        numbers = {name: 10 + i for i, name in enumerate(self.members)}
-        numbers |= {name: 1 + i for i, name in enumerate(STUDENTS)}
-        return 1000 * self.config.seed + numbers[stage]
-
-    def _training(self, stage: str) -> RankerTrainOptions:
-        if stage in self.members:
-            return self.config.teacher
-        alone = stage == "student"
-        return self.config.student if alone else self.config.distilled
 
     def _sizes(self, stage: str) -> RankerOptions:
         if stage in self.members:
             return self.config.teacher_rankers
-        return self.config.student_ranker
+        sizes = self.config.student_ranker
+        if stage not in self.assistants:
+            return sizes
+        width = self.width_of(stage)
+        return dataclasses.replace(
+            sizes,
+            embedding_dim=width,
+            hidden_units=tuple(
+                max(1, round(units * width / sizes.embedding_dim))
+                for units in sizes.hidden_units
+            ),
+        )
 
 
 def monitored(asked: str, prepared: RankingPrepared) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from kd_tfrs.workflow.compression_options import FORM_SOURCES
+from kd_tfrs.workflow.compression_options import FORMS
 from kd_tfrs.workflow.ranking.config import RankingConfig
 
 _BASELINES = ("prior", "lightgbm")
-# What is exported answers as fast as the form that it is.
 _EXPORTS = ("saved_model", "litert")
 
 
@@ -55,6 +54,6 @@ def stage_names(config: RankingConfig) -> tuple[str, ...]:
         *members,
         "teacher",
         "student",
-        *FORM_SOURCES,
+        *FORMS,
         *_EXPORTS,
     )

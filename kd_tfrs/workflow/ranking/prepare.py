@@ -200,21 +200,25 @@ class RankingPrepared:
 
     def _training_rows(self, names: tuple[str, ...]) -> _Rows:
         """Training rows, and after them those without a label."""
-        train = self.split.train
-        parts = [self.tables["train"]]
-        labels, weights = dict(train.labels), train.weights
-        if UNLABELLED in self.tables:
-            parts.append(self.tables[UNLABELLED])
-            missing = self._unlabelled()
-            labels = {k: np.append(x, missing) for k, x in labels.items()}
-            weights = np.append(weights, np.ones_like(missing))
-        features = {n: np.concatenate([p[n] for p in parts]) for n in names}
-        return features, labels, weights
+        parts = [
+            self._part(part, names)
+            for part in ("train", UNLABELLED)
+            if part in self.tables
+        ]
+        features, labels = (
+            {n: np.concatenate([p[i][n] for p in parts]) for n in parts[0][i]}
+            for i in range(2)
+        )
+        return features, labels, np.concatenate([p[2] for p in parts])
 
-    def _unlabelled(self) -> np.ndarray:
-        """A label of each row that has none."""
-        count = len(next(iter(self.tables[UNLABELLED].values())))
-        return np.full(count, np.nan, np.float32)
+    def _part(self, part: str, names: tuple[str, ...]) -> _Rows:
+        """Features, labels and weights of a part; no label is NaN."""
+        features = {name: self.tables[part][name] for name in names}
+        if part != UNLABELLED:
+            examples = getattr(self.split, part)
+            return features, examples.labels, examples.weights
+        ones = np.ones(len(features[names[0]]), np.float32)
+        return features, {t.name: np.nan * ones for t in self.tasks}, ones
 
     def rows(
         self, part: str, names: tuple[str, ...], rows: np.ndarray | None = None
@@ -230,18 +234,18 @@ class RankingPrepared:
         Returns:
             Batches for `in_order`.
         """
-        if part == UNLABELLED:
-            some = {name: self.tables[part][name] for name in names}
-            labels = {task.name: self._unlabelled() for task in self.tasks}
-            return RankingBatches(some, labels, batch_size=8192)
-        examples, tables = getattr(self.split, part), self.tables[part]
+        features, labels, weights = self._part(part, names)
         rows = slice(None) if rows is None else rows
         return RankingBatches(
-            {name: tables[name][rows] for name in names},
-            {name: x[rows] for name, x in examples.labels.items()},
-            examples.weights[rows],
+            {name: values[rows] for name, values in features.items()},
+            {name: values[rows] for name, values in labels.items()},
+            weights[rows],
             batch_size=8192,
         )
+
+    def validated(self, names: tuple[str, ...]) -> RankingBatches:
+        """The validation rows that are scored while training, in order."""
+        return self.rows("validation", names, self.validation_rows)
 
     def fingerprint(self) -> str:
         """SHA-256 of the data, 64 hexadecimal digits."""

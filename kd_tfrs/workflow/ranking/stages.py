@@ -1,47 +1,41 @@
-"""The chain of a ranker: baselines, teachers, student, exports; measured."""
+"""The stages of a ranking run."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
-from functools import cached_property, partial
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from kd_tfrs.compression import sparsity
 from kd_tfrs.evaluation import measure_latency
-from kd_tfrs.export.stored_table import FLOAT32
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.chain import Made, Stage
 from kd_tfrs.workflow.choice import Choice
-from kd_tfrs.workflow.forms import FORMS, ROUNDED
+from kd_tfrs.workflow.compression_options import stored_as
 from kd_tfrs.workflow.ranking import edge, exporting, measure
 from kd_tfrs.workflow.ranking.boosting import BoostedTrees
-from kd_tfrs.workflow.ranking.forms import as_stored
 from kd_tfrs.workflow.ranking.latencies import measure_latencies
 from kd_tfrs.workflow.ranking.learner import RankingLearner
 from kd_tfrs.workflow.ranking.matrix import request_matrix
-from kd_tfrs.workflow.ranking.naming import member_stages, stage_names
-from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
-from kd_tfrs.workflow.student_chain import StudentChain
+from kd_tfrs.workflow.ranking.naming import member_stages
+from kd_tfrs.workflow.ranking.prepare import prepare
+from kd_tfrs.workflow.student_chain import Measured, StudentChain
 
 logger = logging.getLogger(__name__)
 LITERT_FILE = "student.tflite"
-# What is exported answers as fast as the form that it is.
-_EXPORTS = ("saved_model", "litert")
-_COPIED = ("parameters", "nonzero_parameters", "model_bytes")
 
 
 class RankingStages(StudentChain):
-    """The stages of one ranking run, each done once and kept in its folder.
+    """The stages of a ranking run, see `StudentChain`.
 
-    `prior` says the mean label of everything, `lightgbm` are boosted trees on
-    the teachers' features, `teacher_<kind>` each network that teaches,
-    `teacher` all of them together; then come the student alone, distilled and
-    pruned, the last two in 8 bits, and what ships of these four, as SavedModel
-    and as LiteRT file.
+    `prior` predicts the mean label for all rows, `lightgbm` are boosted trees
+    on the features of the teachers, `teacher_<kind>` is each network of the
+    teacher, and `teacher` all of them together. The form that ships is
+    exported as SavedModel and as LiteRT file.
 
     Args:
         run: where everything is kept.
@@ -53,59 +47,40 @@ class RankingStages(StudentChain):
     ```
     """
 
-    @cached_property
-    def prepared(self) -> RankingPrepared:
-        """Data, tasks and protocols."""
-        config = self.config
-        prepared = prepare(config.data, config.evaluation, config.seed)
-        self.run.check_data(prepared.fingerprint())
-        return prepared
+    prepare = staticmethod(prepare)
+    learner_type = RankingLearner
 
-    @cached_property
-    def learner(self) -> RankingLearner:
-        """Trains the models."""
-        return RankingLearner(self.run, self.prepared)
+    def baseline_stages(self) -> dict[str, Callable[[], Made]]:
+        """See `StudentChain.baseline_stages`."""
+        return {"prior": self._prior, "lightgbm": self._lightgbm}
 
-    @cached_property
-    def stages(self) -> tuple[Stage, ...]:
-        """See `Chain.stages`."""
-        forms, members = self.export_needs(), tuple(member_stages(self.config))
-        special = {
-            "prior": Stage("prior", self._prior, (), True),
-            "lightgbm": Stage("lightgbm", self._lightgbm, (), True),
-            "teacher": Stage("teacher", self._teacher, members),
-            "saved_model": Stage("saved_model", self._saved_model, forms),
-            "litert": Stage("litert", self._litert, forms),
-        }
-        return tuple(
-            special.get(name) or self._student(name)
-            for name in stage_names(self.config)
-        )
+    def teacher_stages(self) -> list[Stage]:
+        """See `StudentChain.teacher_stages`."""
+        members = tuple(member_stages(self.config))
+        networks = [
+            Stage(name, partial(self._trained, name)) for name in members
+        ]
+        return [*networks, Stage("teacher", self._teacher, members)]
 
-    @property
-    def title(self) -> str:
-        """See `Chain.title`."""
-        return str(self.prepared.split)
-
-    def _student(self, name: str) -> Stage:
-        """A trained network, or another way to store one."""
-        make = self._rounded if name in ROUNDED else self._model
-        return Stage(name, partial(make, name), self.stage_needs(name))
+    def exports(self) -> dict[str, Callable[[Choice], Measured]]:
+        """See `StudentChain.exports`."""
+        return {"saved_model": self._saved_model, "litert": self._litert}
 
     def model(self, stage: str) -> RankingModel:
         """The trained model of a stage, with its weights.
 
         Args:
-            stage: one of the teacher's networks, the student alone, or a
-                form of the distilled one, see `FORMS`.
+            stage: one of the teacher's networks, the student alone, a form of
+                the distilled one, see `FORMS`, or "saved_model" for the form
+                that ships.
 
         Returns:
             A model in process; rounded where the form has 8 bits.
         """
         self.result(stage)
-        if stage not in FORMS:
-            return self.learner.load(stage)
-        return as_stored(self.learner.load(FORMS[stage][0]), stage)
+        stage = self.shipped_stage(stage)
+        model = self.learner.load(stored_as(stage)[0])
+        return exporting.as_stored(model, stage)
 
     def measure_latencies(self, stages: list[str]) -> dict[str, Any]:
         """See `Chain.measure_latencies`."""
@@ -113,34 +88,43 @@ class RankingStages(StudentChain):
         teaching = self.learner.teaching
         return measure_latencies(
             (teaching.live, teaching.models),
-            {stage: self._served(stage) for stage in stages},
+            {stage: self.model(stage) for stage in stages},
             self.prepared,
             candidates=options.candidates,
             seconds=options.latency_seconds,
         )
 
-    def _served(self, stage: str) -> RankingModel:
-        if stage == "saved_model":
-            stage = self.result(stage)["choice"]["name"]
-        return self.model(stage)
-
     def logits(self, stage: str) -> measure.Logits:
         """What a finished stage says of the test examples, by task."""
         return self.arrays(stage)
 
-    def _row(self, stage: str, logits: measure.Logits, **more: Any) -> Made:
-        options, history = self.config.evaluation, more.pop("history", [])
+    def measure(self, stage: str, model: RankingModel) -> Measured:
+        """See `StudentChain.measure`."""
+        source, storage = stored_as(stage)
+        stored = exporting.as_stored(model, stage)
+        rows = self.prepared.rows("test", self.learner.inputs(source).names)
+        row, logits = self._row(
+            stage,
+            measure.Scoring(stored, stored.tasks)(rows),
+            validation=self.learner.validation(source, stored),
+            **measure.measure_student(model, storage),
+        )
+        if self.learner.compresses(stage):
+            row["sparsity"] = sparsity(model.network)
+        return row, logits
+
+    def _row(self, stage: str, logits: measure.Logits, **more: Any) -> Measured:
         row = measure.measure_logits(
-            stage, logits, self.prepared, options.bootstrap
+            stage, logits, self.prepared, self.config.evaluation.bootstrap
         )
         kept = {name: np.float32(values) for name, values in logits.items()}
-        return {**row, **more}, kept, history
+        return {**row, **more}, kept
 
     def _prior(self) -> Made:
         count = len(self.prepared.split.test)
         tasks = self.prepared.tasks
         logits = {t.name: np.full(count, t.initial_logit) for t in tasks}
-        return self._row("prior", logits, parameters=len(tasks))
+        return *self._row("prior", logits, parameters=len(tasks)), []
 
     def _lightgbm(self) -> Made:
         prepared, options = self.prepared, self.config.evaluation
@@ -153,7 +137,7 @@ class RankingStages(StudentChain):
         folder = self.run.path("lightgbm", "model.txt").parent
         count = trees.save(folder)
         matrix = request_matrix(prepared, inputs, options.candidates)
-        return self._row(
+        row, logits = self._row(
             "lightgbm",
             trees.logits("test"),
             validation=measure.validate(
@@ -167,41 +151,7 @@ class RankingStages(StudentChain):
             ),
             train_seconds=seconds,
         )
-
-    def _model(self, stage: str) -> Made:
-        model, progress = self.learner.train(stage)
-        self.learner.save(stage, model)
-        _, storage = FORMS.get(stage, (stage, FLOAT32))
-        more = {}
-        if stage == "pruned":
-            more["sparsity"] = sparsity(model.network)
-        return self._row(
-            stage,
-            self._logits(stage, model),
-            validation=self.learner.validation(stage, model),
-            **measure.measure_student(model, storage),
-            **more,
-            train_seconds=progress.seconds,
-            history=progress.history,
-        )
-
-    def _logits(self, stage: str, model: RankingModel) -> measure.Logits:
-        names = self.learner.inputs(stage).names
-        rows = self.prepared.rows("test", names)
-        return measure.Scoring(model, model.tasks)(rows)
-
-    def _rounded(self, stage: str) -> Made:
-        """Another way to store a model that is there already."""
-        source, storage = FORMS[stage]
-        exact = self.learner.load(source)
-        model = as_stored(exact, stage)
-        return self._row(
-            stage,
-            self._logits(source, model),
-            validation=self.learner.validation(source, model),
-            **measure.measure_student(exact, storage),
-            train_seconds=0.0,
-        )
+        return row, logits, []
 
     def _teacher(self) -> Made:
         teaching, prepared = self.learner.teaching, self.prepared
@@ -214,7 +164,7 @@ class RankingStages(StudentChain):
         validation = {
             t.name: np.asarray(said[t.output]) for t in prepared.tasks
         }
-        return self._row(
+        row, logits = self._row(
             "teacher",
             logits,
             validation=measure.validate(validation, prepared),
@@ -222,10 +172,11 @@ class RankingStages(StudentChain):
             train_seconds=teaching.gate_seconds
             + sum(row["train_seconds"] for row in rows),
         )
+        return row, logits, []
 
-    def _saved_model(self) -> Made:
-        prepared, choice = self.prepared, self.choice
-        source, storage = FORMS[choice.name]
+    def _saved_model(self, choice: Choice) -> Measured:
+        prepared = self.prepared
+        source, storage = stored_as(choice.name)
         version = exporting.export_model(
             self.learner.load(source),
             self.learner.inputs(source),
@@ -234,16 +185,12 @@ class RankingStages(StudentChain):
             exporting.serving_tables(prepared, self.config.data),
             storage,
         )
-        return self._row(
-            "saved_model",
-            exporting.export_logits(version, prepared),
-            **self._as_chosen(choice),
-            **measure.folder_size(version),
-        )
+        logits = exporting.export_logits(version, prepared)
+        return self._row("saved_model", logits, **measure.folder_size(version))
 
-    def _litert(self) -> Made:
-        options, choice = self.config.evaluation, self.choice
-        source, storage = FORMS[choice.name]
+    def _litert(self, choice: Choice) -> Measured:
+        options = self.config.evaluation
+        source, storage = stored_as(choice.name)
         names = self.learner.inputs(source).names
         path = self.run.path("export", "litert", LITERT_FILE)
         runner = edge.write_litert(
@@ -253,20 +200,8 @@ class RankingStages(StudentChain):
         return self._row(
             "litert",
             edge.litert_logits(runner, self.prepared, names),
-            # The converter stores weights in its own way.
-            **self._as_chosen(choice, ("parameters", "nonzero_parameters")),
             **measure.folder_size(path),
             latency_ms=measure_latency(
                 lambda: runner.predict(sent), repeats=options.latency_repeats
             ),
         )
-
-    def _as_chosen(
-        self, choice: Choice, copied: tuple[str, ...] = _COPIED
-    ) -> dict[str, Any]:
-        row = self.result(choice.name)
-        return {
-            **{name: row[name] for name in copied},
-            "choice": dataclasses.asdict(choice),
-            "train_seconds": 0.0,
-        }

@@ -35,6 +35,7 @@ class RankingTeacherFactory:
         prepared: data and tasks.
         names: of the features that its members see.
         load: makes the trained members.
+        knowledge: folder of the run with what the teacher says.
 
     Attributes:
         gate_seconds: what learning the gate took, where there is one.
@@ -46,12 +47,14 @@ class RankingTeacherFactory:
         prepared: RankingPrepared,
         names: tuple[str, ...],
         load: Callable[[], list[RankingModel]],
+        knowledge: str = "knowledge",
     ) -> None:
         self.run = run
         self.prepared = prepared
         self.names = names
         self.gate_seconds = 0.0
         self._load = load
+        self._knowledge = knowledge
 
     @cached_property
     def models(self) -> list[RankingModel]:
@@ -89,18 +92,15 @@ class RankingTeacherFactory:
         Returns:
             A teacher of that part alone, by row.
         """
-        folder = self.run.path("knowledge", part)
+        folder = self.run.path(self._knowledge, part)
         there = {path.stem for path in folder.glob("[!.]*.npy")}
         if not set(outputs) <= there:
-            rows = None
+            asked = self.prepared.rows(part, self.names)
             if part == "validation":
-                rows = self.prepared.validation_rows
-            asked = self.prepared.rows(part, self.names, rows)
+                asked = self.prepared.validated(self.names)
             CachedTeacher.of(self.live, asked, outputs).save(folder)
-        kept = CachedTeacher.load(folder)
-        return CachedTeacher(
-            {name: _in_memory(kept.arrays[name]) for name in outputs}
-        )
+        kept = CachedTeacher.load(folder).arrays
+        return CachedTeacher({name: _in_memory(kept[name]) for name in outputs})
 
     def of_training(self, outputs: tuple[str, ...]) -> CachedTeacher:
         """What the teacher says of the rows that a student is trained on.
@@ -128,9 +128,7 @@ class RankingTeacherFactory:
         layers = ensemble.checkpointed
         kept = self.run.load_weights("gate")
         if kept is None:
-            rows = self.prepared.rows(
-                "validation", self.names, self.prepared.validation_rows
-            )
+            rows = self.prepared.validated(self.names)
             start = time.perf_counter()
             found = ensemble.fit_gate(rows, seed=self.run.config.seed)
             self.gate_seconds = time.perf_counter() - start

@@ -7,9 +7,9 @@ import tensorflow as tf
 from kd_tfrs.distillation.retrieval import TwoTowerTeacher
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.retrieval import RetrievalModel, TowerConfig, build_tower
-from kd_tfrs.workflow.optimizers import build_optimizer
 from kd_tfrs.workflow.retrieval.config import TowerOptions, TrainOptions
 from kd_tfrs.workflow.retrieval.prepare import Encoded
+from kd_tfrs.workflow.training import build_optimizer
 
 
 def build_model(
@@ -57,13 +57,7 @@ def build_model(
         temperature=training.softmax_temperature,
         popularity_correction=training.popularity_correction,
     )
-    model.compile(
-        optimizer=build_optimizer(
-            training.learning_rate,
-            training.decay,
-            training.epochs * (steps_per_epoch or 1),
-        )
-    )
+    model.compile(optimizer=build_optimizer(training, steps_per_epoch or 1))
     return model
 
 

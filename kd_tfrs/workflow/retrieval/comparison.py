@@ -29,8 +29,7 @@ from kd_tfrs.workflow.comparison.findings import (
     paired_row,
 )
 from kd_tfrs.workflow.comparison.trainings import Arrays, Trainings
-from kd_tfrs.workflow.forms import FORMS
-from kd_tfrs.workflow.interfaces import LearnerType
+from kd_tfrs.workflow.compression_options import stored_as
 from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.auto_method import resolve_auto
@@ -68,7 +67,7 @@ def retrieval_teachers(
 class RetrievalTrainings(Trainings):
     """Trains retrieval models, and tests each repeat once."""
 
-    learner_type: ClassVar[LearnerType] = Learner
+    learner_type: ClassVar[type[Learner]] = Learner
 
     def validate_teacher(self, learner: Learner) -> dict[str, float]:
         """See `Trainings`."""
@@ -101,7 +100,10 @@ class RetrievalTrainings(Trainings):
         self, model: RetrievalModel, learner: Learner
     ) -> tuple[measure.Embedded, dict[str, int]]:
         """The tables of a model as they come back from 8 bits, and its size."""
-        encoded, storage = learner.encoded("pruned"), FORMS["pruned_int8"][1]
+        encoded, storage = (
+            learner.encoded("pruned"),
+            stored_as("pruned_int8")[1],
+        )
         embedded = measure.embed(model, encoded, learner.prepared)
         size = {"size_bytes": embedded.model_bytes(storage)}
         return embedded.stored(storage), {**measure.parameters(model), **size}

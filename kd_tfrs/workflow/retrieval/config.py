@@ -78,11 +78,6 @@ class DistillationOptions(MethodOptions):
         "(sampled); all there are.",
         choices=("auto", "top_k", "ranked", "in_batch", "sampled", "all"),
     )
-    balance: bool = option(
-        False,
-        "Multiply every weight so that 1 is, by the size of its gradient, "
-        "equal to the labels.",
-    )
     top_k: int | None = option(
         None,
         "Length of the teacher's lists; a method's own if unset, mostly 200.",
@@ -104,13 +99,6 @@ class DistillationOptions(MethodOptions):
     )
     rank_decay: float = option(
         10.0, "Ranks after which the chance of a draw falls to 1/e.", low=0.01
-    )
-    chain: tuple[int, ...] = option(
-        (),
-        "Widths of assistants between teacher and student, each taught by "
-        "the one before: 100,50. The student's own width again makes born-"
-        "again generations.",
-        low=1,
     )
     exclude_seen: bool = option(
         True,

@@ -56,58 +56,26 @@ def fit(
     """
     distils = isinstance(model, Distiller)
     student = model.student if distils else model
-    validation = Validation(student, encoded, prepared)
     batches = prepared.batches(encoded, options, seed)
     steps = batches.steps_per_epoch
+    history: History = []
+
+    def validate(epoch: int, logs: dict[str, float]) -> None:
+        # Callbacks behind this one may watch the validation metrics.
+        logs.update(measure.validate(student, encoded, prepared))
+        row = {name: float(value) for name, value in logs.items()}
+        history.append({"epoch": epoch + 1, **row})
+
     with tqdm(total=epochs * steps, unit="step", disable=not progress) as bar:
-        tick = tf.keras.callbacks.LambdaCallback(
-            on_batch_end=lambda batch, logs: bar.update()
+        watcher = tf.keras.callbacks.LambdaCallback(
+            on_epoch_end=validate,
+            on_batch_end=lambda batch, logs: bar.update(),
         )
         model.fit(
             batches.dataset(epochs, join=model.join if distils else None),
             epochs=epochs,
             steps_per_epoch=steps,
-            callbacks=[tick, validation, *callbacks],
+            callbacks=[watcher, *callbacks],
             verbose=0,
         )
-    return validation.history
-
-
-class Validation(tf.keras.callbacks.Callback):
-    """Adds validation metrics to the logs of every epoch.
-
-    Callbacks behind it in the list may watch them.
-
-    Args:
-        model: the student, or a model that trains alone.
-        encoded: its features.
-        prepared: for the protocol.
-
-    Attributes:
-        history: a dict an epoch, as `plot_curves` takes it.
-
-    Example:
-    ```python
-    distiller.fit(dataset, callbacks=[Validation(student, encoded, prepared)])
-    ```
-    """
-
-    def __init__(
-        self, model: RetrievalModel, encoded: Encoded, prepared: Prepared
-    ) -> None:
-        super().__init__()
-        self.history: History = []
-        # Keras sets `self.model` to what is fitted, which may be a Distiller.
-        self._validated = (model, encoded, prepared)
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Measures the model as it is.
-
-        Args:
-            epoch: counted from 0.
-            logs: of the epoch; the metrics are added to it.
-        """
-        logs = {} if logs is None else logs
-        logs.update(measure.validate(*self._validated))
-        row = {name: float(value) for name, value in logs.items()}
-        self.history.append({"epoch": epoch + 1, **row})
+    return history

@@ -1,35 +1,30 @@
-"""How each stage's model comes to be: trained, distilled, pruned."""
+"""How the models of a retrieval run are built, distilled and validated."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
 
-from kd_tfrs.compression import prunable, pruning_schedule, strip
+from kd_tfrs.data.retrieval.batches import RetrievalBatches
 from kd_tfrs.distillation import GradientNormBalance
 from kd_tfrs.distillation.retrieval import (
     Distiller,
     Teacher,
     project_embeddings,
 )
-from kd_tfrs.errors import UserError
 from kd_tfrs.models.retrieval import RetrievalModel
-from kd_tfrs.workflow.choice import loss_margin, relative_loss
-from kd_tfrs.workflow.levels import largest_within
-from kd_tfrs.workflow.optimizers import build_optimizer
+from kd_tfrs.workflow import learner
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.auto_method import resolve_auto
 from kd_tfrs.workflow.retrieval.builders import (
     build_model,
     build_teacher,
 )
-from kd_tfrs.workflow.retrieval.config import TowerOptions, TrainOptions
+from kd_tfrs.workflow.retrieval.config import TowerOptions
 from kd_tfrs.workflow.retrieval.methods import (
     METHODS,
     Setting,
@@ -37,34 +32,21 @@ from kd_tfrs.workflow.retrieval.methods import (
     parse_method,
 )
 from kd_tfrs.workflow.retrieval.prepare import Encoded, Prepared
-from kd_tfrs.workflow.retrieval.table_student import (
-    build_table_student,
-    encode_rows,
-    set_tables,
-)
+from kd_tfrs.workflow.retrieval.table_student import encode_rows
 from kd_tfrs.workflow.retrieval.teacher_factory import TeacherFactory
 from kd_tfrs.workflow.run import Run
-from kd_tfrs.workflow.training import (
-    Progress,
-    get_weights,
-    joined,
-    open_training,
-    set_weights,
-)
-
-logger = logging.getLogger(__name__)
-MODELS = ("teacher", "student", "distilled", "pruned")
-DISTILLED = ("distilled", "pruned")
-Watch = Callable[[dict[str, float]], None]
-Learned = tuple[RetrievalModel, Progress]
+from kd_tfrs.workflow.training import Validate, get_weights, set_weights
 
 
-class Learner:
-    """Trains the models of a run, and asks the test events nothing.
+class Learner(learner.Learner):
+    """Trains the models of a retrieval run.
 
     Args:
         run: keeps checkpoints and weights.
         prepared: data, split and protocols.
+
+    Raises:
+        UserError: a method of distillation is unknown.
 
     Attributes:
         config: the run's options, with the method that "auto" stands for.
@@ -77,210 +59,73 @@ class Learner:
     """
 
     def __init__(self, run: Run, prepared: Prepared) -> None:
-        self.run = run
-        self.prepared = prepared
+        super().__init__(run, prepared)
         options, self.method = resolve_auto(
             run.config.distillation, prepared.catalogue.num_items
         )
         self.config = dataclasses.replace(run.config, distillation=options)
-        for text in self.config.distillation.losses:
-            parse_method(
-                text, METHODS
-            )  # a mistake shows before the teacher trains
-
-    @property
-    def monitor(self) -> str:
-        """The validation metric that decides."""
-        return self.config.evaluation.monitor
-
-    def train(self, stage: str, watch: Watch | None = None) -> Learned:
-        """Trains a stage, from the start or from where it was stopped.
-
-        Args:
-            stage: one of `MODELS`; "distilled" needs the teacher's weights in
-                the run folder, "pruned" the distilled student's as well.
-            watch: called with the validation metrics of every epoch; an
-                exception from it ends the training.
-
-        Returns:
-            The model at its best epoch, and what happened.
-        """
-        if stage == "pruned":
-            return self._prune(watch)
-        if stage != "distilled":
-            return self._fit(stage, self._towers(stage), None, watch)
-        return self._fit(
-            stage,
-            self._towers(stage),
-            self.teaching.get,
-            watch,
-            self._source,
-        )
-
-    def save(self, stage: str, model: RetrievalModel) -> None:
-        """Keeps a stage's weights in the run folder."""
-        self.run.save_weights(stage, get_weights(model))
-
-    def load(self, stage: str) -> RetrievalModel:
-        """The model of a stage with the weights that were kept.
-
-        Args:
-            stage: one of `MODELS`.
-
-        Returns:
-            A compiled model.
-
-        Raises:
-            UserError: the stage has not been done.
-        """
-        weights = self.run.load_weights(stage)
-        if weights is None:
-            raise UserError(
-                f"The stage {stage} should be done first. Received: no "
-                f"weights of it in {self.run.directory}."
-            )
-        if stage in DISTILLED:
-            # One step an epoch: it is not trained any more.
-            model = self._new_student(
-                self._towers(stage), self._options(stage), 1
-            )
-        else:
-            model = build_model(
-                self.encoded(stage),
-                self._towers(stage),
-                self._options(stage),
-                1,
-            )
-        set_weights(model, weights)
-        return model
+        self.monitor = self.config.evaluation.monitor
+        self._sources: dict[str, RetrievalModel] = {}
+        self._encoded: dict[str, Encoded] = {}
+        # A mistake shows before the teacher trains.
+        named = [parse_method(text, METHODS) for text in options.losses]
+        self._teacher_names = [
+            "teacher",
+            *(name.teacher or METHODS[name.method].teacher for name in named),
+        ]
 
     def encoded(self, stage: str) -> Encoded:
         """The features of a stage's model."""
-        if stage == "teacher":
-            return self._teacher_encoded
-        if stage in DISTILLED and self.distils_tables:
-            return self._row_encoded
-        return self._student_encoded
-
-    def teacher(self) -> Teacher:
-        """The teacher, live or as the cache that it has written."""
-        return self.teaching.get("teacher")
+        towers, has_tables = self._towers(stage), self._has_tables(stage)
+        key = "tables" if has_tables else towers.features
+        if key not in self._encoded:
+            self._encoded[key] = (
+                encode_rows(self.prepared)
+                if has_tables
+                else self.prepared.encode(towers)
+            )
+        return self._encoded[key]
 
     @cached_property
     def teaching(self) -> TeacherFactory:
         """All teachers; trains assistants where a chain has them."""
         return TeacherFactory(
-            self.run, self.config, self.prepared, self._last_of_the_chain
+            self.run, self.config, self.prepared, self._last_of_chain
         )
 
-    def _last_of_the_chain(self) -> tuple[Teacher, list[np.ndarray]]:
-        model, encoded = self._source
-        return self._live(model, encoded), get_weights(model)
+    def _last_of_chain(self) -> tuple[Teacher, list[np.ndarray]]:
+        stage = self.taught_by("distilled")
+        return self._live(stage), get_weights(self._source(stage))
 
-    @cached_property
-    def _source(self) -> tuple[RetrievalModel, Encoded]:
-        """The teacher, or the last assistant of a chain; and its features."""
-        model, encoded = self.load("teacher"), self.encoded("teacher")
-        for position, width in enumerate(self.config.distillation.chain):
-            model = self._assistant(position, width, model, encoded)
-            encoded = self.encoded("distilled")
-        return model, encoded
+    def _source(self, stage: str) -> RetrievalModel:
+        if stage not in self._sources:
+            load = self.load if stage in self.teachers else self.assistant
+            self._sources[stage] = load(stage)
+        return self._sources[stage]
 
-    def _live(self, model: RetrievalModel, encoded: Encoded) -> Teacher:
-        excludes = self.config.distillation.exclude_seen
-        seen = self.prepared.seen() if excludes else None
-        return build_teacher(model, encoded, seen)
-
-    def _assistant(
-        self,
-        position: int,
-        width: int,
-        source: RetrievalModel,
-        source_encoded: Encoded,
-    ) -> RetrievalModel:
-        """A model between teacher and student, trained once."""
-        stage = f"assistant_{position}"
-        towers = dataclasses.replace(
-            self.config.student_towers, embedding_dim=width
+    def _live(self, stage: str) -> Teacher:
+        return build_teacher(
+            self._source(stage), self.encoded(stage), self.teaching.seen()
         )
-        kept = self.run.load_weights(stage)
-        if kept is None:
-            # It is taught by the one before and by no other teacher.
-            teacher = self._live(source, source_encoded)
-            model, _ = self._fit(
-                stage,
-                towers,
-                lambda name: teacher,
-                None,
-                (source, source_encoded),
-            )
-            self.run.save_weights(stage, get_weights(model))
-            return model
-        model = self._new_student(towers, self.config.distilled, 1)
-        set_weights(model, kept)
-        return model
 
-    def _teacher_names(self) -> list[str]:
-        names = ["teacher"]
-        for text in self.config.distillation.losses:
-            named = parse_method(text, METHODS)
-            names.append(named.teacher or METHODS[named.method].teacher)
-        return names
+    def _teachers_of(self, stage: str) -> Callable[[str], Teacher]:
+        if stage not in self.assistants:
+            return self.teaching.get
+        # It is taught by the one before and by no other teacher.
+        teacher = self._live(self.taught_by(stage))
+        return lambda name: teacher
 
-    def _fit(
-        self,
-        stage: str,
-        towers: TowerOptions,
-        teacher: Callable[[str], Teacher] | None,
-        watch: Watch | None,
-        source: tuple[RetrievalModel, Encoded] | None = None,
-    ) -> Learned:
-        distils = teacher is not None
-        options = self._options(stage)
-        encoded = self.encoded("distilled" if distils else stage)
-        if teacher is not None:
-            # Before the seed is set: some of them train.
-            for name in self._teacher_names():
+    def make_teachers(self, stage: str) -> None:
+        """See `kd_tfrs.workflow.learner.Learner.make_teachers`."""
+        if self.distils(stage):
+            teacher = self._teachers_of(stage)
+            for name in self._teacher_names:
                 teacher(name)
-        batches = self.prepared.batches(encoded, options, self.config.seed)
-        self._set_seed(stage)
-        steps = batches.steps_per_epoch
-        trained, join = None, None
-        if not distils:
-            model = trained = build_model(encoded, towers, options, steps)
-        else:
-            model = self._new_student(towers, options, steps)
-            if self._starts_as_teacher:
-                self._start_as(model, towers.embedding_dim, *source)
-            trained = self._distiller(teacher, model, options.epochs)
-            # The distilled student learns at its own step size.
-            trained.compile(optimizer=model.optimizer)
-            join = trained.join
-        progress = open_training(
-            self.run, stage, trained, model, self.config.evaluation.monitor
-        ).fit(
-            batches,
-            self._validate(model, encoded, watch),
-            epochs=options.epochs,
-            patience=options.patience,
-            join=join,
-        )
-        return model, progress
 
-    @cached_property
-    def _teacher_encoded(self) -> Encoded:
-        return self.prepared.encode(self.config.teacher_towers)
-
-    @cached_property
-    def _student_encoded(self) -> Encoded:
-        mine, its = self.config.student_towers, self.config.teacher_towers
-        if mine.features == its.features:
-            return self._teacher_encoded
-        return self.prepared.encode(mine)
-
-    @cached_property
-    def _row_encoded(self) -> Encoded:
-        return encode_rows(self.prepared)
+    def batches(self, stage: str, seed: int) -> RetrievalBatches:
+        """See `kd_tfrs.workflow.learner.Learner.batches`."""
+        encoded, options = self.encoded(stage), self.training(stage)
+        return self.prepared.batches(encoded, options, seed)
 
     @property
     def distils_tables(self) -> bool:
@@ -296,124 +141,43 @@ class Learner:
         plain = not self.config.student_towers.hidden_units
         return plain and self.config.distillation.student_output == "embedding"
 
-    @property
-    def _starts_as_teacher(self) -> bool:
-        start = self.config.distillation.initialization
-        return self.distils_tables and start == "teacher"
+    def build(self, stage: str, steps_per_epoch: int) -> RetrievalModel:
+        """See `kd_tfrs.workflow.learner.Learner.build`."""
+        encoded, options = self.encoded(stage), self.training(stage)
+        return build_model(
+            encoded, self._towers(stage), options, steps_per_epoch
+        )
 
-    def _new_student(
-        self, towers: TowerOptions, training: TrainOptions, steps: int
+    def initialised(
+        self, stage: str, model: RetrievalModel, batches: RetrievalBatches
     ) -> RetrievalModel:
-        encoded = self.encoded("distilled")
-        if not self.distils_tables:
-            return build_model(encoded, towers, training, steps)
-        return build_table_student(encoded, towers, training, steps)
-
-    def _start_as(
-        self, model: RetrievalModel, dim: int, *source: object
-    ) -> None:
-        """Gives tables the embeddings of another model, projected."""
-        embedded = measure.embed(*source, self.prepared)
-        set_tables(
-            model,
-            *project_embeddings(
-                embedded.queries,
-                embedded.candidates,
-                dim,
-                seed=self.config.seed,
-            ),
-        )
-
-    def _prune(self, watch: Watch | None) -> Learned:
-        """To the largest sparsity that stays within the limit."""
-        dense = self.load("distilled")
-        # Before the seed is set: some of them train.
-        for name in self._teacher_names():
-            self.teaching.get(name)
-        encoded = self.encoded("distilled")
-        reference = self._validated_users(dense, encoded)
-        best, tried = largest_within(
-            self.config.pruning.sparsities,
-            lambda sparsity, before: self._prune_to(
-                sparsity, dense if before is None else before[0], watch
-            ),
-            lambda made: self._largest_loss(made[0], reference),
-            self.config.shipping.max_loss,
-        )
-        for level in tried:
-            logger.info(
-                "sparsity %g: up to %.2f %% of validation %s lost",
-                level.level,
-                100 * level.loss,
-                self.monitor,
+        """Gives new tables the embeddings of a teacher, projected."""
+        del batches
+        start = self.config.distillation.initialization
+        is_new = self._has_tables(stage) and not self.compresses(stage)
+        if is_new and start == "teacher":
+            source = self.taught_by(stage)
+            embedded = measure.embed(
+                self._source(source), self.encoded(source), self.prepared
             )
-        progress = joined([level.made[1] for level in tried])
-        return best.made[0], progress
-
-    def _largest_loss(
-        self, model: RetrievalModel, reference: np.ndarray
-    ) -> float:
-        """The loss as `choose` counts it, with its margin."""
-        found = self._validated_users(model, self.encoded("pruned"))
-        lost = relative_loss(found.mean(), reference.mean())
-        return lost + loss_margin(reference, found)
-
-    def _validated_users(
-        self, model: RetrievalModel, encoded: Encoded
-    ) -> np.ndarray:
-        """The monitored metric of every validation user."""
-        scorer = measure.embed(model, encoded, self.prepared).scorer(
-            self.prepared
-        )
-        found = self.prepared.validation.evaluate(scorer, fast=True)
-        return found.per_user[self.monitor]
-
-    def _prune_to(
-        self, sparsity: float, dense: RetrievalModel, watch: Watch | None
-    ) -> Learned:
-        """One level; a level that a stopped run has finished is read."""
-        options, pruning = self.config.distilled, self.config.pruning
-        stage = f"pruned_{sparsity:g}"
-        encoded = self.encoded("pruned")
-        position = pruning.sparsities.index(sparsity)
-        tf.keras.utils.set_random_seed(self._seed_of("pruned") + 200 * position)
-        # Other batches than those that the distilled student has seen.
-        batches = self.prepared.batches(
-            encoded, options, self.config.seed + 10_000 * (1 + position)
-        )
-        num_steps = pruning.epochs * batches.steps_per_epoch
-        schedule = pruning_schedule(pruning.schedule, sparsity, num_steps)
-        student = dense.with_towers(
-            prunable(dense.query_tower, schedule),
-            prunable(dense.candidate_tower, schedule),
-        )
-        distiller = self._distiller(self.teaching.get, student, pruning.epochs)
-        distiller.compile(
-            optimizer=build_optimizer(
-                pruning.learning_rate or options.learning_rate / 2,
-                options.decay,
-                num_steps,
+            dim, seed = self._towers(stage).embedding_dim, self.config.seed
+            tables = project_embeddings(
+                embedded.queries, embedded.candidates, dim, seed=seed
             )
-        )
-        # The last epoch is kept: the best one may not be sparse yet.
-        progress = open_training(self.run, stage, distiller, student, None).fit(
-            batches,
-            self._validate(student, encoded, watch),
-            epochs=pruning.epochs,
-            patience=pruning.epochs,
-            join=distiller.join,
-            callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
-        )
-        sparse = student.with_towers(
-            strip(student.query_tower, sparsity),
-            strip(student.candidate_tower, sparsity),
-        )
-        return sparse, progress
+            set_weights(model, tables)
+        return model
+
+    def with_networks(
+        self, model: RetrievalModel, networks: Sequence[tf.keras.Model]
+    ) -> RetrievalModel:
+        """See `kd_tfrs.workflow.learner.Learner.with_networks`."""
+        return model.with_towers(*networks)
 
     def _distiller(
         self,
-        teacher: Callable[[str], Teacher],
+        stage: str,
         student: RetrievalModel,
+        batches: RetrievalBatches,
         epochs: int,
     ) -> Distiller:
         options, training = self.config.distillation, self.config.distilled
@@ -425,8 +189,9 @@ class Learner:
             item_rows,
             self.prepared.catalogue.num_users + 1,
             self.prepared.catalogue.num_items,
-            self.prepared.seen() if options.exclude_seen else None,
+            self.teaching.seen(),
         )
+        teacher = self._teachers_of(stage)
         terms, weights = build_terms(options.losses, setting, teacher)
         return Distiller(
             teacher("teacher"),
@@ -437,33 +202,33 @@ class Learner:
             balance=GradientNormBalance() if options.balance else None,
         )
 
-    def _validate(
-        self, model: RetrievalModel, encoded: Encoded, watch: Watch | None
-    ) -> Callable[[], dict[str, float]]:
-        def validate() -> dict[str, float]:
-            metrics = measure.validate(model, encoded, self.prepared)
-            if watch is not None:
-                watch(metrics)
-            return metrics
+    def _validator(
+        self, stage: str, model: RetrievalModel, batches: RetrievalBatches
+    ) -> Validate:
+        encoded = self.encoded(stage)
+        return lambda: measure.validate(model, encoded, self.prepared)
 
-        return validate
-
-    def _set_seed(self, stage: str) -> None:
-        tf.keras.utils.set_random_seed(self._seed_of(stage))
-
-    def _seed_of(self, stage: str) -> int:
-        # The same numbers whether the stages before were read or done.
-        kind, _, position = stage.partition("_")
-        number = (
-            100 + int(position) if kind == "assistant" else MODELS.index(stage)
+    def validation_values(
+        self, stage: str, model: RetrievalModel
+    ) -> np.ndarray:
+        """`[validation users]` values of the monitored metric."""
+        prepared = self.prepared
+        scorer = measure.embed(model, self.encoded(stage), prepared).scorer(
+            prepared
         )
-        return 1000 * self.config.seed + number
-
-    def _options(self, stage: str) -> TrainOptions:
-        alone = {"teacher": self.config.teacher, "student": self.config.student}
-        return alone.get(stage, self.config.distilled)
+        found = prepared.validation.evaluate(scorer, fast=True)
+        return found.per_user[self.monitor]
 
     def _towers(self, stage: str) -> TowerOptions:
         if stage == "teacher":
             return self.config.teacher_towers
-        return self.config.student_towers
+        towers = self.config.student_towers
+        if self._has_tables(stage):
+            towers = dataclasses.replace(towers, hidden_units=())
+        if stage in self.assistants:
+            width = self.width_of(stage)
+            towers = dataclasses.replace(towers, embedding_dim=width)
+        return towers
+
+    def _has_tables(self, stage: str) -> bool:
+        return self.distils(stage) and self.distils_tables

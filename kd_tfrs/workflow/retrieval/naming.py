@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kd_tfrs.workflow.compression_options import FORM_SOURCES
+from kd_tfrs.workflow.compression_options import FORMS
 from kd_tfrs.workflow.retrieval.config import Config
 
 
@@ -20,4 +20,4 @@ def stage_names(config: Config) -> tuple[str, ...]:
     ('popularity', 'als', 'teacher')
     """
     baselines = ("popularity", "als") if config.evaluation.baselines else ()
-    return (*baselines, "teacher", "student", *FORM_SOURCES, "saved_model")
+    return (*baselines, "teacher", "student", *FORMS, "saved_model")

@@ -43,7 +43,7 @@ class RetrievalReport(Report):
         for pair in PAIRS:
             if not all(map(self.chain.is_done, pair)):
                 continue
-            baseline, challenger = map(self.chain.per_user, pair)
+            baseline, challenger = map(self.chain.arrays, pair)
             for metric in self.metrics.tested:
                 test = paired_test(baseline[metric], challenger[metric])
                 row = tested_pair(pair, metric, test)

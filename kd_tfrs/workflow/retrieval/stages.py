@@ -1,4 +1,4 @@
-"""The chain: teacher, student, distilled, its smaller forms, the export."""
+"""The stages of a retrieval run."""
 
 from __future__ import annotations
 
@@ -6,34 +6,25 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from kd_tfrs.evaluation.retrieval import AlsScorer, PopularityScorer, Scorer
-from kd_tfrs.export import FLOAT32
+from kd_tfrs.evaluation.retrieval import AlsScorer, PopularityScorer
 from kd_tfrs.models.retrieval import RetrievalModel
-from kd_tfrs.workflow.chain import Made, Stage
-from kd_tfrs.workflow.choice import loss_margin
-from kd_tfrs.workflow.forms import FORMS, ROUNDED
+from kd_tfrs.workflow.chain import Made
+from kd_tfrs.workflow.choice import Choice, loss_margin
+from kd_tfrs.workflow.compression_options import stored_as
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.exporting import export_model
 from kd_tfrs.workflow.retrieval.latencies import measure_latencies
 from kd_tfrs.workflow.retrieval.learner import Learner
-from kd_tfrs.workflow.retrieval.naming import stage_names
-from kd_tfrs.workflow.retrieval.prepare import Prepared, prepare
-from kd_tfrs.workflow.student_chain import StudentChain
+from kd_tfrs.workflow.retrieval.prepare import prepare
+from kd_tfrs.workflow.student_chain import Measured, StudentChain
 
 logger = logging.getLogger(__name__)
-_COPIED = ("parameters", "nonzero_parameters")
 
 
 class Stages(StudentChain):
-    """The stages of one run, each done once and kept in the run folder.
-
-    Ask for a stage's result and what it needs is done first. A stage that is
-    in the folder already is read, not done again.
+    """The stages of a retrieval run, see `StudentChain`.
 
     Args:
         run: where everything is kept.
@@ -45,39 +36,16 @@ class Stages(StudentChain):
     ```
     """
 
-    @cached_property
-    def prepared(self) -> Prepared:
-        """Data, split and protocols."""
-        config = self.config
-        prepared = prepare(config.data, config.evaluation, config.seed)
-        self.run.check_data(prepared.interactions.fingerprint())
-        return prepared
+    prepare = staticmethod(prepare)
+    learner_type = Learner
 
-    @cached_property
-    def learner(self) -> Learner:
-        """Trains the models."""
-        return Learner(self.run, self.prepared)
+    def baseline_stages(self) -> dict[str, Callable[[], Made]]:
+        """See `StudentChain.baseline_stages`."""
+        return {"popularity": self._popularity, "als": self._als}
 
-    @cached_property
-    def stages(self) -> tuple[Stage, ...]:
-        """See `Chain.stages`."""
-        special = {
-            "popularity": Stage("popularity", self._popularity, (), True),
-            "als": Stage("als", self._als, (), True),
-            "saved_model": Stage(
-                "saved_model", self._export, self.export_needs()
-            ),
-        }
-        return tuple(
-            special.get(name)
-            or (self._rounded if name in ROUNDED else self._trained)(name)
-            for name in stage_names(self.config)
-        )
-
-    @property
-    def title(self) -> str:
-        """See `Chain.title`."""
-        return f"{self.prepared.interactions.name}: {self.prepared.split}"
+    def exports(self) -> dict[str, Callable[[Choice], Measured]]:
+        """See `StudentChain.exports`."""
+        return {"saved_model": self._saved_model}
 
     @property
     def method_title(self) -> str:
@@ -97,7 +65,7 @@ class Stages(StudentChain):
             prepared.catalogue.item_ids,
             item_col=prepared.catalogue.item_column,
         )
-        return self._of_scorer("popularity", scorer)
+        return *measure.measure_scorer("popularity", scorer, prepared), []
 
     def _als(self) -> Made:
         prepared = self.prepared
@@ -108,33 +76,7 @@ class Stages(StudentChain):
             user_col=prepared.catalogue.user_column,
             item_col=prepared.catalogue.item_column,
         )
-        return self._of_scorer("als", scorer)
-
-    def _of_scorer(self, stage: str, scorer: Scorer) -> Made:
-        metrics, per_user = measure.quality(scorer, self.prepared)
-        return {"stage": stage, "metrics": metrics}, per_user, []
-
-    def _trained(self, name: str) -> Stage:
-        def make() -> Made:
-            model, progress = self.learner.train(name)
-            self.learner.save(name, model)
-            row, per_user = self._measure(name, lambda _: model)
-            row["train_seconds"] = progress.seconds
-            if name == "pruned":
-                share = row["nonzero_parameters"] / row["parameters"]
-                row["sparsity"] = 1.0 - share
-            return row, per_user, progress.history
-
-        return Stage(name, make, self.stage_needs(name))
-
-    def _rounded(self, name: str) -> Stage:
-        """Another way to store a model that is there already."""
-
-        def make() -> Made:
-            row, per_user = self._measure(name, self.learner.load)
-            return {**row, "train_seconds": 0.0}, per_user, []
-
-        return Stage(name, make, self.stage_needs(name))
+        return *measure.measure_scorer("als", scorer, prepared), []
 
     @property
     def label_warning(self) -> str | None:
@@ -177,12 +119,10 @@ class Stages(StudentChain):
         Returns:
             All users and items.
         """
-        if stage == "saved_model":
-            stage = self.result(stage)["choice"]["name"]
-        made_from, storage = FORMS.get(stage, (stage, FLOAT32))
+        source, storage = stored_as(self.shipped_stage(stage))
         embedded = measure.embed(
-            self.learner.load(made_from),
-            self.learner.encoded(made_from),
+            self.learner.load(source),
+            self.learner.encoded(source),
             self.prepared,
         )
         return embedded.stored(storage)
@@ -192,30 +132,27 @@ class Stages(StudentChain):
         self.result(stage)
         return self.learner.load(stage)
 
-    def per_user(self, stage: str) -> dict[str, np.ndarray]:
-        """Test metrics of a finished stage by user, `[users]` each."""
-        return self.arrays(stage)
-
-    def _measure(
-        self, stage: str, model: Callable[[str], RetrievalModel]
-    ) -> measure.Measured:
-        made_from, storage = FORMS.get(stage, (stage, FLOAT32))
-        return measure.measure_model(
+    def measure(self, stage: str, model: RetrievalModel) -> Measured:
+        """See `StudentChain.measure`."""
+        source, storage = stored_as(stage)
+        row, per_user = measure.measure_model(
             stage,
-            model(made_from),
-            self.learner.encoded(made_from),
+            model,
+            self.learner.encoded(source),
             self.prepared,
             storage=storage,
             top_k=self.config.evaluation.top_k,
         )
+        if self.learner.compresses(stage):
+            share = row["nonzero_parameters"] / row["parameters"]
+            row["sparsity"] = 1.0 - share
+        return row, per_user
 
-    def _export(self) -> Made:
-        choice = self.choice
-        shipped = self.result(choice.name)
-        made_from, storage = FORMS[choice.name]
+    def _saved_model(self, choice: Choice) -> Measured:
+        source, storage = stored_as(choice.name)
         version, parity = export_model(
-            self.model(made_from),
-            self.learner.encoded(made_from),
+            self.model(source),
+            self.learner.encoded(source),
             self.prepared,
             self._export_folder("retrieval"),
             storage=storage,
@@ -225,11 +162,4 @@ class Stages(StudentChain):
         row, per_user = measure.measure_export(
             "saved_model", version, self.prepared
         )
-        row.update({name: shipped[name] for name in _COPIED})
-        row.update(
-            model_bytes=shipped["model_bytes"],
-            choice=dataclasses.asdict(choice),
-            parity=dataclasses.asdict(parity),
-            train_seconds=0.0,
-        )
-        return row, per_user, []
+        return {**row, "parity": dataclasses.asdict(parity)}, per_user

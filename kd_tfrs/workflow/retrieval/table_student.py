@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from kd_tfrs.data.schema import Encoding
@@ -15,6 +13,7 @@ from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow.retrieval.builders import build_model
 from kd_tfrs.workflow.retrieval.config import TowerOptions, TrainOptions
 from kd_tfrs.workflow.retrieval.prepare import Encoded, Prepared
+from kd_tfrs.workflow.training import set_weights
 
 _ROW = "row"
 
@@ -63,13 +62,14 @@ def table_student(
                 f"one in row 0. Received: {len(given):,} rows. Order them as "
                 "`prepared.catalogue` does."
             )
-    model = build_table_student(
+    model = build_model(
         encoded,
-        TowerOptions(embedding_dim=dim),
+        TowerOptions(embedding_dim=dim, hidden_units=()),
         TrainOptions(softmax_temperature=temperature),
         steps_per_epoch=1,
     )
-    set_tables(model, *project_embeddings(queries, candidates, dim, seed=seed))
+    tables = project_embeddings(queries, candidates, dim, seed=seed)
+    set_weights(model, tables)
     return model, encoded
 
 
@@ -93,41 +93,6 @@ def encode_rows(prepared: Prepared) -> Encoded:
         {_ROW: query},
         {_ROW: candidate},
     )
-
-
-def build_table_student(
-    encoded: Encoded,
-    towers: TowerOptions,
-    training: TrainOptions,
-    steps_per_epoch: int,
-) -> RetrievalModel:
-    """A model with an embedding a user and an item, and nothing else.
-
-    Args:
-        encoded: see `encode_rows`.
-        towers: for the width of the embeddings.
-        training: how it is trained.
-        steps_per_epoch: for the decay of the step size.
-
-    Returns:
-        A compiled model whose tables are random.
-    """
-    plain = dataclasses.replace(towers, hidden_units=())
-    return build_model(encoded, plain, training, steps_per_epoch)
-
-
-def set_tables(
-    model: RetrievalModel, queries: np.ndarray, candidates: np.ndarray
-) -> None:
-    """Gives a table student its embeddings.
-
-    Args:
-        model: see `build_table_student`.
-        queries: `[num_users + 1, dim]` by user row.
-        candidates: `[num_items, dim]` by item row.
-    """
-    model.query_tower.set_weights([queries])
-    model.candidate_tower.set_weights([candidates])
 
 
 def _rows(count: int) -> FeatureSet:

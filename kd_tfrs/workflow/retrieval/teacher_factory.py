@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy.sparse
 
 from kd_tfrs.distillation.retrieval import (
     EmbeddingTeacher,
@@ -16,8 +17,8 @@ from kd_tfrs.distillation.retrieval import (
     build_cache,
 )
 from kd_tfrs.errors import UserError
+from kd_tfrs.models import LazyAdam
 from kd_tfrs.models.retrieval import Ease, LightGcn, interaction_matrix
-from kd_tfrs.workflow.optimizers import build_optimizer
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.methods import longest_list
 from kd_tfrs.workflow.retrieval.prepare import Prepared
@@ -119,17 +120,14 @@ class TeacherFactory:
         )
 
     def _ease(self) -> ScoreTeacher:
-        catalogue = self.prepared.catalogue
-        shape = (catalogue.num_users + 1, catalogue.num_items)
+        shape = self._shape
         if shape[0] * shape[1] > _MAX_SCORES:
             raise UserError(
                 "The teacher ease should have few users or items: it holds a "
                 f"score of each pair. Received: {shape[0]} x {shape[1]} of "
                 f"them, more than {_MAX_SCORES}. Take lightgcn instead."
             )
-        model = Ease(
-            interaction_matrix(*self._events(), shape), _EASE_REGULARIZATION
-        )
+        model = Ease(self._interactions(), _EASE_REGULARIZATION)
         scores = model.all_scores()
         return ScoreTeacher(
             scores, self._scale(scores), seen=self.prepared.seen()
@@ -155,10 +153,9 @@ class TeacherFactory:
         return self._cached("lightgcn", live, found)
 
     def _train_lightgcn(self) -> list[np.ndarray]:
-        config, catalogue = self.config, self.prepared.catalogue
-        shape = (catalogue.num_users + 1, catalogue.num_items)
+        config = self.config
         model = LightGcn(
-            interaction_matrix(*self._events(), shape),
+            self._interactions(),
             config.teacher_towers.embedding_dim,
             temperature=config.teacher.softmax_temperature,
             seed=config.seed,
@@ -167,13 +164,7 @@ class TeacherFactory:
             self.prepared.encode(), config.teacher, config.seed
         )
         epochs = min(_GRAPH_EPOCHS, config.teacher.epochs)
-        model.compile(
-            optimizer=build_optimizer(
-                config.teacher.learning_rate,
-                "constant",
-                epochs * batches.steps_per_epoch,
-            )
-        )
+        model.compile(optimizer=LazyAdam(config.teacher.learning_rate))
         model.fit(
             batches.dataset(epochs),
             epochs=epochs,
@@ -189,5 +180,10 @@ class TeacherFactory:
             seen=self.prepared.seen(),
         )
 
-    def _events(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.prepared.train_rows()
+    @property
+    def _shape(self) -> tuple[int, int]:
+        catalogue = self.prepared.catalogue
+        return catalogue.num_users + 1, catalogue.num_items
+
+    def _interactions(self) -> scipy.sparse.csr_matrix:
+        return interaction_matrix(*self.prepared.train_rows(), self._shape)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kd_tfrs.workflow.forms import FORMS
+from kd_tfrs.workflow.compression_options import stored_as
+from kd_tfrs.workflow.learner import STUDENTS
 from kd_tfrs.workflow.pipeline.config import PipelineConfig, PipelineOptions
 from kd_tfrs.workflow.pipeline.experiment import run_pipeline
 from kd_tfrs.workflow.pipeline.sides import RankingSide, RetrievalSide
@@ -17,10 +18,8 @@ from kd_tfrs.workflow.pipeline.stages import PipelineStages
 from kd_tfrs.workflow.ranking import edge, exporting
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.stages import RankingStages
-from kd_tfrs.workflow.retrieval.builders import build_model
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.exporting import export_model
-from kd_tfrs.workflow.retrieval.learner import MODELS
 from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run
 
@@ -65,21 +64,15 @@ def make_retrieval(directory, config):
     with contextlib.closing(Run(directory, config)) as run:
         chain = Stages(run)
         learner = chain.learner
-        for stage in MODELS:
-            model = build_model(
-                learner.encoded(stage),
-                learner._towers(stage),
-                learner._options(stage),
-                steps_per_epoch=1,
-            )
-            learner.save(stage, model)
+        for stage in ("teacher", *STUDENTS):
+            learner.save(stage, learner.build(stage, 1))
             chain._keep({"stage": stage}, {}, [])
         export_model(
             learner.load("pruned"),
             learner.encoded("pruned"),
             chain.prepared,
             chain._export_folder("retrieval"),
-            storage=FORMS["pruned"][1],
+            storage=stored_as("pruned")[1],
         )
         chain._keep(SHIPS_PRUNED, {}, [])
 
@@ -88,8 +81,8 @@ def make_ranking(directory, config, *, exports=True):
     with contextlib.closing(Run(directory, config)) as run:
         chain = RankingStages(run)
         learner, prepared = chain.learner, chain.prepared
-        for stage in (*learner.members, "student", "distilled", "pruned"):
-            learner.save(stage, learner._build(stage, 1))
+        for stage in (*learner.teachers, *STUDENTS):
+            learner.save(stage, learner.build(stage, 1))
             chain._keep({"stage": stage}, {}, [])
         chain._keep({"stage": "teacher"}, {}, [])
         if not exports:

@@ -12,8 +12,7 @@ from kd_tfrs.models.ranking import config as presets
 from kd_tfrs.workflow.ranking import options
 from kd_tfrs.workflow.ranking.builders import ranker_config
 from kd_tfrs.workflow.ranking.config import RankingConfig
-from kd_tfrs.workflow.ranking.naming import member_stages
-from kd_tfrs.workflow.ranking.stages import stage_names
+from kd_tfrs.workflow.ranking.naming import member_stages, stage_names
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.run import Run
 

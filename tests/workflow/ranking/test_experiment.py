@@ -14,16 +14,17 @@ from kd_tfrs.evaluation.ranking import RankingEvaluation
 from kd_tfrs.export.ranking.client import SavedModelRanker
 from kd_tfrs.workflow import experiment
 from kd_tfrs.workflow.cautions import Cautions
+from kd_tfrs.workflow.compression_options import FORMS
 from kd_tfrs.workflow.experiment import (
     run_seeds,
     summarise,
     summary_markdown,
 )
-from kd_tfrs.workflow.forms import FORMS
 from kd_tfrs.workflow.ranking import edge
 from kd_tfrs.workflow.ranking.experiment import RANKING, run_experiment
+from kd_tfrs.workflow.ranking.naming import stage_names
 from kd_tfrs.workflow.ranking.report import RankingReport
-from kd_tfrs.workflow.ranking.stages import RankingStages, stage_names
+from kd_tfrs.workflow.ranking.stages import RankingStages
 from kd_tfrs.workflow.run import Run
 
 TRAINED = ("teacher_dcn", "teacher_dnn", "student", "distilled", "pruned")

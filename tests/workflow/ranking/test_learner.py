@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.ranking import RankingEvaluation
@@ -77,14 +78,14 @@ def test_sampling_half_of_the_negatives_is_undone(learner_of):
     """The served logit is the trained one plus log(1/2)."""
     learner = learner_of(student_negative_rate=0.5, student_epochs=1)
     trained = {}
-    finished_model = learner._finished
+    finished_model = learner.finished
 
     def look(model, batches):
         trained["offset"] = batches.logit_offset
         trained["logits"] = scores(learner, model)
         return finished_model(model, batches)
 
-    learner._finished = look
+    learner.finished = look
     model, _ = learner.train("student")
     assert trained["offset"] == pytest.approx(np.log(0.5), abs=0.01)
     np.testing.assert_allclose(
@@ -161,7 +162,7 @@ def test_the_student_does_not_see_what_only_teachers_see(tiny):
 
 def test_shifting_a_head_shifts_its_logits_alone(learner_of):
     learner = learner_of()
-    model = learner._build("student", steps_per_epoch=1)
+    model = learner.build("student", steps_per_epoch=1)
     before = scores(learner, model)
     shift_head(model, learner.prepared.task, 0.75)
     np.testing.assert_allclose(scores(learner, model), before + 0.75, atol=1e-6)
@@ -247,9 +248,9 @@ def test_the_teacher_speaks_of_rows_without_a_label(learner_of, prepared):
         distilled_epochs=1,
     )
     labelled = len(prepared.split.train)
-    batches = learner._batches("distilled")
+    batches = learner.batches("distilled", 0)
     assert batches.num_rows == labelled + round(labelled / 2)
-    assert learner._batches("student").num_rows == labelled
+    assert learner.batches("student", 0).num_rows == labelled
     kept = learner.teaching.of_training(learner.teaching.outputs())
     wide = learner.distilled_data.batches(
         learner.teaching.names, learner.config.distilled, seed=0
@@ -267,3 +268,56 @@ def test_the_teacher_speaks_of_rows_without_a_label(learner_of, prepared):
     model, progress = learner.train("distilled")
     assert np.isfinite(progress.history[0]["student_loss"])
     assert np.isfinite(scores(learner, model)).all()
+
+
+def test_gradients_of_a_ranker_are_balanced(learner_of):
+    learner = learner_of(distillation_balance=True, distilled_epochs=1)
+    model, progress = learner.train("distilled")
+    _, other = learner_of(distilled_epochs=1).train("distilled")
+    assert np.isfinite(scores(learner, model)).all()
+    # The labels are read, and the weights of the two trainings differ.
+    assert "student_loss" in progress.history[0]
+    assert progress.history != other.history
+    # The averages of the norms are in the checkpoint.
+    path = learner.run.path("training", "distilled", "checkpoints")
+    names = [
+        name
+        for name, _ in tf.train.list_variables(str(path))
+        if "checkpointed" in name
+    ]
+    assert any("_norms" in name for name in names)
+
+
+def test_a_chain_of_assistants_ends_at_the_student(learner_of):
+    """Teacher, width 6, width 3, and a student of width 2."""
+    changes = {"distillation_chain": [6, 3], "distilled_epochs": 1}
+    learner = learner_of(**changes)
+    assert learner.assistants == ("assistant_0", "assistant_1")
+    assert learner.taught_by("assistant_0") == "teacher"
+    assert learner.taught_by("assistant_1") == "assistant_0"
+    assert learner.taught_by("distilled") == "assistant_1"
+    model, _ = learner.train("distilled")
+
+    # Hidden layers of 4 units beside an embedding of 2 grow likewise.
+    for stage, units in (("assistant_0", 12), ("assistant_1", 6)):
+        network = learner.load(stage).network
+        assert network.get_layer("hidden_0").units == units
+    assert model.network.get_layer("hidden_0").units == 4
+    # The student is taught by what the last assistant says.
+    said = learner._teaching("assistant_1").cached(
+        "validation", ("logits_liked",)
+    )
+    np.testing.assert_allclose(
+        said.arrays["logits_liked"],
+        scores(learner, learner.load("assistant_1")),
+        atol=1e-5,
+    )
+
+    # A new process reads the assistants and comes to the same weights.
+    again = learner_of(**changes)
+    for stage in learner.assistants:
+        again.save(stage, learner.load(stage))
+    for one, other in zip(
+        *map(get_weights, (model, again.train("distilled")[0])), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)

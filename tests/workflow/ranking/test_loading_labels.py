@@ -110,7 +110,7 @@ def test_rows_without_a_label_move_nothing(tiny, prepared, tmp_path):
     """The gradient is that of a batch of the labelled rows alone."""
     run = Run(tmp_path / "run", tiny(**FLAGS))
     learner = RankingLearner(run, prepared)
-    model = learner._build("student", steps_per_epoch=1)
+    model = learner.build("student", steps_per_epoch=1)
     run.close()
     names = learner.inputs("student").names
     batch = next(iter(prepared.rows("train", names).in_order(64)))

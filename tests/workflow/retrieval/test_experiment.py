@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from kd_tfrs.workflow.retrieval.auto_method import LARGEST_CATALOGUE
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.experiment import RETRIEVAL, run_experiment
 from kd_tfrs.workflow.retrieval.learner import Learner
+from kd_tfrs.workflow.retrieval.naming import stage_names
 from kd_tfrs.workflow.retrieval.prepare import prepare
-from kd_tfrs.workflow.retrieval.stages import Stages, stage_names
+from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.training import get_weights
 
 SECOND_SEED = 8
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -313,6 +316,26 @@ def test_a_live_teacher_teaches_what_its_cache_does(
         for name, weight in zip(cached.files, weights, strict=True):
             np.testing.assert_allclose(weight, cached[name], atol=1e-4)
     assert not (tmp_path / "live" / "knowledge").exists()
+    learner.run.close()
+
+
+def test_an_assistant_stands_between_teacher_and_student(
+    finished, prepared, tmp_path
+):
+    """It is trained once: the second learner reads it."""
+    learner = learner_of(finished, prepared, tmp_path / "chain", chain=(3,))
+    assert learner.taught_by("distilled") == "assistant_0"
+    model, _ = learner.train("distilled")
+    assistant = learner.load("assistant_0")
+    assert assistant.query_tower.output["embedding"].shape[-1] == 3
+
+    again = Learner(learner.run, prepared)
+    shutil.rmtree(learner.run.directory / "training")
+    for one, other in zip(
+        *map(get_weights, (model, again.train("distilled")[0])), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert not (learner.run.directory / "training" / "assistant_0").exists()
     learner.run.close()
 
 

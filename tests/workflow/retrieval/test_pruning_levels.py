@@ -67,9 +67,7 @@ def kill_after(count):
 
 def test_a_kill_between_two_levels_changes_nothing(learner_in, monkeypatch):
     # Few users: the margin of a loss would exceed any limit.
-    monkeypatch.setattr(
-        "kd_tfrs.workflow.retrieval.learner.loss_margin", lambda *_: 0.0
-    )
+    monkeypatch.setattr("kd_tfrs.workflow.learner.loss_margin", lambda *_: 0.0)
     learner = learner_in("unbroken")
     model, progress = learner.train("pruned")
     assert [row["epoch"] for row in progress.history] == [1, 2, 3, 4]
@@ -95,13 +93,13 @@ def test_a_kill_between_two_levels_changes_nothing(learner_in, monkeypatch):
 def test_pruning_ends_at_the_first_level_that_loses_too_much(
     learner_in, monkeypatch, max_loss, tried
 ):
-    def validated_users(self, model, encoded):
+    def validation_values(self, stage, model):
         # 1, .995 and .97: losses of 0, .5 % and 3 %, by what is pruned.
         zeros = sparsity(model.query_tower)
         value = 1.0 if zeros < 0.2 else 0.995 if zeros < 0.45 else 0.97
         return np.full(5, value)
 
-    monkeypatch.setattr(Learner, "_validated_users", validated_users)
+    monkeypatch.setattr(Learner, "validation_values", validation_values)
     learner = learner_in("limited", max_loss)
 
     model, _ = learner.train("pruned")

@@ -9,12 +9,10 @@ from kd_tfrs.data import Split
 from kd_tfrs.distillation.retrieval import project_embeddings
 from kd_tfrs.testing.retrieval import tiny_interactions
 from kd_tfrs.workflow.retrieval import measure
+from kd_tfrs.workflow.retrieval.builders import build_model
 from kd_tfrs.workflow.retrieval.config import TowerOptions, TrainOptions
-from kd_tfrs.workflow.retrieval.table_student import (
-    build_table_student,
-    encode_rows,
-    set_tables,
-)
+from kd_tfrs.workflow.retrieval.table_student import encode_rows
+from kd_tfrs.workflow.training import set_weights
 
 DIM, COLD_USER, COLD_ITEM = 6, "u04", "i07"
 
@@ -46,14 +44,14 @@ def dense(data):
     return measure.embed(model, encoded, data)
 
 
-def table_student(data, dim=DIM, **options):
+def table_student(data, dim=DIM):
     encoded = encode_rows(data)
-    towers = TowerOptions(embedding_dim=dim, **options)
-    return encoded, build_table_student(encoded, towers, TrainOptions(), 1)
+    towers = TowerOptions(embedding_dim=dim, hidden_units=())
+    return encoded, build_model(encoded, towers, TrainOptions(), 1)
 
 
 def test_it_has_a_row_for_each_user_and_item_and_nobody(data):
-    encoded, model = table_student(data, hidden_units=(9,))
+    encoded, model = table_student(data)
     (queries,), (candidates,) = (n.get_weights() for n in model.networks)
     catalogue = data.catalogue
     assert queries.shape == (catalogue.num_users + 1, DIM)
@@ -65,7 +63,7 @@ def test_it_has_a_row_for_each_user_and_item_and_nobody(data):
 
 def test_it_scores_as_the_model_whose_embeddings_it_was_given(data, dense):
     encoded, model = table_student(data)
-    set_tables(model, dense.queries, dense.candidates)
+    set_weights(model, [dense.queries, dense.candidates])
 
     found = measure.embed(model, encoded, data)
 
@@ -87,7 +85,7 @@ def test_users_and_items_without_events_keep_what_they_were_given(data, dense):
     item = catalogue.item_rows(np.array([COLD_ITEM]))[0]
     assert catalogue.user_events[user] == catalogue.item_events[item] == 0
     encoded, model = table_student(data)
-    set_tables(model, dense.queries, dense.candidates)
+    set_weights(model, [dense.queries, dense.candidates])
     model.compile(optimizer=kd.LazyAdam(0.05))
     options = TrainOptions(batch_size=16, uniform_negatives=0)
 
@@ -108,7 +106,7 @@ def test_users_and_items_without_events_keep_what_they_were_given(data, dense):
 def test_fewer_dimensions_are_those_that_are_used_most(data, dense):
     encoded, model = table_student(data, dim=3)
     tables = project_embeddings(dense.queries, dense.candidates, 3)
-    set_tables(model, *tables)
+    set_weights(model, tables)
 
     found = measure.embed(model, encoded, data)
 

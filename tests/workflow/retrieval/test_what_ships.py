@@ -1,5 +1,6 @@
 """What a run exports: chosen on validation, or the form that was asked for."""
 
+import contextlib
 import dataclasses
 import shutil
 
@@ -8,13 +9,14 @@ import pytest
 
 from kd_tfrs.evaluation.retrieval import SavedModelScorer
 from kd_tfrs.testing.retrieval import tiny_interactions
-from kd_tfrs.workflow.forms import FORMS
+from kd_tfrs.workflow.compression_options import FORMS, Form, stored_as
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.config import Config
 from kd_tfrs.workflow.retrieval.experiment import run_experiment
 from kd_tfrs.workflow.retrieval.prepare import prepare_interactions
 from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run
+from kd_tfrs.workflow.training import Progress
 
 # Validation metric and model bytes of each form.
 ROWS = {
@@ -98,6 +100,25 @@ def test_every_form_is_made_from_what_it_needs(stages_with):
     assert stages.needs("student") == stages.needs("teacher") == ()
 
 
+def test_a_further_step_of_compression_is_one_more_element(
+    finished, tmp_path, monkeypatch
+):
+    def train(learner, watch):
+        return learner.load("distilled"), Progress()
+
+    monkeypatch.setitem(FORMS, "other", Form("distilled", train))
+    monkeypatch.setitem(FORMS, "other_int8", Form("other", int8=True))
+    run = Run(finished.copy(tmp_path / "run"), finished.config)
+    with contextlib.closing(run):
+        stages = Stages(run)
+        assert stages.names[-3:] == ("other", "other_int8", "saved_model")
+        assert {"other", "other_int8"} <= {*stages.needs("saved_model")}
+        found = stages.result("other_int8")
+    expected = finished.row("int8")
+    for name in ("metrics", "validation", "model_bytes"):
+        assert found[name] == expected[name]
+
+
 @pytest.fixture
 def shipped_again(finished, tmp_path):
     """The finished run, whose export alone is made again by other options."""
@@ -130,7 +151,7 @@ def test_the_form_that_is_asked_for_ships(finished, shipped_again, form):
     assert row["model_bytes"] == expected["model_bytes"]
     assert row["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)
     # What answers is the table, rounded where the form rounds.
-    made_from, storage = FORMS[form]
+    made_from, storage = stored_as(form)
     with_run = Run(directory, config)
     chain = Stages(with_run)
     embedded = measure.embed(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kd_tfrs.workflow.levels import largest_within
+from kd_tfrs.workflow.pruning import largest_within
 
 
 def climb(losses, max_loss=0.01):
