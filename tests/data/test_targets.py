@@ -8,7 +8,6 @@ from kd_tfrs.data import Column, Schema, clean
 from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.data.ranking.examples import build_examples
 from kd_tfrs.data.ranking.priors import balanced_class_weights
-from kd_tfrs.data.ranking.user_state import build_user_state
 from kd_tfrs.data.splits import Split, by_time
 from kd_tfrs.data.targets import check_tasks, task_labels
 from kd_tfrs.errors import UserError
@@ -142,10 +141,6 @@ def test_missing_labels_are_in_no_history_and_no_mean():
         built.train.labels["liked"], np.float32([1, NAN, 0, 1])
     )
     assert "shared 0.667 of 3" in str(built)
-    state = build_user_state(data, data.events, 2, history_task="shared")
-    assert state.users["user_mean_label"].tolist() == [3.0]
-    assert np.isnan(state.items["item_mean_label"][1])
-    assert state.history.tolist() == [[14, 13]]
 
 
 @pytest.mark.parametrize(

@@ -76,37 +76,6 @@ def read(path: Path, columns: Sequence[str] | None) -> pa.Table:
     return table
 
 
-def batches(
-    files: Sequence[Path],
-    columns: Sequence[str] | None,
-    batch_rows: int,
-) -> Iterator[pd.DataFrame]:
-    """Streams Parquet shards that may be larger than memory.
-
-    Args:
-        files: the shards.
-        columns: names to read; None reads all.
-        batch_rows: maximum number of rows per frame, at least 1.
-
-    Yields:
-        Frames of at most `batch_rows` rows, in the order of the files.
-
-    Raises:
-        UserError: when a shard is not a complete Parquet file or lacks a
-            column.
-    """
-    for file in files:
-        names = column_names(file)
-        for name in columns or ():
-            if name not in names:
-                raise arrow.missing_column(file, name, names)
-    source = pa_dataset.dataset([str(f) for f in files], format="parquet")
-    chosen = list(columns) if columns else None
-    for batch in source.to_batches(columns=chosen, batch_size=batch_rows):
-        if len(batch):
-            yield arrow.flat(pa.Table.from_batches([batch])).to_pandas()
-
-
 def num_rows(path: Path) -> int:
     """Returns the number of rows in a file's footer.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -229,33 +229,3 @@ def _natural(
             column = arrow.as_integers(table.column(position))
             table = table.set_column(position, field.name, column)
     return table
-
-
-def parquet_batches(
-    path: str | Path,
-    columns: Sequence[str] | None = None,
-    *,
-    batch_rows: int = 65_536,
-) -> Iterator[pd.DataFrame]:
-    """Streams Parquet shards that may be larger than memory.
-
-    Args:
-        path: a file or a folder of shards.
-        columns: names to read; None reads all.
-        batch_rows: maximum number of rows per frame, at least 1.
-
-    Returns:
-        An iterator over frames of at most `batch_rows` rows, in the order of
-        the files.
-
-    Raises:
-        UserError: when a shard is not a complete Parquet file or lacks a
-            column.
-
-    Example:
-    ```python
-    for frame in parquet_batches("events/", ["user_id", "item_id"]):
-        counts = frame["item_id"].value_counts()
-    ```
-    """
-    return parquet.batches(data_files(path), columns, batch_rows)

@@ -9,35 +9,6 @@ import numpy as np
 from kd_tfrs.errors import UserError
 
 
-def correct_prior(probability: np.ndarray, negative_rate: float) -> np.ndarray:
-    r"""Corrects the probabilities of a model trained on sampled negatives.
-
-    $$q = \frac{p}{p + (1 - p) / w}$$
-
-    Args:
-        probability: `p`, `[n]` in [0, 1], predicted by a model that is
-            trained on all positives and a share of the negatives.
-        negative_rate: `w`, that share, in (0, 1].
-
-    Returns:
-        `q`, `[n]` in [0, 1].
-
-    Raises:
-        UserError: when the rate is out of range.
-
-    Example:
-    >>> float(correct_prior(np.array(0.5), negative_rate=0.25))
-    0.2
-
-    References:
-        He et al. 2014, "Practical Lessons from Predicting Clicks on Ads at
-        Facebook", section 6.3.
-    """
-    check_rate(negative_rate)
-    probability = np.asarray(probability)
-    return probability / (probability + (1.0 - probability) / negative_rate)
-
-
 def prior_logit_offset(
     negative_rate: float = 1.0,
     class_weights: Mapping[int, float] | None = None,
@@ -47,8 +18,8 @@ def prior_logit_offset(
     $$\log w + \log \frac{c_0}{c_1}$$
 
     Sampling negatives at the rate $w$ raises the odds that a model learns by
-    $1 / w$, class weights raise them by $c_1 / c_0$. The sigmoid of the
-    corrected logit equals the result of `correct_prior`.
+    $1 / w$, class weights raise them by $c_1 / c_0$. The sigmoid $q$ of the
+    corrected logit is $p / (p + (1 - p) / w)$ without class weights.
 
     Args:
         negative_rate: share of the negatives that were kept, in (0, 1].
@@ -63,6 +34,10 @@ def prior_logit_offset(
     Example:
     >>> round(prior_logit_offset(0.1), 3)
     -2.303
+
+    References:
+        He et al. 2014, "Practical Lessons from Predicting Clicks on Ads at
+        Facebook", section 6.3.
     """
     check_rate(negative_rate)
     offset = float(np.log(negative_rate))

@@ -15,19 +15,4 @@ from kd_tfrs.distillation.ranking.sessions import SessionLists
 from kd_tfrs.distillation.ranking.stopping import DistillationEarlyStopping
 from kd_tfrs.distillation.ranking.teachers import NetworkTeacher, RankingTeacher
 
-__all__ = [
-    "CachedTeacher",
-    "CalibratedSoftTargets",
-    "DistillationEarlyStopping",
-    "GatedRankingEnsemble",
-    "NetworkOutputs",
-    "NetworkTeacher",
-    "OutputSelector",
-    "RankingDistiller",
-    "RankingEnsemble",
-    "RankingTeacher",
-    "SessionLists",
-    "TaskLogits",
-    "with_auxiliary_head",
-    "without_auxiliary_head",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -30,28 +30,4 @@ from kd_tfrs.distillation.retrieval.teachers.pairs import PairTeacher
 from kd_tfrs.distillation.retrieval.teachers.scores import ScoreTeacher
 from kd_tfrs.distillation.retrieval.teachers.two_tower import TwoTowerTeacher
 
-__all__ = [
-    "AdvanceCurriculum",
-    "AllCandidates",
-    "CandidateSampler",
-    "Distiller",
-    "EmbeddingTeacher",
-    "EnsembleTeacher",
-    "FeaturePair",
-    "Fingerprint",
-    "InBatch",
-    "ItemSide",
-    "ListTeacher",
-    "MutualDistiller",
-    "PairTeacher",
-    "RankSampled",
-    "Sampled",
-    "ScoreTeacher",
-    "Teacher",
-    "TeacherTopK",
-    "TrajectoryTeacher",
-    "TwoTowerTeacher",
-    "build_cache",
-    "load_cache",
-    "project_embeddings",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -88,16 +88,6 @@ def test_folder_of_shards_keeps_the_order_and_skips_other_files(tmp_path):
     assert read["part"].tolist() == [0] * 3 + [1] * 3 + [2] * 3
 
 
-def test_parquet_batches_are_bounded_and_complete(tmp_path):
-    for part in range(3):
-        pd.DataFrame({"a": range(100), "b": part}).to_parquet(
-            tmp_path / f"{part}.parquet"
-        )
-    frames = list(readers.parquet_batches(tmp_path, ["b"], batch_rows=30))
-    assert max(map(len, frames)) <= 30
-    assert pd.concat(frames)["b"].tolist() == [0] * 100 + [1] * 100 + [2] * 100
-
-
 def test_shards_of_different_number_types_are_joined(tmp_path):
     write(tmp_path / "0.csv", "u,r\n1,3\n")
     write(tmp_path / "1.csv", "u,r\n2,3.5\n")
@@ -212,8 +202,6 @@ def test_missing_column_names_the_shard(tmp_path):
     message = error_of(tmp_path, ["user_id", "rating"])
     assert "1.parquet" in message
     assert "`rating`" in message
-    with pytest.raises(UserError, match=r"1\.parquet"):
-        next(readers.parquet_batches(tmp_path, ["rating"]))
 
 
 def test_parquet_with_the_same_name_twice(tmp_path):

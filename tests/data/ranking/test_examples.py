@@ -10,7 +10,6 @@ import pytest
 from kd_tfrs.data import Column, Schema, clean
 from kd_tfrs.data.ranking.examples import PARTS, Examples, build_examples
 from kd_tfrs.data.ranking.splits import random_split
-from kd_tfrs.data.ranking.user_state import build_user_state
 from kd_tfrs.data.splits import Split, by_time
 from kd_tfrs.errors import UserError
 
@@ -306,32 +305,6 @@ def test_take_selects_rows():
         parts.train.labels["liked"].sum()
     )
     assert len(parts.train.take(slice(3, 5))) == 2
-
-
-def test_user_state_has_the_features_of_a_later_impression():
-    data = world(text_ids=True)
-    split = by_time(data)
-    state = build_user_state(data, split.train, 5, history_task="liked")
-    events = data.events.drop_duplicates(["u", "i"]).assign(at=10**9)
-    later = dataclasses.replace(split, test=events)
-    examples = build_examples(
-        data, later, ["liked"], 5, history_task="liked"
-    ).test
-    users = pd.Index(data.users["u"]).get_indexer(events["u"])
-    items = pd.Index(data.items["i"]).get_indexer(events["i"])
-    for name, table, rows in (
-        ("user_events", state.users, users),
-        ("user_mean_label", state.users, users),
-        ("item_events", state.items, items),
-        ("item_mean_label", state.items, items),
-    ):
-        np.testing.assert_allclose(
-            table[name].to_numpy()[rows], examples.table[name]
-        )
-    np.testing.assert_array_equal(state.history[users], examples.history)
-    assert state.users["country"].tolist() == data.users["country"].tolist()
-    with pytest.raises(UserError, match="`history_length` = 0"):
-        build_user_state(data, split.train, 0)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import pytest
 
 from kd_tfrs.data.ranking.priors import (
     balanced_class_weights,
-    correct_prior,
     prior_logit_offset,
 )
 from kd_tfrs.errors import UserError
@@ -14,19 +13,17 @@ from kd_tfrs.errors import UserError
 def test_a_sampled_rate_is_corrected_to_the_true_one():
     # 100 positives and 9,900 negatives, of which a tenth is kept: a model of
     # the rate in the sample is 100 / 1,090, the true rate is 0.01.
-    corrected = correct_prior(np.array([100 / 1090]), negative_rate=0.1)
-    np.testing.assert_allclose(corrected, [0.01])
+    logit = np.log(100 / 990) + prior_logit_offset(0.1)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logit)), 0.01)
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.3, 1.0])
-def test_the_offset_is_the_correction_in_logits(rate):
+def test_the_offset_is_the_correction_of_probabilities(rate):
+    # He et al. 2014, section 6.3: q = p / (p + (1 - p) / w).
     logits = np.linspace(-6, 6, 25)
-    sigmoid = 1 / (1 + np.exp(-logits))
+    p = 1 / (1 + np.exp(-logits))
     shifted = 1 / (1 + np.exp(-(logits + prior_logit_offset(rate))))
-    np.testing.assert_allclose(correct_prior(sigmoid, rate), shifted)
-    if rate == 1:
-        np.testing.assert_allclose(correct_prior(sigmoid, rate), sigmoid)
-    np.testing.assert_allclose(correct_prior([0.0, 1.0], rate), [0.0, 1.0])
+    np.testing.assert_allclose(p / (p + (1 - p) / rate), shifted)
 
 
 def test_class_weights_shift_the_odds_that_a_model_learns():
@@ -54,8 +51,6 @@ def test_balanced_weights_make_both_classes_weigh_the_same():
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.01, np.nan])
 def test_impossible_rates_are_refused(rate):
-    with pytest.raises(UserError, match="`negative_rate`"):
-        correct_prior(np.array([0.5]), rate)
     with pytest.raises(UserError, match="`negative_rate`"):
         prior_logit_offset(rate)
 
