@@ -164,10 +164,6 @@ def load(
 def check_load(name_or_path: str | Path, **options: Any) -> None:
     """Finds mistakes in the arguments of `load`, and reads no rows.
 
-    Args:
-        name_or_path: see `load`.
-        **options: see `load`.
-
     Raises:
         UserError: see `load`; a mistake that shows in rows alone is left to
             it.
@@ -187,16 +183,7 @@ def check_load(name_or_path: str | Path, **options: Any) -> None:
 def bound_arguments(
     function: Callable, *args: Any, **kwargs: Any
 ) -> dict[str, Any]:
-    """The arguments of a call by name, defaults included.
-
-    Args:
-        function: any function.
-        *args: positional arguments.
-        **kwargs: arguments by name.
-
-    Returns:
-        One entry for each parameter.
-    """
+    """The arguments of a call by name, defaults included."""
     bound = inspect.signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     return bound.arguments

@@ -102,13 +102,6 @@ def prefetched(dataset: tf.data.Dataset, batches: int = 4) -> tf.data.Dataset:
     at most), and deleting an iterator waits for that thread. With the tuner, a
     `fit` of less than a minute may take up to twice as long.
 
-    Args:
-        dataset: batches of any structure.
-        batches: number of batches in the buffer, 1 or more.
-
-    Returns:
-        The same batches in the same order.
-
     Example:
     >>> list(prefetched(tf.data.Dataset.range(3)).as_numpy_iterator())
     [0, 1, 2]

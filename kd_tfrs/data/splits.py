@@ -122,14 +122,6 @@ def by_time(
     Events of one time fall on the same side of a cut, the later one, so every
     training event is strictly earlier than every validation event.
 
-    Args:
-        interactions: what to split; needs time.
-        validation: share of the events to validate, in (0, 1).
-        test: share of the events to test, in (0, 1).
-
-    Returns:
-        A `Split`.
-
     Raises:
         UserError: when there is no time, a share is out of range, or the
             times are too few to cut.
@@ -160,15 +152,6 @@ def by_ratio(
     of each user stays in training. A user with few events may have none in
     validation or test.
 
-    Args:
-        interactions: what to split.
-        validation: share of each user's events to validate, in (0, 1).
-        test: share of each user's events to test, in (0, 1).
-        seed: the same seed gives the same split.
-
-    Returns:
-        A `Split`.
-
     Raises:
         UserError: when a share is out of range, or every user has too few
             events for it.
@@ -194,13 +177,6 @@ def given(interactions: Interactions, seed: int = 0) -> Split:
 
     Without a given validation part, a tenth of each user's training events is
     held out to validate, so that model selection never uses test events.
-
-    Args:
-        interactions: what to split; needs `given_splits`.
-        seed: seed of the choice of validation events, if not given.
-
-    Returns:
-        A `Split`.
 
     Raises:
         UserError: when the data has no given splits, or none for test.

@@ -51,11 +51,6 @@ def check_tasks(
 ) -> None:
     """Refuses tasks without a label, and tasks with the same label.
 
-    Args:
-        columns: names of the columns of the events.
-        schema: schema of the events.
-        tasks: see `task_labels`.
-
     Raises:
         UserError: when a task has no label, or two tasks have the same one.
 
@@ -78,10 +73,6 @@ def check_tasks(
 
 def require_labels(by_part: Mapping[str, np.ndarray], task: str) -> None:
     """Refuses a task without labels in the training part.
-
-    Args:
-        by_part: labels by part, including "train"; NaN where missing.
-        task: name of the task.
 
     Raises:
         UserError: when no event, or no training event, has a label.

@@ -113,15 +113,7 @@ def as_terms(
 def term_names(
     terms: Sequence[DistillationTerm], taken: Sequence[str]
 ) -> list[str]:
-    """A name for each term in the logs.
-
-    Args:
-        terms: see `as_terms`.
-        taken: names that are in use already.
-
-    Returns:
-        Different names.
-    """
+    """A name for each term in the logs."""
     names: list[str] = []
     for term in terms:
         name = term.loss.name or type(term.loss).__name__

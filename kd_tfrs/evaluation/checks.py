@@ -12,10 +12,6 @@ from kd_tfrs.errors import UserError
 def check_k(k: int, name: str = "k") -> None:
     """Raises `UserError` unless a number is a positive integer.
 
-    Args:
-        k: the value to check.
-        name: name of the argument in the error.
-
     Raises:
         UserError: any other value.
 
@@ -31,13 +27,6 @@ def check_k(k: int, name: str = "k") -> None:
 
 def checked_ks(ks: Sequence[int], depth: int) -> tuple[int, ...]:
     """Checks the lengths of lists.
-
-    Args:
-        ks: lengths of the lists.
-        depth: the largest allowed length.
-
-    Returns:
-        The distinct lengths, ascending.
 
     Raises:
         UserError: no lengths, lengths that are not positive integers, or

@@ -88,12 +88,6 @@ def _decoded(array: np.ndarray) -> np.ndarray:
 def shown(value: Any) -> str:
     """Formats an id as in the data, without NumPy's type name.
 
-    Args:
-        value: an id.
-
-    Returns:
-        Its text.
-
     Example:
     >>> shown(np.int64(7))
     '7'

@@ -427,10 +427,6 @@ def _draw_curves(
 def save_png(figure: Figure, path: str | Path) -> None:
     """Writes a PNG without the version of matplotlib in its metadata.
 
-    Args:
-        figure: the figure to write.
-        path: the PNG to write.
-
     Example:
     ```python
     save_png(figure, "curves.png")

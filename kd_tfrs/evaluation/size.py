@@ -85,12 +85,6 @@ def folder_size(path: str | Path) -> dict[str, int]:
 def parameters(weights: Sequence[np.ndarray]) -> dict[str, int]:
     """Number of weights, and of those that are not zero.
 
-    Args:
-        weights: arrays of any shape.
-
-    Returns:
-        "parameters" and "nonzero_parameters".
-
     Example:
     >>> parameters([np.array([1.0, 0.0])])
     {'parameters': 2, 'nonzero_parameters': 1}

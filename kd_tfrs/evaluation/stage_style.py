@@ -108,12 +108,6 @@ def stage_styles(names: Iterable[str]) -> dict[str, StageStyle]:
     palette, by a hash of the name. Of two names with the same hash, the second
     in alphabetical order gets the next free style.
 
-    Args:
-        names: names of all stages and models in the plot.
-
-    Returns:
-        Styles by name, in the order of the names.
-
     Example:
     >>> styles = stage_styles(["distilled", "my_model"])
     >>> styles["distilled"] == stage_style("distilled")

@@ -19,12 +19,6 @@ def input_key(name: str) -> str:
     and "arg_" precedes a name that does not start with a letter, as
     TensorFlow itself would rename them.
 
-    Args:
-        name: of the column.
-
-    Returns:
-        A name that TensorFlow does not change.
-
     Example:
     >>> input_key("Book Title"), input_key("2nd")
     ('Book_Title', 'arg_2nd')
@@ -35,13 +29,6 @@ def input_key(name: str) -> str:
 
 def input_keys(names: Iterable[str], taken: Iterable[str] = ()) -> dict:
     """The inputs' names of several columns.
-
-    Args:
-        names: of the columns.
-        taken: other input names of the signature, such as "k".
-
-    Returns:
-        Keys by column name, in the order of the names.
 
     Raises:
         UserError: two columns have the same input name.

@@ -76,13 +76,6 @@ def layer_name(position: int, column: str) -> str:
 
     Columns may have names such as "Book Title", or "features" like a layer.
 
-    Args:
-        position: position of the feature among the others.
-        column: name of the feature.
-
-    Returns:
-        Prefix of the names of the feature's layers.
-
     Example:
     >>> layer_name(2, "Book Title")
     '2_Book_Title'

@@ -24,14 +24,7 @@ _DAY_SECONDS = 86_400
 
 
 def tiny_ranking_schema(integer_ids: bool = False) -> Schema:
-    """A schema with a column of every encoding and of every owner.
-
-    Args:
-        integer_ids: whether ids are integers; the item ids are then hashed.
-
-    Returns:
-        The schema of `tiny_ranking`.
-    """
+    """A schema with a column of every encoding and of every owner."""
     buckets = 8 if integer_ids else None
     return Schema(
         (
@@ -79,17 +72,7 @@ class TinyRanking:
         seed: int = 0,
         **options: Any,
     ) -> RankingModel:
-        """A built ranking model with random weights everywhere.
-
-        Args:
-            architecture: see `RankerConfig`.
-            tasks: among "liked" and "rating".
-            seed: of the weights.
-            **options: further arguments of `RankerConfig`.
-
-        Returns:
-            The model, not compiled.
-        """
+        """A built ranking model with random weights everywhere."""
         options = {"embedding_dim": 4, "hidden_units": (8,)} | options
         network = build_ranker(
             self.features,

@@ -24,11 +24,7 @@ _WORDS = ("red", "blue", "night", "day", "river", "house")
 
 
 def tiny_schema() -> Schema:
-    """A schema with a column of nearly every encoding.
-
-    Returns:
-        The schema of `tiny_interactions`.
-    """
+    """A schema with a column of nearly every encoding."""
     return Schema(
         (
             Column("user_id", "user", "id"),
@@ -127,17 +123,7 @@ class TinyWorld:
     def model(
         self, embedding_dim: int = 4, temperature: float = 0.5, **options: Any
     ) -> RetrievalModel:
-        """A built retrieval model with random weights.
-
-        Args:
-            embedding_dim: width of its embeddings.
-            temperature: softmax temperature.
-            **options: further arguments of `TowerConfig`, such as
-                `hidden_units`.
-
-        Returns:
-            The model, not compiled.
-        """
+        """A built retrieval model with random weights."""
         config = TowerConfig(embedding_dim, **options)
         return RetrievalModel(
             build_tower(self.query, config, name="query_tower"),
@@ -146,15 +132,7 @@ class TinyWorld:
         )
 
     def batches(self, batch_size: int = 8, **options: Any) -> RetrievalBatches:
-        """Batches of all events.
-
-        Args:
-            batch_size: events a step.
-            **options: further arguments of `RetrievalBatches`.
-
-        Returns:
-            The batches.
-        """
+        """Batches of all events."""
         options.setdefault("weights", self.interactions.events["weight"])
         return RetrievalBatches(
             self.user_rows,
@@ -167,15 +145,7 @@ class TinyWorld:
         )
 
     def batch(self, join: Join | None = None, **options: Any) -> Batch:
-        """The first batch of the first epoch.
-
-        Args:
-            join: see `RetrievalBatches.dataset`.
-            **options: see `batches`.
-
-        Returns:
-            A batch of eager tensors.
-        """
+        """The first batch of the first epoch."""
         return next(iter(self.batches(**options).dataset(1, join=join)))
 
     def seen(self) -> tf.RaggedTensor:
@@ -195,15 +165,6 @@ def tiny_world(
     ids_only: bool = False,
 ) -> TinyWorld:
     """Builds a tiny world in which all events are for training.
-
-    Args:
-        num_users: see `tiny_interactions`.
-        num_items: likewise.
-        seed: likewise.
-        ids_only: towers see ids and nothing else, and are built faster.
-
-    Returns:
-        The world.
 
     Example:
     >>> world = tiny_world()

@@ -52,12 +52,6 @@ class Cautions:
 def cautions_markdown(lines: Sequence[str]) -> str:
     r"""Warnings as a Markdown list.
 
-    Args:
-        lines: see `Cautions.lines`.
-
-    Returns:
-        A list item a line, each ending in a newline; empty without lines.
-
     Example:
     >>> cautions_markdown(["the test set has no events"])
     '* **Warning:** the test set has no events.\n'

@@ -125,14 +125,7 @@ class Chain(abc.ABC):
         return found
 
     def result(self, stage: str) -> dict[str, Any]:
-        """What `metrics.json` says of a stage, done first where it has to be.
-
-        Args:
-            stage: one of `names`.
-
-        Returns:
-            Its row.
-        """
+        """The row of a stage in `metrics.json`; runs the stage if needed."""
         kept = self.run.read_json(f"stages/{stage}.json")
         if kept is not None:
             return kept

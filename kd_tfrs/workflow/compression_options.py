@@ -55,14 +55,7 @@ FORMS = {
 
 
 def stored_as(stage: str) -> tuple[str, Storage]:
-    """The stage that trains the weights of a stage, and their storage.
-
-    Args:
-        stage: one of `FORMS`; any other stage is stored as it is trained.
-
-    Returns:
-        Name of a trained stage, and a storage format.
-    """
+    """The stage that trains the weights of a stage, and their storage."""
     from kd_tfrs.export import FLOAT32, Storage
 
     form = FORMS.get(stage)

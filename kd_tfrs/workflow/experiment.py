@@ -96,15 +96,7 @@ def run_experiment(
 
 
 def available_stages(chain: Chain, say: Say) -> tuple[str, ...]:
-    """All stages but those whose optional package is not installed.
-
-    Args:
-        chain: of the run.
-        say: prints which stages are left out, and how to install a package.
-
-    Returns:
-        Names of stages.
-    """
+    """All stages but those whose optional package is not installed."""
     names = []
     for stage in chain.names:
         package, extra = STAGE_PACKAGES.get(stage, (None, None))
@@ -186,15 +178,7 @@ def run_seeds(
 def summarise(
     results: Sequence[dict[str, Any]], tested: Sequence[str]
 ) -> dict[str, Any]:
-    """Means, standard deviations and paired tests over seeds.
-
-    Args:
-        results: one `metrics.json` a seed, two or more.
-        tested: metrics that are tested.
-
-    Returns:
-        See `run_seeds`.
-    """
+    """Means, standard deviations and paired tests over seeds."""
     metrics = {
         rows[0]["stage"]: [row["metrics"] for row in rows]
         for rows in zip(
@@ -230,15 +214,7 @@ def summarise(
 
 
 def summary_markdown(summary: dict[str, Any], names: Sequence[str]) -> str:
-    """The summary as a Markdown table.
-
-    Args:
-        summary: see `summarise`.
-        names: metrics to show.
-
-    Returns:
-        Text with a line break at the end.
-    """
+    """The summary as a Markdown table."""
     rows = [
         [stage, *(mean_cell(metrics[name]) for name in names)]
         for stage, metrics in summary["stages"].items()

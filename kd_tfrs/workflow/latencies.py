@@ -18,18 +18,7 @@ def exported_latency(
     reference: str,
     seconds: float,
 ) -> ServedLatency:
-    """Times `serving_default` of all stages in turns.
-
-    Args:
-        stages: models by the name of the stage, as `export` takes them.
-        export: writes a model into a folder and returns its version folder.
-        requests: see `served_latency`.
-        reference: name of the stage that the others are compared with.
-        seconds: to be measured.
-
-    Returns:
-        See `served_latency`.
-    """
+    """Times `serving_default` of all stages in turns."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         return served_latency(

@@ -80,15 +80,7 @@ class Method:
 
 
 def of_kind(kind: str, methods: Mapping[str, Method]) -> dict[str, Method]:
-    """Methods with their kind.
-
-    Args:
-        kind: see `Method`.
-        methods: by name.
-
-    Returns:
-        Copies of the methods, by name.
-    """
+    """Methods with their kind."""
     return {
         name: dataclasses.replace(method, kind=kind)
         for name, method in methods.items()
@@ -101,14 +93,6 @@ def build_terms(
     make: Callable[[Named], list[DistillationTerm]],
 ) -> tuple[list[DistillationTerm], list[float]]:
     """Terms and weights for a distiller.
-
-    Args:
-        names: as on the command line, `name[@teacher][:weight]`.
-        parse: reads a name.
-        make: makes the terms of a method.
-
-    Returns:
-        Terms and weights. A method of several terms shares its weight.
 
     Raises:
         UserError: a method is unknown, or its weight is no number.

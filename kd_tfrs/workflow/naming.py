@@ -82,13 +82,6 @@ def parse_method(
 def check_stages(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """Checks stage names.
 
-    Args:
-        names: which stages to run, in any order.
-        known: all there are, in the order of the chain.
-
-    Returns:
-        The same in the order of the chain.
-
     Raises:
         UserError: a name is unknown, or there is none.
     """

@@ -21,10 +21,6 @@ RENAMED = {
 def check_renamed(names: Iterable[str], source: str) -> None:
     """Refuses flags by names that they no longer have.
 
-    Args:
-        names: of flags.
-        source: where they were found, such as "the command line".
-
     Raises:
         UserError: one of them has another name now.
 
@@ -40,33 +36,14 @@ def check_renamed(names: Iterable[str], source: str) -> None:
 
 
 def option(default: Any, help_text: str, **limits: Any) -> Any:
-    """A field of a dataclass that becomes a flag.
-
-    Args:
-        default: of the field.
-        help_text: one sentence or two for `--help`.
-        **limits: `low` and `high` of numbers, or `choices`.
-
-    Returns:
-        The field.
-    """
+    """A field of a dataclass that becomes a flag."""
     return dataclasses.field(
         default=default, metadata={"help": help_text, **limits}
     )
 
 
 def again(base: type, name: str, default: Any, **limits: Any) -> Any:
-    """An option of a base class with another default.
-
-    Args:
-        base: a dataclass.
-        name: of its field.
-        default: of the new field.
-        **limits: those that differ, see `option`.
-
-    Returns:
-        The field.
-    """
+    """An option of a base class with another default."""
     (field,) = (f for f in dataclasses.fields(base) if f.name == name)
     return dataclasses.field(
         default=default, metadata={**field.metadata, **limits}
@@ -136,12 +113,6 @@ class FlatConfig:
     def from_flat(cls, flat: dict[str, Any]) -> Self:
         """The inverse of `flat`.
 
-        Args:
-            flat: values by flag name; absent ones keep their defaults.
-
-        Returns:
-            The configuration.
-
         Raises:
             UserError: a value is out of its range, or an option has another
                 name now.
@@ -172,14 +143,6 @@ def _named_errors(options: Any, changes: dict[str, Any], prefix: str) -> Any:
 
 def as_flags(message: str, names: Iterable[str], prefix: str = "") -> str:
     """A message about arguments, as one about flags.
-
-    Args:
-        message: names arguments in backticks.
-        names: of arguments.
-        prefix: of their flags, such as "student_".
-
-    Returns:
-        The message with flags in their place.
 
     Example:
     >>> as_flags("`heads` should be positive.", ["heads"], "student_")

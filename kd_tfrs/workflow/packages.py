@@ -16,11 +16,6 @@ STAGE_PACKAGES = {
 def require_package(user: str, package: str, extra: str) -> None:
     """Refuses to go on without an optional package.
 
-    Args:
-        user: what needs it, the start of a sentence.
-        package: its name.
-        extra: of kd_tfrs, that installs it.
-
     Raises:
         ImportError: it is not installed.
 
@@ -38,9 +33,6 @@ def require_package(user: str, package: str, extra: str) -> None:
 
 def require_stage_packages(stages: Iterable[str]) -> None:
     """Refuses stages that were asked for, and whose package is missing.
-
-    Args:
-        stages: names of stages of any task.
 
     Raises:
         ImportError: see `require_package`.

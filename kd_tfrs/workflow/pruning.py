@@ -68,16 +68,7 @@ def largest_within(
 
 
 def prune(learner: Any, watch: Watch | None = None) -> Learned:
-    """Prunes to the largest sparsity that stays within `--max_loss`.
-
-    Args:
-        learner: a `Learner`, of a run with the weights of the distilled
-            student.
-        watch: see `Learner.train`.
-
-    Returns:
-        The pruned student, and the progress of all levels together.
-    """
+    """Prunes to the largest sparsity that stays within `--max_loss`."""
     dense = learner.load("distilled")
     learner.make_teachers("pruned")
     reference = learner.validation_values("distilled", dense)

@@ -130,12 +130,7 @@ class Report(abc.ABC):
         del rows
 
     def early_cautions(self, cautions: Cautions, rows: Sequence[Row]) -> None:
-        """Warns of a teacher that is worse than a baseline or the student.
-
-        Args:
-            cautions: collects the lines.
-            rows: of the stages that are done.
-        """
+        """Warns of a teacher that is worse than a baseline or the student."""
         key = "metrics" if self.watched_events == "test" else "validation"
         values = {row["stage"]: row.get(key) for row in rows}
         titles = {**self.reference_titles, "student": "the student alone"}
@@ -162,14 +157,7 @@ class Report(abc.ABC):
             self.early_cautions(cautions, self.chain.rows())
 
     def make(self, cautions: Cautions) -> dict[str, Any]:
-        """Writes the report of all stages that are done.
-
-        Args:
-            cautions: of the run so far.
-
-        Returns:
-            What `metrics.json` holds.
-        """
+        """Writes the report of all stages that are done."""
         compared = self.comparisons()
         rows = self.rows(compared)
         self.early_cautions(cautions, rows)
@@ -369,15 +357,7 @@ def significance(
     compared: Sequence[Row],
     name: Callable[[Row], str] = lambda test: test["metric"],
 ) -> dict[str, Row]:
-    """Tests of the distilled student against the student alone.
-
-    Args:
-        compared: see `Report.comparisons`.
-        name: gives the key of a test.
-
-    Returns:
-        The tests by the name of the metric.
-    """
+    """Tests of the distilled student against the student alone."""
     return {
         name(test): test
         for test in compared

@@ -87,15 +87,7 @@ class Run:
         return path
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Writes a JSON file that is complete wherever it exists.
-
-        Args:
-            name: path in the folder.
-            value: what to write; floats that are not finite are refused.
-
-        Returns:
-            The file.
-        """
+        """Writes a JSON file that is complete wherever it exists."""
         text = json.dumps(value, indent=1, allow_nan=False, default=_plain)
         return self.write_text(name, text + "\n")
 
@@ -128,9 +120,6 @@ class Run:
 
     def check_data(self, fingerprint: str) -> None:
         """Ties the folder to its data.
-
-        Args:
-            fingerprint: of the interactions.
 
         Raises:
             UserError: the folder was made from other data.
@@ -197,9 +186,6 @@ def _stop_logging() -> None:
 def check_writable(directory: str | os.PathLike) -> None:
     """Refuses a place where no run folder can be; makes nothing.
 
-    Args:
-        directory: of runs.
-
     Raises:
         UserError: it is a file, or cannot be written.
     """
@@ -213,10 +199,6 @@ def check_writable(directory: str | os.PathLike) -> None:
 
 def check_run_folder(directory: str | os.PathLike, config: FlatConfig) -> None:
     """Refuses a folder that `Run` would refuse; a new one is not made.
-
-    Args:
-        directory: see `Run`.
-        config: see `Run`.
 
     Raises:
         UserError: see `Run`.
@@ -275,12 +257,6 @@ def changed_flags(
 def read_json(path: Path) -> Any:
     """Reads a JSON file of a run folder that nobody has opened.
 
-    Args:
-        path: it is there.
-
-    Returns:
-        What it holds.
-
     Raises:
         UserError: it is damaged.
 
@@ -306,11 +282,7 @@ def load_weights(path: Path) -> list[np.ndarray]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, commit and hardware, for `metrics.json`.
-
-    Returns:
-        A dict of strings and numbers.
-    """
+    """Versions, commit and hardware, for `metrics.json`."""
     return {
         "python": platform.python_version(),
         "packages": {p: importlib.metadata.version(p) for p in _PACKAGES},

@@ -67,9 +67,6 @@ class SharedTeachers:
     def check(self, seeds: Sequence[int]) -> None:
         """Checks the source before anything trains.
 
-        Args:
-            seeds: seeds of the teachers that are needed.
-
         Raises:
             UserError: a teacher is missing or has other flags.
         """
@@ -104,11 +101,7 @@ class SharedTeachers:
         return self._learner_type(self._run(seed), prepared)
 
     def lend(self, run: Run) -> None:
-        """Links the teacher of a student's seed, and its cache, into a run.
-
-        Args:
-            run: run of the student.
-        """
+        """Links the teacher of a student's seed, and its cache, into a run."""
         mine = self.directory / f"seed-{run.config.seed}"
         for prefix in self._shared:
             for weights in (mine / "weights").glob(f"{prefix}*.npz"):
@@ -118,11 +111,7 @@ class SharedTeachers:
         _link(run.path("knowledge"), knowledge)
 
     def adopt(self, run: Run) -> None:
-        """Copies teachers that a student's run made, for later students.
-
-        Args:
-            run: run of the student.
-        """
+        """Copies teachers that a student's run made, for later students."""
         mine = self.directory / f"seed-{run.config.seed}" / "weights"
         for prefix in self._shared:
             for weights in (run.directory / "weights").glob(f"{prefix}*.npz"):
@@ -181,16 +170,6 @@ def find_teacher(
     directory: Path, config: FlatConfig, seed: int, name: str
 ) -> Path:
     """Finds the run of a seed, and compares its flags.
-
-    Args:
-        directory: holds `seed-<k>`, or is the run of the seed itself.
-        config: whose flags of the data and of the teacher the run should
-            have.
-        seed: of the run.
-        name: of the teacher's weights.
-
-    Returns:
-        The folder of the finished run.
 
     Raises:
         UserError: there is no such run, or it is of other flags.

@@ -113,15 +113,7 @@ class StudentChain(Chain):
 
     @abc.abstractmethod
     def measure(self, stage: str, model: Any) -> Measured:
-        """Measures a stage.
-
-        Args:
-            stage: a trained one, or one of `FORMS`.
-            model: with the weights as they were trained.
-
-        Returns:
-            Its row, and its values by user or example.
-        """
+        """Measures a stage."""
 
     @property
     def title(self) -> str:

@@ -59,12 +59,7 @@ class Tracker:
     def log_stage(
         self, row: dict[str, Any], history: list[dict[str, float]]
     ) -> None:
-        """Logs the epochs of a stage and its test metrics.
-
-        Args:
-            row: as in `metrics.json`.
-            history: one dict an epoch.
-        """
+        """Logs the epochs of a stage and its test metrics."""
         stage = row["stage"]
         for epoch in history:
             self._run.log({f"{stage}/{k}": v for k, v in epoch.items()})

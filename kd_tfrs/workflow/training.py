@@ -84,16 +84,7 @@ class Guard:
     def allows(
         self, row: dict[str, float], history: Sequence[dict[str, float]]
     ) -> bool:
-        """Whether an epoch may be the best one.
-
-        Args:
-            row: of the epoch.
-            history: all epochs so far; those without a validation are passed
-                over.
-
-        Returns:
-            Whether its error is near the lowest one.
-        """
+        """Whether an epoch may be the best one."""
         values = [e[self.metric] for e in history if self.metric in e]
         if self.metric not in row or not values:
             return True
@@ -264,12 +255,7 @@ class Training(tf.keras.callbacks.Callback):
         return progress.epoch >= epochs or idle >= patience
 
     def end_epoch(self, row: dict[str, float], seconds: float) -> None:
-        """Notes an epoch and checkpoints it.
-
-        Args:
-            row: losses and validation metrics.
-            seconds: what the epoch took.
-        """
+        """Notes an epoch and checkpoints it."""
         progress = self.progress
         progress.epoch += 1
         progress.seconds += seconds
@@ -363,14 +349,7 @@ def build_optimizer(options: Any, steps_per_epoch: int) -> LazyAdam:
 
 
 def read_progress(directory: Path) -> Progress:
-    """How far a training is that was stopped.
-
-    Args:
-        directory: the one that `Training` was given.
-
-    Returns:
-        The progress of its last checkpoint; that of a start without one.
-    """
+    """How far a training is that was stopped."""
     saved = _SavedProgress()
     latest = tf.train.latest_checkpoint(str(Path(directory) / "checkpoints"))
     if latest:

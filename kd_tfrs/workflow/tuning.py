@@ -103,9 +103,6 @@ class Search:
     def records(self) -> list[dict[str, Any]]:
         """The finished trials, in order.
 
-        Returns:
-            See `run`.
-
         Raises:
             UserError: the trials are of another space.
         """

@@ -38,9 +38,6 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def check_utf8(path: Path) -> None:
     """Raises `UserError` naming line and byte if a file is not UTF-8.
 
-    Args:
-        path: a text file of any size, which is read line by line.
-
     Raises:
         UserError: at the first byte that is not UTF-8.
     """
@@ -62,13 +59,6 @@ def check_utf8(path: Path) -> None:
 
 def read_header(path: Path, delimiter: str) -> list[str]:
     """Returns the column names in the first line of a text table.
-
-    Args:
-        path: a CSV or TSV file, possibly gzipped.
-        delimiter: one character.
-
-    Returns:
-        The names, stripped; an unnamed column has the name "".
 
     Raises:
         UserError: for an empty file, another delimiter, duplicate names or

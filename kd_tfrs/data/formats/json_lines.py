@@ -16,12 +16,6 @@ from kd_tfrs.errors import UserError
 def column_names(path: Path) -> list[str]:
     """Returns the field names of the first object.
 
-    Args:
-        path: a file of JSON lines, possibly gzipped.
-
-    Returns:
-        The names in the order of the first line.
-
     Raises:
         UserError: when the first line is not a JSON object, or is missing.
     """

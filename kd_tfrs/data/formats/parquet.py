@@ -20,12 +20,6 @@ _BUFFER_BYTES = 1 << 20
 def column_names(path: Path) -> list[str]:
     """Returns the column names in a file's footer.
 
-    Args:
-        path: a Parquet file.
-
-    Returns:
-        The names in the file's order.
-
     Raises:
         UserError: when the file is not complete, or a name is repeated.
     """
@@ -78,12 +72,6 @@ def read(path: Path, columns: Sequence[str] | None) -> pa.Table:
 
 def num_rows(path: Path) -> int:
     """Returns the number of rows in a file's footer.
-
-    Args:
-        path: a Parquet file.
-
-    Returns:
-        The number of rows, without reading them.
 
     Raises:
         UserError: when the file is not complete.

@@ -129,11 +129,6 @@ def check_examples(
 ) -> None:
     """Finds mistakes in the arguments of `load_examples`, and reads no rows.
 
-    Args:
-        name_or_path: see `load_examples`.
-        data_dir: see `load_examples`.
-        **options: see `load_examples`.
-
     Raises:
         UserError: see `load_examples`; a mistake that shows in rows alone is
             left to it.

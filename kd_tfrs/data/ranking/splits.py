@@ -61,15 +61,6 @@ def fold_split(
 ) -> Split:
     """Tests on the pairs of a file, such as GroupLens's `u1.test`.
 
-    Args:
-        interactions: what to split.
-        test_file: lines of user, item, rating and time, separated by tabs.
-        validation: share to validate of the other events, in (0, 1).
-        seed: of the choice of these.
-
-    Returns:
-        A `Split`; every part keeps the order of the events.
-
     Raises:
         UserError: when the file cannot be read or names other events.
 
@@ -154,13 +145,6 @@ def split_for_ranking(
 def fold_file(folder: Path | None, method: str) -> Path:
     """The file of the events that a fold tests.
 
-    Args:
-        folder: of the data set.
-        method: one of `FOLDS`.
-
-    Returns:
-        Its path.
-
     Raises:
         UserError: there is no such file.
     """
@@ -178,11 +162,6 @@ def check_unused(
     method: str, validation: float | None, test: float | None
 ) -> None:
     """Refuses shares that a split does not use.
-
-    Args:
-        method: see `split_for_ranking`.
-        validation: see `split_for_ranking`.
-        test: see `split_for_ranking`.
 
     Raises:
         UserError: a share should be left out.

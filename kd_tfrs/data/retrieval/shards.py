@@ -132,11 +132,7 @@ class IdCounts:
             self._limit = max(_MERGE_IDS, 2 * len(self.total()))
 
     def total(self) -> pd.Series:
-        """How often each id was added.
-
-        Returns:
-            Counts with the distinct ids as their index, in no order.
-        """
+        """How often each id was added."""
         merged = pd.concat(self._parts)
         merged = merged.groupby(level=0, sort=False).sum()
         self._parts, self._size = [merged], len(merged)

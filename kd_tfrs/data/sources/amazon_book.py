@@ -20,12 +20,6 @@ def read(folder: str | Path) -> Tables:
     The release has no validation part, so its split is not used: split the
     events anew.
 
-    Args:
-        folder: folder of the files.
-
-    Returns:
-        Tables with `user_id` and `item_id`.
-
     Raises:
         UserError: when both files are missing, or a line is broken.
 

@@ -60,12 +60,6 @@ def read_splits(
 def read(folder: str | Path) -> Tables:
     """Reads `train.tsv`, `valid.tsv` and `test.tsv` with user and item ids.
 
-    Args:
-        folder: folder of the files, which may have any format of `readers`.
-
-    Returns:
-        Tables with given splits by name as the events.
-
     Raises:
         UserError: when a file is missing or broken.
 

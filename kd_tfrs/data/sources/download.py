@@ -98,15 +98,7 @@ def download(
 
 
 def file_digest(path: Path, algorithm: str) -> str:
-    """Returns the hexadecimal digest of a file's contents.
-
-    Args:
-        path: a file of any size.
-        algorithm: a name that `hashlib.new` supports, such as "sha256".
-
-    Returns:
-        Lower-case hexadecimal text.
-    """
+    """Returns the hexadecimal digest of a file's contents."""
     digest = hashlib.new(algorithm)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -117,15 +117,6 @@ class FurtherColumns:
     ) -> list[str]:
         """Returns the columns to read in addition to those with a role.
 
-        Args:
-            path: a file of events, for messages.
-            columns: columns of the file.
-            roles: names of the columns with a role, by role.
-            side: columns of the tables of users and items.
-
-        Returns:
-            Names of columns of the events.
-
         Raises:
             UserError: when a listed column is missing, or has a role, is the
                 label of a task, or is in a table of users or items.
@@ -190,10 +181,6 @@ class FurtherColumns:
         """Refuses task labels that are text or infinite.
 
         Cleaning would treat them as missing.
-
-        Args:
-            frames: raw events.
-            schema: see `described`.
 
         Raises:
             UserError: when a label is invalid; the error names the event.

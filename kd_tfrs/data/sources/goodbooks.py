@@ -39,13 +39,6 @@ def fetch(folder: Path, progress: bool = True) -> Path:
 
     The publisher gives no checksums.
 
-    Args:
-        folder: folder in which a folder "goodbooks-10k" is created.
-        progress: whether to show a progress bar.
-
-    Returns:
-        The folder of the files.
-
     Raises:
         UserError: when the download fails.
     """

@@ -61,14 +61,6 @@ RELEASES = {
 def fetch(name: str, folder: Path, progress: bool = True) -> Path:
     """Downloads a release and unpacks its members.
 
-    Args:
-        name: a key of `RELEASES`.
-        folder: where the zip file and a folder named `name` are put.
-        progress: whether to show a bar.
-
-    Returns:
-        The folder of the unpacked files.
-
     Raises:
         UserError: when the download fails or has another checksum.
     """
@@ -84,14 +76,6 @@ def fetch(name: str, folder: Path, progress: bool = True) -> Path:
 
 def unpack(archive: Path, release: Release, target: Path) -> Path:
     """Unpacks the needed members of a zip file; all of them or none.
-
-    Args:
-        archive: the zip file.
-        release: the release that the file should contain.
-        target: folder to make.
-
-    Returns:
-        `target`.
 
     Raises:
         UserError: when the zip file is damaged, lacks a member, or the folder

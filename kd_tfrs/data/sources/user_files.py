@@ -116,12 +116,6 @@ def check(
 ) -> None:
     """Finds mistakes that the names of files and their headers show.
 
-    Args:
-        path: see `read`.
-        schema: see `read`.
-        names: see `read`.
-        further: see `read`.
-
     Raises:
         UserError: there is no file that can be read, or a column is missing.
     """

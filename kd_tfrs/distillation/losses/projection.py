@@ -18,15 +18,6 @@ def projection(
 ) -> tf.keras.Sequential:
     """A built perceptron, linear without hidden units.
 
-    Args:
-        input_width: width of what goes in.
-        output_width: width of what comes out.
-        hidden_units: widths of ReLU layers between.
-        name: of the layer.
-
-    Returns:
-        A model with weights.
-
     Example:
     >>> projection(4, 8)(tf.zeros([3, 4])).shape
     TensorShape([3, 8])

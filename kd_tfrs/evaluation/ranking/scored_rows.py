@@ -193,9 +193,6 @@ def user_places(
 def check_binary(rows: ScoredRows) -> None:
     """Raises where a label is neither 0 nor 1.
 
-    Args:
-        rows: the impressions.
-
     Raises:
         UserError: another label.
 

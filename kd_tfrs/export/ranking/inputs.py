@@ -40,16 +40,7 @@ class RawColumn:
 
     @classmethod
     def of(cls, feature: Feature, owner: Owner, values: pd.Series) -> RawColumn:
-        """Infers the type from the data.
-
-        Args:
-            feature: the adapted feature.
-            owner: owner of the column.
-            values: raw values of the column.
-
-        Returns:
-            The column.
-        """
+        """Infers the type from the data."""
         dtype = _raw_dtype(values)
         if feature.encoding in _NUMBERS:
             dtype = tf.float64
@@ -295,14 +286,7 @@ def missing_value(dtype: tf.DType) -> str | int | float:
 
 
 def is_nothing(ids: tf.Tensor) -> tf.Tensor:
-    """Marks padding in a history.
-
-    Args:
-        ids: raw ids of any shape.
-
-    Returns:
-        Booleans of the same shape.
-    """
+    """Marks padding in a history."""
     nothing = ids == missing_value(ids.dtype)
     if ids.dtype == tf.string:
         return nothing

@@ -39,17 +39,7 @@ class Architecture(Protocol):
     def __call__(
         self, fields: Fields, config: RankerConfig, num_tasks: int
     ) -> Body:
-        """Builds it.
-
-        Args:
-            fields: see `embed_fields`; a history is represented by its mean
-                where the architecture says nothing else.
-            config: sizes.
-            num_tasks: number of heads.
-
-        Returns:
-            The network without its heads.
-        """
+        """Builds it."""
 
 
 def field_vectors(fields: Fields) -> list[tf.Tensor]:

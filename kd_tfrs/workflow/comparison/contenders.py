@@ -57,14 +57,7 @@ class Contender:
         return {name: choices[0] for name, choices in self.space.items()}
 
     def flags(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """All options at a point of the space.
-
-        Args:
-            point: values by flag name.
-
-        Returns:
-            Options by flag name, for `Config.from_flat`.
-        """
+        """All options at a point of the space."""
         changes = dict(point)
         losses = changes.get(_LOSSES)
         if isinstance(losses, str):
@@ -95,12 +88,6 @@ class Family:
 
 def folder_name(name: str) -> str:
     """The name of a model as a folder.
-
-    Args:
-        name: such as "soft_targets:0.5".
-
-    Returns:
-        The name without colons and spaces.
 
     Example:
     >>> folder_name("soft_targets:0.5 pruned")
@@ -153,14 +140,6 @@ def contenders(
 ) -> list[Contender]:
     """Makes all contenders; the student alone is always one.
 
-    Args:
-        names: see `contender`; "all" stands for every method of the family.
-        config: see `contender`.
-        family: see `contender`.
-
-    Returns:
-        The contenders, the student alone first, each once.
-
     Raises:
         UserError: a method is unknown, or there is none.
     """
@@ -179,16 +158,7 @@ def contenders(
 def tuned_contender(
     stage: str, config: FlatConfig, family: Family
 ) -> Contender:
-    """A contender for a search of one stage over many flags.
-
-    Args:
-        stage: "teacher", "student" or "distilled".
-        config: options of the first trial.
-        family: see `contender`.
-
-    Returns:
-        The contender, with the methods of `config`.
-    """
+    """A contender for a search of one stage over many flags."""
     flat = config.flat()
     space = family.training(stage, flat)
     if stage == DISTILLED:

@@ -90,16 +90,6 @@ def compare(
 ) -> dict[str, Any]:
     """Runs a comparison, or resumes one that was stopped.
 
-    Args:
-        task: the comparison of a task, such as `RetrievalComparison`.
-        config: options of all contenders; its seed is the first one.
-        run_dir: the run folder.
-        plan: methods and budget.
-        say: prints a line.
-
-    Returns:
-        The content of `comparison.json`.
-
     Raises:
         UserError: a mistake in the options or the data, or a method that
             failed; the latter is raised after the other methods.
@@ -221,9 +211,6 @@ class Comparison(abc.ABC):
     def run_all(self) -> dict[str, Any]:
         """Runs everything that is not done yet.
 
-        Returns:
-            The content of `comparison.json`.
-
         Raises:
             UserError: see `compare`.
         """
@@ -285,14 +272,7 @@ class Comparison(abc.ABC):
                 self.report()
 
     def tune(self, contender: Contender) -> list[Row]:
-        """Runs the trials of a contender that are not done yet.
-
-        Args:
-            contender: one of the contenders, or that of `tuned`.
-
-        Returns:
-            The records of all its trials; see `Search.run`.
-        """
+        """Runs the trials of a contender that are not done yet."""
         search = self._search(contender)
         prepared = self.prepared(self.config.seed)
         records = search.run(
@@ -375,14 +355,7 @@ class Comparison(abc.ABC):
         return read_results(self.run.directory, flat, self.roles)
 
     def report(self, *, final: bool = False) -> dict[str, Any]:
-        """Writes the files of the comparison.
-
-        Args:
-            final: see `user_test`.
-
-        Returns:
-            The content of `comparison.json`.
-        """
+        """Writes the files of the comparison."""
         rows, arrays = self.read()
         metrics, test = self.metrics(rows), None
         if ALONE in rows:

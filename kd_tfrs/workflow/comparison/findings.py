@@ -78,16 +78,7 @@ def read_results(
 def screening(
     directory: Path, flat: Mapping[str, Any], roles: Roles
 ) -> list[Row]:
-    """The best trial of each contender, by validation metrics alone.
-
-    Args:
-        directory: the run folder.
-        flat: see `read_results`.
-        roles: see `read_results`.
-
-    Returns:
-        One row per contender, the best one first.
-    """
+    """The best trial of each contender, by validation metrics alone."""
     rows = []
     for folder in sorted((directory / "trials").glob("*")):
         records = [read_json(path) for path in sorted(folder.glob("t*.json"))]
@@ -109,12 +100,6 @@ def screening(
 def flag_text(value: Any) -> str:
     """A value as its flag is written.
 
-    Args:
-        value: of an option; the items of a list are separated by commas.
-
-    Returns:
-        The text.
-
     Example:
     >>> flag_text(["rrd:1", "de:0.5"])
     'rrd:1,de:0.5'
@@ -129,14 +114,6 @@ def with_changes(row: Row, flat: Mapping[str, Any], roles: Roles) -> Row:
 
     The losses of a method are always listed. Flags of distillation are left
     out for models that learn from no teacher.
-
-    Args:
-        row: has "method" and "flags"; "flags" is removed from it.
-        flat: options of the comparison by flag name.
-        roles: models that are no methods.
-
-    Returns:
-        The row with "changed_flags".
     """
     flags = row.pop("flags")
     is_distilled = row["method"] not in (ALONE, *roles.references)
@@ -151,14 +128,7 @@ def with_changes(row: Row, flat: Mapping[str, Any], roles: Roles) -> Row:
 
 
 def means(rows: Sequence[Row]) -> Row:
-    """Means and standard deviations over seeds.
-
-    Args:
-        rows: rows of one model.
-
-    Returns:
-        "seeds", "metrics", "train_seconds", "epochs", sizes and "rows".
-    """
+    """Means and standard deviations over seeds."""
     names = dict.fromkeys(n for row in rows for n in row["metrics"])
     sizes = {}
     for key in _SIZES:
@@ -294,16 +264,7 @@ class Findings:
     def tests(
         self, baseline: str, challenger: str, metric: str
     ) -> dict[str, Row]:
-        """The paired tests of two models, without a correction.
-
-        Args:
-            baseline: name of a model.
-            challenger: name of another model.
-            metric: a tested metric.
-
-        Returns:
-            Rows by unit, "users" and "seeds", as far as there are several.
-        """
+        """The paired tests of two models, without a correction."""
         seeds, (a, b) = self._values(metric, baseline, challenger)
         if not seeds:
             return {}
@@ -318,15 +279,7 @@ class Findings:
         return tests
 
     def gain_kept(self, name: str, metric: str) -> float | None:
-        """The share of the teacher's lead over the student alone.
-
-        Args:
-            name: of the model.
-            metric: a tested metric.
-
-        Returns:
-            See `lead_kept`, over the seeds that all three models have.
-        """
+        """The share of the teacher's lead over the student alone."""
         _, values = self._values(metric, name, ALONE, TEACHER)
         return lead_kept(
             *(float(np.mean(v)) if v else None for v in values),
@@ -404,13 +357,6 @@ def verdict(tests: Mapping[str, Row], is_error: bool = False) -> str:
 
     A difference should be significant over users and, if there are several
     seeds, over seeds.
-
-    Args:
-        tests: rows by unit with "holm_p_value".
-        is_error: whether less is better.
-
-    Returns:
-        "gain", "worse", "unclear" or "no gain".
     """
     if not tests:
         return "unclear"

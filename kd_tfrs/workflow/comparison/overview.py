@@ -42,16 +42,6 @@ def compare_data_sets(
 ) -> dict[str, Any]:
     """Runs a comparison on each of several data sets, and an overview.
 
-    Args:
-        task: see `compare`.
-        configs: options by the name of a folder below `run_dir`.
-        run_dir: holds those folders and the overview.
-        plan: the plan of each; its teachers are in folders of those names.
-        say: prints a line.
-
-    Returns:
-        The content of `overview.json`.
-
     Raises:
         UserError: see `compare`; raised after the other data sets.
     """
@@ -119,14 +109,7 @@ def overview(results: Mapping[str, Results]) -> dict[str, Any]:
 
 
 def overview_markdown(content: Mapping[str, Any]) -> str:
-    """The overview as Markdown.
-
-    Args:
-        content: see `overview`.
-
-    Returns:
-        Text with a line break at the end.
-    """
+    """The overview as Markdown."""
     columns = [
         column("method", "method"),
         *(

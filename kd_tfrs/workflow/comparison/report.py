@@ -41,12 +41,7 @@ Results = Mapping[str, Any]
 
 
 def write(run: Run, results: Results) -> None:
-    """Writes `comparison.json`, `.md`, `.csv`, `.png` and `best/*.flags`.
-
-    Args:
-        run: run folder of the comparison.
-        results: content of `comparison.json`; see `Comparison.results`.
-    """
+    """Writes `comparison.json`, `.md`, `.csv`, `.png` and `best/*.flags`."""
     run.write_json("comparison.json", results)
     run.write_text("comparison.md", markdown(results))
     run.write_text("comparison.csv", csv_text(results))
@@ -61,14 +56,7 @@ def write(run: Run, results: Results) -> None:
 
 
 def markdown(results: Results) -> str:
-    """The comparison as Markdown.
-
-    Args:
-        results: see `write`.
-
-    Returns:
-        Text with a line break at the end.
-    """
+    """The comparison as Markdown."""
     environment, tasks = results["environment"], results["tasks"].items()
     listed = ", ".join(f"{name} ({kind})" for name, kind in tasks)
     parts = [
@@ -271,12 +259,6 @@ def _parameters(model: Row, test: Mapping[str, Any]) -> str:
 def flag_lines(changes: Mapping[str, Any]) -> str:
     r"""Flags as the lines of a flag file.
 
-    Args:
-        changes: values by flag name.
-
-    Returns:
-        One line per flag.
-
     Example:
     >>> flag_lines({"distillation_losses": ["rrd:1"]})
     '--distillation_losses=rrd:1\n'
@@ -289,14 +271,7 @@ def _flags_cell(changes: Mapping[str, Any]) -> str:
 
 
 def csv_text(results: Results) -> str:
-    """One line per tested row, and per best trial.
-
-    Args:
-        results: see `write`.
-
-    Returns:
-        The text of a CSV file.
-    """
+    """One line per tested row, and per best trial."""
     seed, test = results["seed"], results["test"]
     lines = [
         {"events": "validation", "seed": seed, **row, **row["validation"]}
@@ -317,12 +292,7 @@ def csv_text(results: Results) -> str:
 
 
 def plot(results: Results, path: Path) -> None:
-    """Plots the test metrics if there are some, else the validation metrics.
-
-    Args:
-        results: see `write`.
-        path: path of the PNG file.
-    """
+    """Plots the test metrics if there are some, else the validation metrics."""
     test, metrics = results["test"], results["tested"]
     if test and test["methods"]:
         rows = [test[TEACHER], test[ALONE], *test["methods"]]

@@ -72,31 +72,13 @@ class Trainings(abc.ABC):
     def reference(
         self, name: str, learner: Learner, validation: Mapping[str, float]
     ) -> tuple[Any, Row]:
-        """A model that is tested beside the contenders.
-
-        Args:
-            name: one of `references`.
-            learner: learner of the teachers.
-            validation: see `validate_teacher`.
-
-        Returns:
-            The model as `measure` takes it, and "validation" and the like.
-        """
+        """A model that is tested beside the contenders."""
 
     @abc.abstractmethod
     def measure(
         self, name: str, model: Any, learner: Learner
     ) -> tuple[Row, Arrays]:
-        """Measures a model on the test data.
-
-        Args:
-            name: of the model.
-            model: the model.
-            learner: learner of its run.
-
-        Returns:
-            "metrics" and the like, and the arrays that tests over users need.
-        """
+        """Measures a model on the test data."""
 
     @abc.abstractmethod
     def int8(self, model: Any, learner: Learner) -> Any:
@@ -110,18 +92,7 @@ class Trainings(abc.ABC):
         report: Report,
         prepared: PreparedData,
     ) -> Outcome:
-        """Trains at a point of the search space; uses no test data.
-
-        Args:
-            contender: the contender.
-            number: number of the trial.
-            point: values by flag name.
-            report: see `Search.run`.
-            prepared: data of the first seed.
-
-        Returns:
-            The monitored metric at the best epoch, and the row's details.
-        """
+        """Trains at a point of the search space; uses no test data."""
         place = self._trial_place(contender, number)
         flags = {**contender.flags(point), "seed": self.config.seed}
         changes = _changes(point, contender.first) or "as given"
@@ -143,12 +114,7 @@ class Trainings(abc.ABC):
         return Outcome(value, self._details(flags, progress))
 
     def sweep(self, contender: Contender, best: int) -> None:
-        """Deletes all checkpoints and all weights but those of the best trial.
-
-        Args:
-            contender: a contender without further trials.
-            best: number of its best trial.
-        """
+        """Deletes checkpoints, and all weights except those of the best trial."""
         kept = self._trial_place(contender, best)
         for place in self._place(contender).glob("trial-*"):
             # Not earlier: a killed trial resumes from its checkpoint.
@@ -200,14 +166,7 @@ class Trainings(abc.ABC):
         seed: int,
         prepared: PreparedData,
     ) -> None:
-        """Prunes a distilled student, converts it to int8, and tests both.
-
-        Args:
-            contender: a contender that was repeated with the seed.
-            chosen: see `repeat`.
-            seed: seed of the training.
-            prepared: data of that seed.
-        """
+        """Prunes a distilled student, converts it to int8, and tests both."""
         pruned, int8 = (contender.name + ending for ending in COMPRESSED)
         if self._row(pruned, seed) and self._row(int8, seed):
             return
@@ -225,13 +184,7 @@ class Trainings(abc.ABC):
     def teacher(
         self, seed: int, prepared: PreparedData, *, is_test: bool
     ) -> None:
-        """Trains or takes the teacher, and measures the references once.
-
-        Args:
-            seed: seed of the teacher.
-            prepared: data of that seed.
-            is_test: whether the test data are used too.
-        """
+        """Trains or takes the teacher, and measures the references once."""
         costs = self.teachers.get(prepared, seed)
         file = f"teachers/validation-{seed}.json"
         validation = self.run.read_json(file)

@@ -18,9 +18,6 @@ from kd_tfrs.workflow.run import read_json
 def check_runs(options: PipelineOptions) -> None:
     """Checks that two folders are runs of the two tasks.
 
-    Args:
-        options: names both.
-
     Raises:
         UserError: a folder is missing, or of the other task.
     """
@@ -35,10 +32,6 @@ def check_runs(options: PipelineOptions) -> None:
 
 def check_training(retrieval: Config, ranking: RankingConfig) -> None:
     """Checks two runs that are to be trained.
-
-    Args:
-        retrieval: one of them.
-        ranking: the other.
 
     Raises:
         UserError: a mistake in the options or in where the data are.
@@ -56,9 +49,6 @@ def check_training(retrieval: Config, ranking: RankingConfig) -> None:
 def check_given(options: PipelineOptions) -> None:
     """Refuses one run without the other.
 
-    Args:
-        options: may name two runs.
-
     Raises:
         UserError: one of them is missing.
     """
@@ -74,9 +64,6 @@ def check_given(options: PipelineOptions) -> None:
 def check_split(config: FlatConfig) -> None:
     """Refuses a split under which a run would learn from later events.
 
-    Args:
-        config: of a run that is to be trained.
-
     Raises:
         UserError: the split is not by time.
     """
@@ -89,14 +76,6 @@ def check_split(config: FlatConfig) -> None:
 
 def run_flags(directory: Path, flag: str, task: str) -> dict[str, Any]:
     """Reads the flags of a run folder.
-
-    Args:
-        directory: the folder.
-        flag: by which it is given.
-        task: that the run should have.
-
-    Returns:
-        Values by flag.
 
     Raises:
         UserError: it is no run of this task.

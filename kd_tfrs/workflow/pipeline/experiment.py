@@ -36,15 +36,6 @@ def run_pipeline(
 ) -> dict[str, Any]:
     """Puts two finished runs together and measures what comes out.
 
-    Args:
-        config: which runs, and their requests.
-        run_dir: where everything is kept; a measurement that was stopped goes
-            on.
-        say: prints a line for a person.
-
-    Returns:
-        What stands in `pipeline.json`.
-
     Raises:
         UserError: the runs are not of the same data and split, or not done.
 

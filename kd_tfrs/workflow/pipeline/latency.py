@@ -47,14 +47,7 @@ def threads() -> dict[str, int | None]:
 
 
 def measure_calls(chain: PipelineStages) -> dict[str, Any]:
-    """Times one user's recommendations: retrieve, leave out, rank.
-
-    Args:
-        chain: the pairs.
-
-    Returns:
-        "latency_ms" by pair, "threads", and "k", the items of an answer.
-    """
+    """Times one user's recommendations: retrieve, leave out, rank."""
     names = [name for name in TIMED if name in chain.names]
     calls = {name: _call(chain, name) for name in names}
     found = measure_in_turns(

@@ -120,14 +120,7 @@ def _same(
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """What was found, as text.
-
-    Args:
-        found: see `pipeline.json`.
-
-    Returns:
-        Markdown with a line break at the end.
-    """
+    """What was found, as text."""
     flags, rows = found["flags"], found["stages"]
     contexts = {
         "first_event": "the user's first test event",
@@ -252,12 +245,7 @@ def _latency_text(found: dict[str, Any]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: str | Path) -> None:
-    """Draws the pairs as bars with their intervals, a panel a metric.
-
-    Args:
-        rows: of the pairs.
-        path: the PNG to write.
-    """
+    """Draws the pairs as bars with their intervals, a panel a metric."""
     metrics = [m for m in _PLOTTED if m in rows[0]["metrics"]][:2]
     figure = Figure(
         figsize=(3 + 4 * len(metrics), 1.4 + 0.34 * len(rows)),

@@ -248,10 +248,6 @@ class RankingSide(Side):
 def check_same_data(retrieval: RetrievalSide, ranking: RankingSide) -> None:
     """Checks that two runs have learned from the same events.
 
-    Args:
-        retrieval: one run.
-        ranking: the other.
-
     Raises:
         UserError: data or splits differ; the message names the flags.
     """

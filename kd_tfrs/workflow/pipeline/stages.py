@@ -182,14 +182,7 @@ class PipelineStages(Chain):
         return self._scorers[stage]
 
     def recommender(self, stage: str) -> Recommender:
-        """Both steps of a pair behind one call.
-
-        Args:
-            stage: a pair that ranks.
-
-        Returns:
-            What answers; its models are loaded once.
-        """
+        """Both steps of a pair behind one call."""
         return self._recommender(stage, self.retrieval_weight(stage) or 0.0)
 
     def _recommender(self, stage: str, weight: float) -> Recommender:

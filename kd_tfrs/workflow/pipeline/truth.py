@@ -64,15 +64,6 @@ def make_requests(
     events in validation, is neither relevant nor recommended. Users without a
     relevant item have no request.
 
-    Args:
-        retrieval: has the catalogue.
-        ranking: has the labels.
-        context: see `PipelineOptions`.
-        part: "test" or "validation".
-
-    Returns:
-        The requests.
-
     Raises:
         UserError: nothing is relevant.
     """

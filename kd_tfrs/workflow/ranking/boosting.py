@@ -124,14 +124,7 @@ class BoostedTrees:
         return found
 
     def save(self, directory: Path) -> int:
-        """Writes a text file a task.
-
-        Args:
-            directory: made when missing.
-
-        Returns:
-            Splits and leaves of all trees: what the model's parameters are.
-        """
+        """Writes a text file a task."""
         directory.mkdir(parents=True, exist_ok=True)
         count = 0
         for name, booster in self.boosters.items():
@@ -209,9 +202,6 @@ class BoostedTrees:
 
 def require_lightgbm() -> Any:
     """The package, or what to do about it.
-
-    Returns:
-        The module.
 
     Raises:
         ImportError: it is missing.

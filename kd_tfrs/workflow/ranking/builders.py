@@ -54,13 +54,7 @@ def build_model(
 
 
 def shift_head(model: RankingModel, task: RankingTask, offset: float) -> None:
-    """Adds to a task's logits, by the bias of its head.
-
-    Args:
-        model: it is changed.
-        task: one of its tasks.
-        offset: in logits, see `RankingBatches.logit_offset`.
-    """
+    """Adds to a task's logits, by the bias of its head."""
     if offset:
         head: tf.keras.layers.Dense = model.network.get_layer(
             f"head_{task.name}"

@@ -64,10 +64,6 @@ def check_shifts(config: RankingConfig, tasks: Sequence[str]) -> None:
 
     One offset puts the logits of one label right, not those of another.
 
-    Args:
-        config: of the run.
-        tasks: names of its labels.
-
     Raises:
         UserError: an option is for one label.
     """

@@ -74,14 +74,7 @@ class ChosenMethods:
         return session_numbers(split.train.groups, times, gap)
 
     def outputs(self, teacher: RankingTeacher) -> tuple[str, ...]:
-        """What a cache of the teacher has to keep.
-
-        Args:
-            teacher: live.
-
-        Returns:
-            Names of its outputs.
-        """
+        """What a cache of the teacher has to keep."""
         return kept_outputs(self._options.losses, self._setting(teacher))
 
     def terms(

@@ -41,13 +41,6 @@ def named_contenders(
 ) -> list[Contender]:
     """The contenders before the data are read.
 
-    Args:
-        names: see `contenders`; "all" is left to `fitting_contenders`.
-        config: options of all contenders.
-
-    Returns:
-        The contenders, the student alone first.
-
     Raises:
         UserError: a method is unknown, or there is none.
     """
@@ -65,14 +58,6 @@ def fitting_contenders(
     names: Sequence[str], config: RankingConfig, prepared: RankingPrepared
 ) -> list[Contender]:
     """The contenders of the data; "all" is every method that fits them.
-
-    Args:
-        names: see `named_contenders`.
-        config: options of all contenders.
-        prepared: data and tasks.
-
-    Returns:
-        The contenders, the student alone first.
 
     Raises:
         UserError: a named method does not fit the data.
@@ -137,12 +122,6 @@ def _named(checked: Contender) -> Iterator[None]:
 
 def tuned_teacher(config: RankingConfig) -> str:
     """The stage of the one network of a teacher that is tuned.
-
-    Args:
-        config: names the networks.
-
-    Returns:
-        Name of the stage.
 
     Raises:
         UserError: there are several networks.

@@ -31,16 +31,6 @@ def write_int8(
     Tables and kernels have 8 bits; what flows between layers stays float
     unless asked otherwise. One scale for embeddings and for numbers beside
     them in a concatenation costs quality and saves no bytes.
-
-    Args:
-        model: trained.
-        prepared: for the training rows that ranges are read from.
-        names: of its features.
-        path: the file.
-        activations: quantise these as well, for devices without floats.
-
-    Returns:
-        What runs the file, on one thread.
     """
     if not activations:
         return _write(path, to_litert(model.network, "dynamic"))

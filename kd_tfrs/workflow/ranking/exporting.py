@@ -114,15 +114,7 @@ def export_model(
 
 
 def as_stored(model: RankingModel, stage: str) -> RankingModel:
-    """A trained model with the values that come back from the disk.
-
-    Args:
-        model: with the weights as they were trained; it stays as it is.
-        stage: one of `FORMS`; the model of any other stage is not rounded.
-
-    Returns:
-        The model itself where nothing is rounded.
-    """
+    """A trained model with the values that come back from the disk."""
     storage = stored_as(stage)[1]
     if not storage.int8:
         return model
@@ -149,17 +141,7 @@ def rank_requests(
     candidates: int = _VERIFIED_ITEMS,
     k: int = 10,
 ) -> list[tuple[Any, np.ndarray, int, None]]:
-    """Requests for `rank`: test users, each with random items.
-
-    Args:
-        prepared: data with users and items.
-        count: requests.
-        candidates: items of each; fewer where there are fewer.
-        k: answers of each; likewise.
-
-    Returns:
-        User, items, k and no context, see `KerasRanker.rank`.
-    """
+    """Requests for `rank`: test users, each with random items."""
     rng = np.random.default_rng(_SEED)
     interactions = prepared.split.interactions
     items = interactions.items[interactions.schema.item_id].to_numpy()

@@ -239,15 +239,7 @@ class RankingLearner(Learner):
         return model
 
     def validation(self, stage: str, model: RankingModel) -> dict[str, float]:
-        """Validation metrics of a trained model.
-
-        Args:
-            stage: of the model, for its features.
-            model: as it would be served.
-
-        Returns:
-            Metrics by name, of the rows that trainings are validated on.
-        """
+        """Validation metrics of a trained model."""
         scoring = measure.Scoring(model, self.prepared.tasks)
         logits = scoring(self.prepared.validated(self.inputs(stage).names))
         return measure.validate(logits, self.prepared)
@@ -294,13 +286,6 @@ class RankingLearner(Learner):
 
 def monitored(asked: str, prepared: RankingPrepared) -> str:
     """The validation metric that decides, of the first task.
-
-    Args:
-        asked: `--eval_monitor`.
-        prepared: for the first task.
-
-    Returns:
-        Its name.
 
     Raises:
         UserError: it is not measured of the first task.

@@ -29,13 +29,6 @@ _RENAMED = {
 def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
     """Loads and splits impressions as the flags say.
 
-    Args:
-        data: what is read and how.
-        seed: of synthetic data and of random splits.
-
-    Returns:
-        Examples apart.
-
     Raises:
         UserError: the data cannot be used; options are named as flags.
     """
@@ -50,9 +43,6 @@ def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
 
 def check_data(data: RankingDataConfig) -> None:
     """Finds mistakes in the data flags, and reads no rows.
-
-    Args:
-        data: what would be read and how.
 
     Raises:
         UserError: see `load_data`; a mistake that shows in rows alone is left

@@ -46,16 +46,7 @@ class Matrix:
 def request_matrix(
     prepared: RankingPrepared, inputs: Inputs, count: int
 ) -> Matrix:
-    """Test examples to time a call on.
-
-    Args:
-        prepared: the data.
-        inputs: which features.
-        count: rows; test examples come again where they are fewer.
-
-    Returns:
-        The matrix.
-    """
+    """Test examples to time a call on."""
     rows = np.resize(np.arange(len(prepared.split.test)), count)
     return as_matrix(prepared, inputs, "test", rows)
 

@@ -70,16 +70,7 @@ class Scoring:
 
 
 def metric_name(prepared: RankingPrepared, task: str, metric: str) -> str:
-    """A metric's name in a row: the first task's stand without its name.
-
-    Args:
-        prepared: knows the tasks.
-        task: name of a task.
-        metric: name of a metric, such as "auc".
-
-    Returns:
-        "auc", or "like/auc" of another task.
-    """
+    """A metric's name in a row: the first task's stand without its name."""
     return metric if task == prepared.task.name else f"{task}/{metric}"
 
 
@@ -260,16 +251,7 @@ def serving_teacher(
     models: Sequence[RankingModel],
     specs: Mapping[str, tf.TensorSpec] | None = None,
 ) -> tf.types.experimental.ConcreteFunction:
-    """The same of all networks that teach, together.
-
-    Args:
-        teacher: all of them.
-        models: its members.
-        specs: see `serving`.
-
-    Returns:
-        What `tf.saved_model.save` takes.
-    """
+    """The same of all networks that teach, together."""
     outputs = [task.output for task in models[0].tasks]
     return _serving(teacher.outputs, outputs, specs or input_specs(models))
 
@@ -296,15 +278,7 @@ def _serving(
 def selected_outputs(
     ask: Callable[[Any], Mapping], outputs: Sequence[str]
 ) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """A function from encoded features to some outputs of a network.
-
-    Args:
-        ask: see `Scoring`.
-        outputs: their names.
-
-    Returns:
-        The function.
-    """
+    """A function from encoded features to some outputs of a network."""
 
     def select(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         found = ask({"features": features})
@@ -337,16 +311,7 @@ def save_serving(
     folder: str | Path,
     tables: Sequence[StoredTable] = (),
 ) -> Path:
-    """Writes a SavedModel of one function.
-
-    Args:
-        serve: see `serving`.
-        folder: where to.
-        tables: that the function reads beside variables.
-
-    Returns:
-        The folder.
-    """
+    """Writes a SavedModel of one function."""
     module = tf.Module()
     # Whatever the function reads has to be saved with it.
     module.read = [*serve.variables, *tables]
@@ -358,14 +323,6 @@ def saved_size(
     serve: tf.types.experimental.ConcreteFunction,
     tables: Sequence[StoredTable] = (),
 ) -> dict[str, int]:
-    """Bytes of the SavedModel of one function.
-
-    Args:
-        serve: see `serving`.
-        tables: that the function reads beside variables.
-
-    Returns:
-        See `folder_size`.
-    """
+    """Bytes of the SavedModel of one function."""
     with tempfile.TemporaryDirectory() as folder:
         return folder_size(save_serving(serve, folder, tables))

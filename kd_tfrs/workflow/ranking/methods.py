@@ -286,13 +286,6 @@ def build_ranking_terms(
 ) -> tuple[list[DistillationTerm], list[float]]:
     """Terms and weights for the `RankingDistiller`.
 
-    Args:
-        names: as on the command line, `name[@task][:weight]`.
-        setting: see `RankingSetting`.
-
-    Returns:
-        Terms and weights. A method of several terms shares its weight.
-
     Raises:
         UserError: a method is unknown, its weight is no number, or it does
             not fit the tasks.
@@ -315,15 +308,7 @@ def build_ranking_terms(
 def kept_outputs(
     names: Sequence[str], setting: RankingSetting
 ) -> tuple[str, ...]:
-    """What a cache of the teacher has to keep.
-
-    Args:
-        names: see `build_ranking_terms`.
-        setting: with the live teacher.
-
-    Returns:
-        Names of outputs, each once.
-    """
+    """What a cache of the teacher has to keep."""
     terms, _ = build_ranking_terms(names, setting)
     return tuple(
         dict.fromkeys(term.candidates.teacher_output for term in terms)
@@ -331,14 +316,7 @@ def kept_outputs(
 
 
 def documented_terms(name: str) -> list[DistillationTerm]:
-    """The terms of a method with its own defaults, for a table of them.
-
-    Args:
-        name: of a method.
-
-    Returns:
-        Terms for a binary task and a rating.
-    """
+    """The terms of a method with its own defaults, for a table of them."""
     from kd_tfrs.models.ranking import RankingTask
 
     tasks = RankingTask("liked"), RankingTask("rating", "rating")

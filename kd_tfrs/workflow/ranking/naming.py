@@ -12,12 +12,6 @@ _EXPORTS = ("saved_model", "litert")
 def member_stages(config: RankingConfig) -> dict[str, str]:
     """The teacher's networks by the names of their stages.
 
-    Args:
-        config: names their kinds; one may stand there more than once.
-
-    Returns:
-        Kinds by stage.
-
     Example:
     >>> from kd_tfrs.workflow.ranking.options import TeacherRankers
     >>> two = TeacherRankers(networks=("dcn", "dcn"))

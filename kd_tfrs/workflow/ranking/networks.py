@@ -15,16 +15,7 @@ from kd_tfrs.workflow.ranking.options import RankerOptions
 def ranker_config(
     options: RankerOptions, architecture: str, dropout: float
 ) -> RankerConfig:
-    """The configuration of one network.
-
-    Args:
-        options: sizes; those of another architecture are left out.
-        architecture: its kind.
-        dropout: share of inputs dropped in training.
-
-    Returns:
-        What `build_ranker` takes.
-    """
+    """The configuration of one network."""
     own = {
         name: getattr(options, name) or None
         for name, owner in OWN_OPTIONS.items()
@@ -48,9 +39,6 @@ def ranker_config(
 @contextlib.contextmanager
 def network_flags(stage: str) -> Iterator[None]:
     """Names options of a network as flags in the messages of mistakes.
-
-    Args:
-        stage: "student", or a stage of a network that teaches.
 
     Raises:
         UserError: with the stage and the flags.

@@ -103,13 +103,6 @@ class RankingPrepared:
     def inputs(self, options: RankerOptions, served: bool) -> Inputs:
         """What a network may look at.
 
-        Args:
-            options: whether all columns or ids only, and the history.
-            served: leave out what is known in training alone.
-
-        Returns:
-            Features and history.
-
         Raises:
             UserError: nothing is left.
         """
@@ -265,14 +258,6 @@ def prepare(
     data: RankingDataConfig, evaluation: RankingEvaluationOptions, seed: int
 ) -> RankingPrepared:
     """Loads, splits and encodes the data.
-
-    Args:
-        data: what is read and how.
-        evaluation: what is measured.
-        seed: of random splits.
-
-    Returns:
-        Everything that follows from it.
 
     Raises:
         UserError: the data cannot be used; see the message.

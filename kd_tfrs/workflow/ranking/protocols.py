@@ -18,14 +18,6 @@ def for_validation(
 ) -> RankingEvaluation:
     """Measures a task on validation examples, without slices.
 
-    Args:
-        split: examples apart.
-        task: whose label.
-        rows: of the validation examples, those that are scored.
-
-    Returns:
-        The protocol to tune on.
-
     Raises:
         UserError: there is one class only, or no label.
     """
@@ -42,13 +34,6 @@ def for_validation(
 
 def for_test(split: ExampleSplit, task: RankingTask) -> RankingEvaluation:
     """Measures a task on test examples, in all and in slices.
-
-    Args:
-        split: examples apart.
-        task: whose label.
-
-    Returns:
-        The protocol to report.
 
     Raises:
         UserError: there is no label.

@@ -70,14 +70,7 @@ class RankingTeacherFactory:
         return together(self.models)
 
     def outputs(self, asked: Sequence[str] = ()) -> tuple[str, ...]:
-        """What is kept of what the teacher says.
-
-        Args:
-            asked: names of further outputs, such as "hidden_0".
-
-        Returns:
-            The logits of all tasks, and those.
-        """
+        """What is kept of what the teacher says."""
         logits = [task.output for task in self.prepared.tasks]
         return tuple(dict.fromkeys([*logits, *asked]))
 

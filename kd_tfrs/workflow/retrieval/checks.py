@@ -13,9 +13,6 @@ from kd_tfrs.workflow.retrieval.methods import (
 def check_config(config: Config) -> None:
     """Finds mistakes in the flags; imports no TensorFlow and reads no rows.
 
-    Args:
-        config: what is to be run.
-
     Raises:
         UserError: the data cannot be found, or a method is unknown. A mistake
             that shows in the data alone is left to the run.

@@ -12,12 +12,6 @@ from kd_tfrs.workflow.retrieval.config import DataConfig
 def load_data(data: DataConfig) -> Interactions:
     """Loads and cleans the data, and puts pseudonyms in place of the ids.
 
-    Args:
-        data: what is read and how.
-
-    Returns:
-        Cleaned data.
-
     Raises:
         UserError: the data cannot be used.
     """
@@ -30,9 +24,6 @@ def load_data(data: DataConfig) -> Interactions:
 
 def check_data(data: DataConfig) -> None:
     """Finds mistakes in the data flags, and reads no rows.
-
-    Args:
-        data: what would be read and how.
 
     Raises:
         UserError: see `load_data`; a mistake that shows in rows alone is left

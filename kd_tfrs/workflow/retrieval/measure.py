@@ -49,14 +49,7 @@ class Embedded:
         return queries, self.candidates
 
     def stored(self, storage: Storage) -> Embedded:
-        """The embeddings as they come back from the disk.
-
-        Args:
-            storage: how they are stored.
-
-        Returns:
-            Embeddings that are rounded where the storage rounds.
-        """
+        """The embeddings as they come back from the disk."""
         queries, candidates = map(storage.stored, self.tables)
         return Embedded(queries, candidates, queries[0])
 
@@ -79,16 +72,7 @@ class Embedded:
 def embed(
     model: RetrievalModel, encoded: Encoded, prepared: Prepared
 ) -> Embedded:
-    """Embeds all users and items.
-
-    Args:
-        model: trained.
-        encoded: its features.
-        prepared: for the users' training events.
-
-    Returns:
-        Embeddings by row.
-    """
+    """Embeds all users and items."""
     queries = _run(model.query_tower, encoded.query_tables)
     weights = prepared.catalogue.user_events / (
         prepared.catalogue.user_events.sum()
@@ -196,17 +180,7 @@ def serving_module(
     top_k: int,
     storage: Storage = FLOAT32,
 ) -> RetrievalModule:
-    """What is exported of a model.
-
-    Args:
-        embedded: all users and items.
-        prepared: for the catalogue.
-        top_k: answers of the `serving_default` signature.
-        storage: how the tables are stored.
-
-    Returns:
-        A module with signatures.
-    """
+    """What is exported of a model."""
     return RetrievalModule(
         *embedded.tables,
         prepared.catalogue,
@@ -218,31 +192,14 @@ def serving_module(
 def validate(
     model: RetrievalModel, encoded: Encoded, prepared: Prepared
 ) -> dict[str, float]:
-    """Validation metrics of a model as it is.
-
-    Args:
-        model: while it trains.
-        encoded: its features.
-        prepared: for the protocol.
-
-    Returns:
-        Accuracy metrics by name.
-    """
+    """Validation metrics of a model as it is."""
     return validation_metrics(embed(model, encoded, prepared), prepared)
 
 
 def validation_metrics(
     embedded: Embedded, prepared: Prepared
 ) -> dict[str, float]:
-    """Validation metrics of embeddings.
-
-    Args:
-        embedded: all users and items.
-        prepared: for the protocol.
-
-    Returns:
-        Accuracy metrics by name.
-    """
+    """Validation metrics of embeddings."""
     scorer = embedded.scorer(prepared)
     return prepared.validation.evaluate(scorer, fast=True).metrics
 
@@ -275,13 +232,6 @@ def parameters(model: RetrievalModel) -> dict[str, int]:
 
 
 def module_size(module: RetrievalModule) -> dict[str, int]:
-    """Bytes of the SavedModel that a stage would ship.
-
-    Args:
-        module: see `serving_module`.
-
-    Returns:
-        `size_bytes` and `size_bytes_gzip`.
-    """
+    """Bytes of the SavedModel that a stage would ship."""
     with tempfile.TemporaryDirectory() as folder:
         return size.folder_size(export_saved_model(module, folder))

@@ -58,14 +58,7 @@ class Setting(methods.Setting):
         )
 
     def candidates(self, own: str = "top_k") -> CandidateSampler:
-        """The candidates that were given, or the default of a method.
-
-        Args:
-            own: one of `DistillationOptions.candidates`, but "auto".
-
-        Returns:
-            A candidate sampler.
-        """
+        """The candidates that were given, or the default of a method."""
         options = self.options
         candidates = own if options.candidates == "auto" else options.candidates
         if candidates == "in_batch":

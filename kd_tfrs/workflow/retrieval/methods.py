@@ -499,12 +499,6 @@ def build_terms(
 def longest_list(options: DistillationOptions) -> int:
     """How long the teacher's lists have to be for all methods at once.
 
-    Args:
-        options: as they were given.
-
-    Returns:
-        A length.
-
     Raises:
         UserError: a method is unknown.
     """
@@ -513,14 +507,7 @@ def longest_list(options: DistillationOptions) -> int:
 
 
 def documented_terms(name: str) -> list[DistillationTerm]:
-    """The terms of a method with its own defaults, for a table of them.
-
-    Args:
-        name: of a method.
-
-    Returns:
-        Terms without a teacher, for a small catalogue.
-    """
+    """The terms of a method with its own defaults, for a table of them."""
     rows, method = np.arange(1, 1001, dtype=np.int32), METHODS[name]
     options = _with_sizes(method, DistillationOptions())
     sizes = rows, rows - 1, 1001, 1000

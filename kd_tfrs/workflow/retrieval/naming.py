@@ -9,12 +9,6 @@ from kd_tfrs.workflow.retrieval.config import Config
 def stage_names(config: Config) -> tuple[str, ...]:
     """The stages of a run, in the order of the table.
 
-    Args:
-        config: says whether there are baselines.
-
-    Returns:
-        Their names.
-
     Example:
     >>> stage_names(Config())[:3]
     ('popularity', 'als', 'teacher')

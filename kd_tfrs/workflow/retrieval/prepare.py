@@ -164,14 +164,6 @@ def prepare(
 ) -> Prepared:
     """Loads, cleans, hides, splits and indexes the data.
 
-    Args:
-        data: what is read and how.
-        evaluation: what is measured.
-        seed: of random splits.
-
-    Returns:
-        Everything that follows from it.
-
     Raises:
         UserError: the data cannot be used; see the message.
 

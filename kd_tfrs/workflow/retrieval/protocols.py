@@ -34,16 +34,7 @@ def for_validation(
 
 
 def for_test(split: Split, catalogue: Catalogue, schema: Schema) -> FullRanking:
-    """Ranks the catalogue for test users, validation events left out.
-
-    Args:
-        split: the parts of the data.
-        catalogue: what may be recommended.
-        schema: for the items' categories, which diversity goes by.
-
-    Returns:
-        The protocol to report.
-    """
+    """Ranks the catalogue for test users, validation events left out."""
     return FullRanking(
         split.train,
         split.test,

@@ -111,14 +111,7 @@ class Stages(StudentChain):
         )
 
     def embedded(self, stage: str) -> measure.Embedded:
-        """Embeddings of a finished stage, as they are stored.
-
-        Args:
-            stage: any; "saved_model" stands for the form that ships.
-
-        Returns:
-            All users and items.
-        """
+        """Embeddings of a finished stage, as they are stored."""
         source, storage = stored_as(self.shipped_stage(stage))
         embedded = measure.embed(
             self.learner.load(source),

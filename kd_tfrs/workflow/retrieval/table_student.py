@@ -74,14 +74,7 @@ def table_student(
 
 
 def encode_rows(prepared: Prepared) -> Encoded:
-    """Features of a model whose towers read row numbers alone.
-
-    Args:
-        prepared: for the number of users and items.
-
-    Returns:
-        One feature a side: the row.
-    """
+    """Features of a model whose towers read row numbers alone."""
     catalogue = prepared.catalogue
     query, candidate = (
         np.arange(count, dtype=np.int32)

@@ -60,12 +60,6 @@ class TeacherFactory:
     def get(self, name: str) -> Teacher:
         """A teacher by name.
 
-        Args:
-            name: one of `kd_tfrs.workflow.naming.TEACHERS`.
-
-        Returns:
-            The teacher, live or as the cache that it has written.
-
         Raises:
             UserError: the data are too large for it.
         """

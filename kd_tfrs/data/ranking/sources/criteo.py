@@ -27,14 +27,7 @@ _HEXADECIMAL = "^[0-9a-fA-F]{1,16}$"
 def criteo_columns(
     hash_buckets: int = DEFAULT_HASH_BUCKETS,
 ) -> tuple[Column, ...]:
-    """The 39 features.
-
-    Args:
-        hash_buckets: of each category, 2 or more.
-
-    Returns:
-        Columns I1 to I13 (numbers) and C1 to C26 (hashed categories).
-    """
+    """The 39 features."""
     numbers = (Column(n, Owner.EVENT, Encoding.NUMBER) for n in NUMBERS)
     categories = (
         Column(n, Owner.EVENT, Encoding.CATEGORY, hash_buckets=hash_buckets)

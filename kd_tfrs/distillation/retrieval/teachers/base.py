@@ -150,9 +150,6 @@ class Teacher(abc.ABC):
 def check_side(side: str) -> None:
     """Checks the name of a side.
 
-    Args:
-        side: the name to check.
-
     Raises:
         UserError: it is neither "query" nor "candidate".
     """

@@ -15,9 +15,6 @@ _BLOCK_SCORES = 2**24
 def query_blocks(teacher: Teacher) -> Iterator[tf.Tensor]:
     """All query rows, as many at a time as keep the scores in memory.
 
-    Args:
-        teacher: the teacher with the queries.
-
     Yields:
         `[block]` int32 rows.
     """
