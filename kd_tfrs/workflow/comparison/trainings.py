@@ -114,7 +114,7 @@ class Trainings(abc.ABC):
         return Outcome(value, self._details(flags, progress))
 
     def sweep(self, contender: Contender, best: int) -> None:
-        """Deletes checkpoints, and all weights except those of the best trial."""
+        """Deletes checkpoints, and the weights of all but the best trial."""
         kept = self._trial_place(contender, best)
         for place in self._place(contender).glob("trial-*"):
             # Not earlier: a killed trial resumes from its checkpoint.

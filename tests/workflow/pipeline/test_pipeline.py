@@ -256,9 +256,9 @@ def test_what_is_done_is_not_done_again(world, tmp_path, monkeypatch):
     made = []
 
     class Watched(experiment.PipelineStages):
-        def make(self, stage):
+        def _measure(self, stage):
             made.append(stage)
-            return super().make(stage)
+            return super()._measure(stage)
 
     monkeypatch.setattr(experiment, "PipelineStages", Watched)
     found = run_pipeline(world.config(), folder, say=lambda line: None)
