@@ -223,8 +223,10 @@ def _measure(stage: str, run: Any, prepared: Any, teacher: Path | None) -> Row:
         model, progress = learner.train(member)
         learner.save(member, model)
         done.append(progress)
-    teaching = learner.teaching
-    cached = teaching.cached("validation", teaching.outputs()).arrays
+    teacher_factory = learner.teacher_factory
+    cached = teacher_factory.cached(
+        "validation", teacher_factory.outputs()
+    ).arrays
     logits = {task.name: cached[task.output] for task in prepared.tasks}
     return _told(measure.validate(logits, prepared), done)
 

@@ -12,7 +12,7 @@ require_legacy_keras()
 __version__ = "0.1.0"
 
 # The names of a first program; every room has more. They are imported when
-# they are asked for: `import kd_tfrs` alone does not wait for TensorFlow.
+# on first use: `import kd_tfrs` alone does not wait for TensorFlow.
 _ROOMS = {
     "kd_tfrs.data": ("Column", "Interactions", "Schema", "clean", "load"),
     "kd_tfrs.models": ("LazyAdam",),

@@ -1,4 +1,4 @@
-"""Packages whose names are imported when the first of them is asked for."""
+"""Packages whose names are imported on first use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def lazy_names(package: str) -> Callable[[str], Any]:
 
     Names and tables that a check of the flags needs do not wait for
     TensorFlow when the packages above them import nothing. The first name
-    that is asked for imports all of them, so that Keras knows every layer and
+    that is used imports all of them, so that Keras knows every layer and
     loss of the package.
 
     Args:

@@ -85,7 +85,7 @@ def test_unknown_name():
         kd_tfrs.distil  # noqa: B018  the access is the test
 
 
-def test_rooms_import_their_names_when_one_is_asked_for():
+def test_rooms_import_their_names_on_first_use():
     code = (
         "import sys\n"
         "import kd_tfrs.distillation, kd_tfrs.models.ranking\n"

@@ -71,8 +71,10 @@ class Contest:
 
     def make(self) -> list[Contender]:
         """All contenders, the teacher first."""
-        teaching = self.learner.teaching
-        self._network("teacher", teaching.live.outputs, teaching.names)
+        teacher_factory = self.learner.teacher_factory
+        self._network(
+            "teacher", teacher_factory.live.outputs, teacher_factory.names
+        )
         for stage in self.learner.members:
             self._stage(stage)
         for stage in _STUDENTS:

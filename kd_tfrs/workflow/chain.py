@@ -105,7 +105,7 @@ class Chain(abc.ABC):
         Returns:
             "rows" by stage, parts of rows of the stage table, and "warning".
             No rows without a teacher, where no time is given to it, or where
-            they cannot be measured, which the warning says.
+            they cannot be measured; the warning has the reason.
         """
         done = [stage for stage in TIMED if self.is_done(stage)]
         seconds = self.config.evaluation.latency_seconds
@@ -135,7 +135,7 @@ class Chain(abc.ABC):
         return self._keep(*self._stage(stage).make())
 
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of the stages that are done, whoever asked for them."""
+        """Rows of all stages that are done."""
         return [self.result(s) for s in self.names if self.is_done(s)]
 
     def is_done(self, stage: str) -> bool:
@@ -160,7 +160,7 @@ class Chain(abc.ABC):
         arrays: dict[str, np.ndarray],
         history: list[dict[str, float]],
     ) -> dict[str, Any]:
-        """Writes the row last: where it stands, all of the stage stands."""
+        """Writes the row last: a stage with a row is complete."""
         stage = row["stage"]
         with self.run.path("stages", f"{stage}.npz").open("wb") as file:
             np.savez(file, **arrays)

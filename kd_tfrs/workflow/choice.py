@@ -58,7 +58,7 @@ def choose(
     metric: str,
     is_error: bool = False,
     chance: float = 0.0,
-    asked: str = AUTO,
+    ship: str = AUTO,
 ) -> Choice:
     r"""Chooses what ships, on validation events alone.
 
@@ -76,13 +76,13 @@ def choose(
         metric: name of the metric, for the sentence.
         is_error: whether less is better, as of a log loss.
         chance: see `relative_loss`.
-        asked: name of a candidate that ships whatever it loses, or "auto".
+        ship: name of a candidate that ships whatever it loses, or "auto".
 
     Returns:
         The choice.
 
     Raises:
-        UserError: `asked` is no candidate.
+        UserError: `ship` is no candidate.
 
     Example:
     >>> forms = [Candidate("distilled", 0.2, 800), Candidate("int8", 0.2, 240)]
@@ -99,15 +99,15 @@ def choose(
     margins = {c.name: c.margin for c in candidates}
     if chance:
         metric = f"{metric} above {chance:g}"
-    if asked != AUTO:
-        if asked not in names:
+    if ship != AUTO:
+        if ship not in names:
             raise UserError(
                 f"`--ship` should be auto or one of {', '.join(names)}. "
-                f"Received: {asked!r}."
+                f"Received: {ship!r}."
             )
-        lost = f"{losses[asked]:+.1%} of validation {metric}"
-        reason = f"{asked} was asked for; it loses {lost}"
-        return Choice(asked, reason, max_loss, losses, margins)
+        lost = f"{losses[ship]:+.1%} of validation {metric}"
+        reason = f"{ship} is given by --ship; it loses {lost}"
+        return Choice(ship, reason, max_loss, losses, margins)
     within = [
         c
         for c in candidates

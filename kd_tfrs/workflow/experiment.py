@@ -68,7 +68,7 @@ def run_experiment(
         say: prints a line for a person.
 
     Returns:
-        What stands in `metrics.json`.
+        The contents of `metrics.json`.
 
     Raises:
         UserError: a mistake in the options or the data.
@@ -113,7 +113,7 @@ def available_stages(chain: Chain, say: Say) -> tuple[str, ...]:
 def run_stages(
     chain: Chain, stages: Sequence[str], wandb_project: str | None
 ) -> None:
-    """Does stages, and logs them where asked to.
+    """Runs stages, and logs them to Weights & Biases if it is given.
 
     Args:
         chain: of any task.
@@ -150,7 +150,7 @@ def run_seeds(
         **options: more of `run_experiment`; a W&B run a seed.
 
     Returns:
-        What stands in `summary.json`: mean and standard deviation of every
+        The contents of `summary.json`: mean and standard deviation of every
         metric of every stage, and paired tests over the seeds.
     """
     run_dir = Path(run_dir)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kd_tfrs.errors import UserError
 
-# Who may teach: the trained one, a linear item-item model, a graph model, and
+# The teachers: the trained one, a linear item-item model, a graph model, and
 # the mean of the first two.
 TEACHERS = ("teacher", "ease", "lightgcn", "ensemble")
 
@@ -40,7 +40,7 @@ def parse_method(
             weight 1 where left out.
         known: names of methods.
         usual: those that are proposed where nothing is near.
-        teachers: what may stand after the @; anything when `None`.
+        teachers: names allowed after the @; any when `None`.
 
     Returns:
         Its parts.

@@ -51,7 +51,7 @@ def again(base: type, name: str, default: Any, **limits: Any) -> Any:
 
 
 class Checked:
-    """Checks the limits that stand beside the fields."""
+    """Checks the limits of the fields."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

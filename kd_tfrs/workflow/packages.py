@@ -32,7 +32,7 @@ def require_package(user: str, package: str, extra: str) -> None:
 
 
 def require_stage_packages(stages: Iterable[str]) -> None:
-    """Refuses stages that were asked for, and whose package is missing.
+    """Refuses chosen stages whose package is missing.
 
     Raises:
         ImportError: see `require_package`.

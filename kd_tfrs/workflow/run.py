@@ -1,4 +1,4 @@
-"""A run folder: what was asked, what was found, and where to go on."""
+"""A run folder: options, results, and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Run:
 
     Args:
         directory: made when missing.
-        config: what is asked for.
+        config: the options.
         log: write `log.txt`; a run that is a part of another leaves the log
             to that one.
 
@@ -151,7 +151,7 @@ class Run:
         found, task = {"task": "retrieval", **found}, self.config.task
         differences = changed_flags(found, self.config)
         if found["task"] != task:
-            # Options of one task say nothing of the other.
+            # Options of one task do not apply to the other.
             differences = f"--task was {found['task']!r}, now {task!r}"
         if differences:
             raise UserError(
@@ -237,19 +237,19 @@ def changed_flags(
     Args:
         found: flags of the folder; one that is missing has its default, since
             a folder may be older than a flag.
-        config: what is asked for.
+        config: the options.
         counts: which flags are compared; all by default.
 
     Returns:
         The flags that differ, with both values; empty where none does.
     """
-    default, asked = (
+    default, given = (
         json.loads(json.dumps(c.flat())) for c in (type(config)(), config)
     )
     found = {**default, **found}
     return ", ".join(
         f"--{flag} was {found[flag]!r}, now {value!r}"
-        for flag, value in asked.items()
+        for flag, value in given.items()
         if counts(flag) and found[flag] != value
     )
 

@@ -176,7 +176,7 @@ def find_teacher(
     """
     source = _source(directory, seed, name)
     flags = source / "flags.json"
-    # Where the data lie does not matter: the fingerprint tells.
+    # The path of the data does not matter: the fingerprint does.
     data = {f.name for f in dataclasses.fields(config.data)} - {"data_dir"}
     differences = changed_flags(
         read_json(flags) if flags.exists() else {},

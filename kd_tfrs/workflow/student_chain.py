@@ -33,7 +33,7 @@ Measured = tuple[dict[str, Any], dict[str, np.ndarray]]
 class StudentChain(Chain):
     """Teacher, student, distilled student, its smaller forms, exports.
 
-    Ask for a stage's result and what it needs is done first. A stage that is
+    The result of a stage runs what the stage needs first. A stage that is
     in the folder already is read, not done again.
 
     Args:
@@ -146,7 +146,7 @@ class StudentChain(Chain):
             metric=self.monitor,
             is_error=self.monitor in ERRORS,
             chance=chance_of(self.monitor),
-            asked=self.config.shipping.ship,
+            ship=self.config.shipping.ship,
         )
 
     def loss_margin(self, form: str) -> float:

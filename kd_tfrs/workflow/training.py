@@ -288,7 +288,7 @@ class Training(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Validates, checkpoints and stops early."""
-        # Training time is what a user pays for; validation stands apart.
+        # Training time without validation.
         seconds = time.perf_counter() - self._started
         row = {k: float(v) for k, v in (logs or {}).items()}
         is_due = (epoch + 1) % self.validate_every == 0

@@ -42,7 +42,7 @@ def test_ticks_that_are_late_are_no_share_below_zero(read):
     assert read(before, after, own=0.95, core=0).core_share == 0
 
 
-def test_a_process_that_is_not_pinned_knows_the_machine_only(read):
+def test_without_pinning_the_machine_alone_is_recorded(read):
     before, after = {0: (1.0, 10.0)}, {0: (1.5, 11.0)}
     found = read(before, after, own=0.1, core=None)
     assert found.core_share is None

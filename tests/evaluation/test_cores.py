@@ -179,7 +179,7 @@ def test_a_core_that_is_not_there_changes_nothing():
         assert os.sched_getaffinity(0) == before
 
 
-def test_a_system_that_cannot_pin_says_so(monkeypatch):
+def test_a_system_without_pinning_is_reported(monkeypatch):
     monkeypatch.delattr(os, "sched_setaffinity", raising=False)
     with pinned(0) as found:
         assert found is None

@@ -55,7 +55,7 @@ def simulated(random, placed, count=4, rounds=20):
     return [[latency(*process) for process in side] for side in times]
 
 
-def test_equal_models_are_within_noise_as_often_as_the_level_says():
+def test_equal_models_are_within_noise_at_the_rate_of_the_level():
     """95 % of 400: a standard deviation is 1.1 %, and 3.3 % are allowed.
 
     The rounds of one process, where it made one model faster by 3 %, say so

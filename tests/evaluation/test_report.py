@@ -91,7 +91,7 @@ def cells_of(stages, **options):
     return {row[0]: dict(zip(split[0], row, strict=True)) for row in split[1:]}
 
 
-def test_text_says_what_a_stage_keeps():
+def test_text_has_the_share_that_a_stage_keeps():
     rows = cells_of(
         [
             {"stage": "als", "metrics": {"recall@10": 0.1, "ndcg@10": 0.05}},

@@ -54,7 +54,7 @@ def test_several_seeds_are_paired_by_their_means():
     assert "over 3 seeds" in str(found)
 
 
-def test_one_seed_is_tested_over_its_users_and_says_so():
+def test_one_seed_is_tested_over_its_users_by_name():
     found = paired_test_over_seeds([[0.0, 0.5, 1.0]], [[0.5, 0.5, 1.0]])
     assert (found.unit, found.num_pairs) == ("users", 3)
     assert "over 3 users" in str(found)

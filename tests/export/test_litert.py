@@ -101,7 +101,7 @@ def test_modes_by_value_and_size(
 
 
 @pytest.mark.parametrize("mode", ["float32", "int8"])
-def test_any_batch_size_says_the_same(models, rows, mode):
+def test_any_batch_size_gives_equal_outputs(models, rows, mode):
     runner = LiteRtRunner(models[mode])
     whole = runner.predict(rows)
     for count in (1, 7, ROWS):

@@ -108,7 +108,7 @@ def test_no_python_tensorflow_where_latency_is_measured():
     assert said.stdout == "False\n", said.stderr
 
 
-def test_a_process_says_what_it_cannot_do(tmp_path):
+def test_a_process_reports_what_it_cannot_do(tmp_path):
     answers = []
     for path in (tmp_path, tmp_path / "gone"):
         task = {

@@ -86,7 +86,7 @@ def test_is_committed_with_its_plots(path):
     assert path.stat().st_size < LARGEST_BYTES
 
 
-def test_says_nothing_of_the_machine_it_ran_on(path):
+def test_names_no_machine(path):
     notebook = nbformat.read(path, as_version=4)
     for output in outputs(notebook):
         if "data" in output:

@@ -44,13 +44,13 @@ def test_of_equal_bytes_the_better_one_ships():
     assert ships(0.01, forms).name == "other"
 
 
-def test_a_form_that_is_asked_for_ships_whatever_it_loses():
-    choice = ships(0.01, asked="pruned_int8")
+def test_a_form_that_is_given_ships_whatever_it_loses():
+    choice = ships(0.01, ship="pruned_int8")
 
     assert choice.name == "pruned_int8"
     assert "+5.0%" in choice.reason
     with pytest.raises(UserError, match="`--ship` should be auto or one of"):
-        ships(0.01, asked="int4")
+        ships(0.01, ship="int4")
 
 
 def test_a_form_that_may_be_lucky_does_not_ship():

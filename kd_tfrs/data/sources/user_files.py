@@ -68,7 +68,7 @@ def read(
             unread, but for `further`.
         names: names of the columns "user_id", "item_id", "time" and "label";
             those left out are guessed from usual names.
-        further: columns that are asked for beside them; with a schema, which
+        further: further columns of the events; with a schema, which
             names all others, the labels of tasks alone.
         progress: whether to show a bar over the shards.
 

@@ -38,7 +38,7 @@ def own_option(architecture: str, help_text: str) -> Any:
 class RankerConfig:
     """The size and shape of a ranking network.
 
-    An option of another architecture than the one asked for is a mistake;
+    An option of another architecture than the chosen one is a mistake;
     `None` leaves it to the architecture.
 
     Args:

@@ -26,7 +26,7 @@ class PipelineOptions(Checked):
     )
     context: str = option(
         "first_event",
-        "What is known of the event when a user asks (hour, weekday, columns "
+        "Context of a request (hour, weekday, columns "
         "of the event): that of the user's first held-out event, or none.",
         choices=("first_event", "none"),
     )

@@ -121,7 +121,7 @@ def _write_synthetic(folder: Path, num_events: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         names = ("events", "users", "items")
         tables = dict(zip(names, generate(num_events), strict=True))
-        # The events last: where they stand, all of it stands.
+        # The events last: a folder with events is complete.
         for name in ("users", "items", "events"):
             with replacing(folder / f"{name}.csv") as partial:
                 tables[name].to_csv(partial, index=False)

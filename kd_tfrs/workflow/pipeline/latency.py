@@ -27,7 +27,7 @@ def one_thread() -> None:
     """Keeps TensorFlow on one thread.
 
     To be called before it is used; what has begun already stays as it is, and
-    `threads` tells. BLAS reads the environment while NumPy is imported.
+    `threads` reports. BLAS reads the environment while NumPy is imported.
     """
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -145,23 +145,23 @@ class TableRanker(KerasRanker):
 
 
 def compiled_network(
-    ask: Callable[[Any], Mapping[str, tf.Tensor]],
+    model: Callable[[Any], Mapping[str, tf.Tensor]],
     tasks: Sequence[RankingTask],
     features: Mapping[str, np.ndarray],
 ) -> Network:
     """A network or a teacher as one graph of encoded features.
 
     Args:
-        ask: maps a batch to its outputs: a `RankingModel`, or a teacher's
+        model: maps a batch to its outputs: a `RankingModel`, or a teacher's
             `outputs`.
-        tasks: whose logits are computed.
+        tasks: tasks of the logits.
         features: encoded features, of which shapes and types are read.
 
     Returns:
         From encoded features to `logits_<task>` `[n]` by name.
     """
     outputs = [task.output for task in tasks]
-    return _compiled(selected_outputs(ask, outputs), features)
+    return _compiled(selected_outputs(model, outputs), features)
 
 
 def _compiled(

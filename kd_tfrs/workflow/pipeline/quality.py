@@ -29,7 +29,7 @@ def accuracy(
     Returns:
         `[users]` by name: "ndcg@10" and "recall@k" for the lengths in `KS`
         that the lists have; "retrieved_recall@n" of all that was retrieved;
-        "best_ndcg@10", what a ranker that knows the truth would reach with
+        "best_ndcg@10", the value of a perfect ranker with
         the same candidates.
 
     Example:

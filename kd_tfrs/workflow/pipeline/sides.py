@@ -187,9 +187,12 @@ class RankingSide(Side):
         if stage in ("litert", SHIPPED):
             source = stored_as(self.form)[0]
         if stage == "teacher":
-            source, ask = next(iter(learner.members)), learner.teaching.live
+            source, teacher = (
+                next(iter(learner.members)),
+                learner.teacher_factory.live,
+            )
             inputs = learner.inputs(source)
-            network = self._compiled(ask.outputs, inputs)
+            network = self._compiled(teacher.outputs, inputs)
         elif stage == "litert":
             inputs = learner.inputs(source)
             network = LiteRtRunner(self.litert_file).predict
@@ -204,10 +207,10 @@ class RankingSide(Side):
         """The LiteRT file of what ships."""
         return self.run.directory / "export" / "litert" / LITERT_FILE
 
-    def _compiled(self, ask: Any, inputs: Inputs) -> Any:
+    def _compiled(self, outputs: Any, inputs: Inputs) -> Any:
         prepared = self.chain.prepared
         rows = {n: prepared.tables["test"][n] for n in inputs.names}
-        return compiled_network(ask, prepared.tasks, rows)
+        return compiled_network(outputs, prepared.tasks, rows)
 
     def _served(self, inputs: Inputs) -> RankingInputs:
         """Also of columns for training alone, which no request has."""
@@ -225,7 +228,7 @@ class RankingSide(Side):
         )
 
     def _all(self) -> ServingTables:
-        """The tables, with what only training knows of items left empty."""
+        """The tables, with the training-only columns of items left empty."""
         unknown = {
             column.name: np.nan
             for column in self.chain.prepared.split.train.columns
@@ -252,7 +255,7 @@ def check_same_data(retrieval: RetrievalSide, ranking: RankingSide) -> None:
         UserError: data or splits differ; the message names the flags.
     """
     prints = retrieval.fingerprint, ranking.fingerprint
-    # Hashed ids stand in the schema, and change no event.
+    # Hashed ids are part of the schema, and change no event.
     hashed = ranking.run.config.data.hash_buckets is not None
     if None in prints or (prints[0] != prints[1] and not hashed):
         raise UserError(
@@ -277,12 +280,12 @@ def _differences(retrieval: RetrievalSide, ranking: RankingSide) -> str:
     one, other = (s.run.config.flat() for s in (retrieval, ranking))
     names = ("dataset", "split", "num_events", "min_user_events")
     names += ("min_item_events", "min_label", "pseudonym_key_file")
-    told = [
+    different = [
         f"--{name} is {one.get(name)!r} and {other.get(name)!r}"
         for name in names
         if one.get(name) != other.get(name)
     ]
-    return f" ({', '.join(told)})" if told else ""
+    return f" ({', '.join(different)})" if different else ""
 
 
 def _same_events(

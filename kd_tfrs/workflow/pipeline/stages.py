@@ -124,11 +124,11 @@ class PipelineStages(Chain):
     @property
     def title(self) -> str:
         """See `Chain.title`."""
-        asked = self.requests
+        requests = self.requests
         return (
-            f"{self.retrieval.chain.title}; {len(asked):,} users with "
-            f"{int(asked.data.relevant.sum()):,} relevant test items ask, "
-            f"{int((~asked.known).sum()):,} of them new"
+            f"{self.retrieval.chain.title}; {len(requests):,} users, "
+            f"{int((~requests.known).sum()):,} of them new, with "
+            f"{int(requests.data.relevant.sum()):,} relevant test items"
         )
 
     @cached_property
@@ -151,9 +151,9 @@ class PipelineStages(Chain):
         return min(max(KS), self.config.pipeline.num_retrieved)
 
     def _measure(self, stage: str) -> Made:
-        pair, asked = PAIRS[stage], self.requests
+        pair, requests = PAIRS[stage], self.requests
         ids, scores = self._lists(stage)
-        data = asked.data
+        data = requests.data
         ranked = data.ranked(ids, scores)
         per_user = accuracy(
             data.hits(ranked), self._found(pair.retrieval), data.relevant
@@ -162,7 +162,7 @@ class PipelineStages(Chain):
             "stage": stage,
             **dataclasses.asdict(pair),
             "retrieval_weight": self.retrieval_weight(stage),
-            **summary(per_user, asked.known, self.config.seed),
+            **summary(per_user, requests.known, self.config.seed),
         }
         return row, {**per_user, "items": ranked, "scores": scores}, []
 
@@ -226,11 +226,11 @@ class PipelineStages(Chain):
             requests = self.validation_requests
             recommender = self._recommender(stage, 0.0)
 
-            def ask(*request: Any) -> tuple[np.ndarray, ...]:
+            def retrieve(*request: Any) -> tuple[np.ndarray, ...]:
                 found = recommender.candidates(*request)
                 return found.ids, found.retrieval_scores, found.ranking_scores
 
-            candidates = Candidates(*self._in_blocks(stage, ask, requests))
+            candidates = Candidates(*self._in_blocks(stage, retrieve, requests))
             kept = choose_weight(candidates, requests.data)
             self.run.write_json(path, kept)
         return kept
@@ -259,15 +259,15 @@ class PipelineStages(Chain):
             )
         recommender = self.recommender(stage)
 
-        def ask(users: Any, *request: Any) -> tuple[np.ndarray, ...]:
+        def recommend(users: Any, *request: Any) -> tuple[np.ndarray, ...]:
             return recommender.recommend_many(users, self.length, *request)
 
-        return self._in_blocks(stage, ask, self.requests)
+        return self._in_blocks(stage, recommend, self.requests)
 
     def _in_blocks(
         self,
         stage: str,
-        ask: Callable[..., tuple[np.ndarray, ...]],
+        call: Callable[..., tuple[np.ndarray, ...]],
         requests: Requests,
     ) -> tuple[np.ndarray, ...]:
         """Calls a function for some users at a time, with their contexts."""
@@ -277,7 +277,7 @@ class PipelineStages(Chain):
         for i in tqdm(starts, desc=stage, unit="block", leave=False):
             end = min(i + _BLOCK, len(data.users))
             exclusions = data.exclusions.block(i, end)
-            blocks.append(ask(data.users[i:end], exclusions, contexts[i:end]))
+            blocks.append(call(data.users[i:end], exclusions, contexts[i:end]))
         return tuple(np.concatenate(b) for b in zip(*blocks, strict=True))
 
     def _found(self, source: str) -> np.ndarray:

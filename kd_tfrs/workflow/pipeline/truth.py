@@ -58,8 +58,8 @@ def make_requests(
 ) -> Requests:
     """Reads requests off the test events, or the validation events.
 
-    An item is relevant to a user where the first task of the ranking run says
-    so of a held-out event: the label of a binary task is 1, or a rating is at
+    An item is relevant to a user by the first task of the ranking run
+    in a held-out event: the label of a binary task is 1, or a rating is at
     least `--liked_from`. What the user has in training, and before test
     events in validation, is neither relevant nor recommended. Users without a
     relevant item have no request.
@@ -126,8 +126,8 @@ def _first_contexts(
     order = np.arange(len(held_out))
     if schema.time is not None:
         order = np.argsort(events[schema.time].to_numpy(), kind="stable")
-    asked = pd.Index(held_out.groups[order])
-    rows = order[~asked.duplicated()]
+    users_of = pd.Index(held_out.groups[order])
+    rows = order[~users_of.duplicated()]
     place = pd.Index(held_out.groups[rows]).get_indexer(users)
     values = held_out.table.iloc[rows[place]]
     columns = {name: values[name].tolist() for name in names}

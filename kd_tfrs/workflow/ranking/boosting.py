@@ -39,7 +39,7 @@ _PARAMETERS = {
     "force_row_wise": True,
     "verbose": -1,
 }
-# Ids fit what was seen by heart: whether they help is for validation to say.
+# Ids may overfit the training examples: validation decides on them.
 _GRID = {"num_leaves": (15, 63), "with_ids": (True, False)}
 
 

@@ -76,7 +76,7 @@ def check_shifts(config: RankingConfig, tasks: Sequence[str]) -> None:
                 f"`--{prefix}_negative_rate` and "
                 f"`--{prefix}_class_weights` should be left out with "
                 "several labels: they are drawn by the first, and what "
-                "the others say would not be put right. Received: "
+                "the others say would not be corrected. Received: "
                 f"{options.negative_rate:g} and {options.class_weights} "
                 f"for {', '.join(tasks)}. Give one of --tasks."
             )

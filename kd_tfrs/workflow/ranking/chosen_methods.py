@@ -50,7 +50,7 @@ class ChosenMethods:
         self.outputs(NetworkTeacher(lambda features: {}))
         if self._by_session and prepared.split.train.groups is None:
             raise UserError(
-                "Methods over sessions should be asked of data with users. "
+                "Methods over sessions need data with users. "
                 f"Received: `--distillation_losses` = {list(options.losses)} "
                 f"for {prepared.split.name}. Take binary_soft_targets."
             )
@@ -59,8 +59,8 @@ class ChosenMethods:
     @property
     def uses_layers(self) -> bool:
         """Whether anything but logits is compared."""
-        asked = self.outputs(NetworkTeacher(lambda features: {}))
-        return not all(name.startswith(LOGITS) for name in asked)
+        names = self.outputs(NetworkTeacher(lambda features: {}))
+        return not all(name.startswith(LOGITS) for name in names)
 
     def sessions(self) -> np.ndarray | None:
         """`[train examples]` sessions, or `None` where no method has them."""

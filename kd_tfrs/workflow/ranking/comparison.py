@@ -70,8 +70,10 @@ class RankingTrainings(Trainings):
 
     def validate_teacher(self, learner: RankingLearner) -> dict[str, float]:
         """Metrics of the ensemble; its outputs are cached."""
-        teaching, prepared = learner.teaching, learner.prepared
-        cached = teaching.cached("validation", teaching.outputs()).arrays
+        teacher_factory, prepared = learner.teacher_factory, learner.prepared
+        cached = teacher_factory.cached(
+            "validation", teacher_factory.outputs()
+        ).arrays
         logits = {t.name: np.asarray(cached[t.output]) for t in prepared.tasks}
         return measure.validate(logits, prepared)
 
@@ -249,10 +251,12 @@ class RankingComparison(Comparison):
 
 def _ensemble(learner: RankingLearner) -> Scored:
     """Logits of the ensemble on the test examples, and its size."""
-    teaching, prepared = learner.teaching, learner.prepared
-    scoring = measure.Scoring(teaching.live.outputs, prepared.tasks)
-    weights = measure.teacher_weights(teaching.live, teaching.models)
-    logits = scoring(prepared.rows("test", teaching.names))
+    teacher_factory, prepared = learner.teacher_factory, learner.prepared
+    scoring = measure.Scoring(teacher_factory.live.outputs, prepared.tasks)
+    weights = measure.teacher_weights(
+        teacher_factory.live, teacher_factory.models
+    )
+    logits = scoring(prepared.rows("test", teacher_factory.names))
     return logits, measure.parameters(weights)
 
 

@@ -111,7 +111,7 @@ class RankingConfig(FlatConfig):
 
 
 def _check_used(
-    who: str, options: RankerOptions, networks: tuple[str, ...]
+    role: str, options: RankerOptions, networks: tuple[str, ...]
 ) -> None:
     for name, architecture in OWN_OPTIONS.items():
         value = getattr(options, name)
@@ -120,8 +120,8 @@ def _check_used(
                 ",".join(map(str, value)) if isinstance(value, tuple) else value
             )
             raise UserError(
-                f"`--{who}_{name}` is used by {architecture} only. Received: "
-                f"`--{who}_{name}` = {shown} for {', '.join(networks)}. Leave "
+                f"`--{role}_{name}` is used by {architecture} only. Received: "
+                f"`--{role}_{name}` = {shown} for {', '.join(networks)}. Leave "
                 "it out."
             )
 

@@ -29,7 +29,7 @@ def write_int8(
     """Writes a ranker as a LiteRT file with weights of 8-bit integers.
 
     Tables and kernels have 8 bits; what flows between layers stays float
-    unless asked otherwise. One scale for embeddings and for numbers beside
+    by default. One scale for embeddings and for numbers beside
     them in a concatenation costs quality and saves no bytes.
     """
     if not activations:

@@ -122,7 +122,7 @@ def as_stored(model: RankingModel, stage: str) -> RankingModel:
 
 
 def export_logits(path: Path, prepared: RankingPrepared) -> Logits:
-    """What an export says of the test examples.
+    """Predictions of an export for the test examples.
 
     Args:
         path: a version folder.

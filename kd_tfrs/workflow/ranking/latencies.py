@@ -40,14 +40,14 @@ def measure_latencies(
         "rows": by stage, "teacher" among them, see `ServedLatency`;
         "warning": what other processes took meanwhile, or `None`.
     """
-    ask, members = teacher
+    outputs, members = teacher
     specs = measure.input_specs([*members, *students.values()])
     keys = input_keys(specs)
     requests = []
     for seed in range(_REQUESTS):
         sent = measure.request(prepared, tuple(specs), candidates, seed)
         requests.append({keys[name]: x for name, x in sent.items()})
-    functions = {"teacher": measure.serving_teacher(ask, members, specs)}
+    functions = {"teacher": measure.serving_teacher(outputs, members, specs)}
     for name, model in students.items():
         functions[name] = measure.serving(model, specs)
     found = exported_latency(

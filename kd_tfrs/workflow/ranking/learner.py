@@ -81,11 +81,11 @@ class RankingLearner(Learner):
         return tuple(self.members)
 
     @property
-    def teaching(self) -> RankingTeacherFactory:
+    def teacher_factory(self) -> RankingTeacherFactory:
         """The teacher, once its members are trained."""
-        return self._teaching("teacher")
+        return self._teacher_factory("teacher")
 
-    def _teaching(self, teacher: str) -> RankingTeacherFactory:
+    def _teacher_factory(self, teacher: str) -> RankingTeacherFactory:
         """The teacher, or an assistant as a teacher."""
         if teacher not in self._teachers:
             is_assistant = teacher in self.assistants
@@ -109,7 +109,7 @@ class RankingLearner(Learner):
         if stage == self.teachers[0]:
             self._check_networks()
         if self.distils(stage):
-            self._teaching(self.taught_by(stage)).live  # noqa: B018
+            self._teacher_factory(self.taught_by(stage)).live  # noqa: B018
 
     def inputs(self, stage: str) -> Inputs:
         """The inputs of a stage's model; of a teacher `training_only` too."""
@@ -134,8 +134,8 @@ class RankingLearner(Learner):
         """See `Learner.batches`."""
         names, distils = self.inputs(stage).names, self.distils(stage)
         if distils and self.config.distillation.knowledge == "live":
-            teaching = self._teaching(self.taught_by(stage))
-            names = tuple(dict.fromkeys([*names, *teaching.names]))
+            teacher_factory = self._teacher_factory(self.taught_by(stage))
+            names = tuple(dict.fromkeys([*names, *teacher_factory.names]))
         prepared = self.distilled_data if distils else self.prepared
         return prepared.batches(
             names,
@@ -167,11 +167,11 @@ class RankingLearner(Learner):
         epochs: int,
     ) -> RankingDistiller:
         options = self.config.distillation
-        teaching = self._teaching(self.taught_by(stage))
-        teacher = teaching.live
+        teacher_factory = self._teacher_factory(self.taught_by(stage))
+        teacher = teacher_factory.live
         if options.knowledge == "cached":
-            outputs = teaching.outputs(self.methods.outputs(teacher))
-            teacher = teaching.of_training(outputs)
+            outputs = teacher_factory.outputs(self.methods.outputs(teacher))
+            teacher = teacher_factory.of_training(outputs)
         terms, weights = self.methods.terms(
             teacher,
             student,
@@ -199,7 +199,7 @@ class RankingLearner(Learner):
     def _check_networks(self) -> None:
         """Builds all networks before the first one trains, to see if they can.
 
-        Else a student that does not fit the data would be told of when all
+        Otherwise a student that does not fit the data would fail after all
         its teachers have trained.
         """
         for stage in (*self.members, "student"):
@@ -207,7 +207,7 @@ class RankingLearner(Learner):
                 self.build(stage, 1)
 
     def _check_layers(self) -> None:
-        """Asks networks that nobody has trained whether they have them."""
+        """Checks by untrained networks that the layers exist."""
         student = self._with_heads(self.build("student", 1))
         teacher = together([self.build(m, 1) for m in self.members])
         terms, weights = self.methods.terms(teacher, student, num_steps=1)
@@ -221,7 +221,7 @@ class RankingLearner(Learner):
             ) from None
 
     def _with_heads(self, model: RankingModel) -> RankingModel:
-        """A head of its own for the teacher, where a method asks for it."""
+        """Adds an auxiliary head if a method needs it."""
         if not self.methods.auxiliary:
             return model
         return model.with_network(
@@ -256,9 +256,11 @@ class RankingLearner(Learner):
         rows = prepared.validated(self.inputs(stage).names)
         teacher = None
         if self.distils(stage):
-            teaching = self._teaching(self.taught_by(stage))
-            said = teaching.cached("validation", teaching.outputs())
-            teacher = {t.name: said.arrays[t.output] for t in prepared.tasks}
+            teacher_factory = self._teacher_factory(self.taught_by(stage))
+            cached = teacher_factory.cached(
+                "validation", teacher_factory.outputs()
+            )
+            teacher = {t.name: cached.arrays[t.output] for t in prepared.tasks}
 
         def validate() -> dict[str, float]:
             logits = scoring(rows)
@@ -284,20 +286,20 @@ class RankingLearner(Learner):
         )
 
 
-def monitored(asked: str, prepared: RankingPrepared) -> str:
+def monitored(name: str, prepared: RankingPrepared) -> str:
     """The validation metric that decides, of the first task.
 
     Raises:
         UserError: it is not measured of the first task.
     """
     task = prepared.task
-    if asked == "auto":
+    if name == "auto":
         return "auc" if task.kind == "binary" else "rmse"
     names = prepared.validation[task.name].names
-    if asked not in names:
+    if name not in names:
         raise UserError(
             "`--eval_monitor` should be measured of the first task, "
-            f"{task.name} ({task.kind}). Received: {asked!r}. Choose one of "
+            f"{task.name} ({task.kind}). Received: {name!r}. Choose one of "
             f"auto, {', '.join(n for n in names if '@' not in n)}."
         )
-    return asked
+    return name

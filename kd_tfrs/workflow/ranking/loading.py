@@ -27,7 +27,7 @@ _RENAMED = {
 
 
 def load_data(data: RankingDataConfig, seed: int) -> ExampleSplit:
-    """Loads and splits impressions as the flags say.
+    """Loads and splits impressions by the flags.
 
     Raises:
         UserError: the data cannot be used; options are named as flags.

@@ -30,9 +30,9 @@ class Scoring:
     """Logits of all tasks for rows in order; the graph is made once.
 
     Args:
-        ask: maps a batch to `logits_<task>` `[batch]` by name: a
+        network: maps a batch to `logits_<task>` `[batch]` by name: a
             `RankingModel`, or a teacher's `outputs`.
-        tasks: whose logits.
+        tasks: tasks of the logits.
 
     Example:
     ```python
@@ -41,10 +41,10 @@ class Scoring:
     """
 
     def __init__(
-        self, ask: Callable[[Any], Mapping], tasks: tuple[RankingTask, ...]
+        self, network: Callable[[Any], Mapping], tasks: tuple[RankingTask, ...]
     ) -> None:
         self._outputs = {task.output: task.name for task in tasks}
-        logits = selected_outputs(ask, list(self._outputs))
+        logits = selected_outputs(network, list(self._outputs))
         self._logits = tf.function(logits)
         self._ask = None
 
@@ -70,7 +70,7 @@ class Scoring:
 
 
 def metric_name(prepared: RankingPrepared, task: str, metric: str) -> str:
-    """A metric's name in a row: the first task's stand without its name."""
+    """A metric's name in a row: the first task's have no prefix."""
     return metric if task == prepared.task.name else f"{task}/{metric}"
 
 
@@ -268,20 +268,20 @@ def input_specs(
 
 
 def _serving(
-    ask: Callable[[Any], Mapping],
+    network: Callable[[Any], Mapping],
     outputs: list[str],
     specs: Mapping[str, tf.TensorSpec],
 ) -> tf.types.experimental.ConcreteFunction:
-    return concrete(selected_outputs(ask, outputs), specs)
+    return concrete(selected_outputs(network, outputs), specs)
 
 
 def selected_outputs(
-    ask: Callable[[Any], Mapping], outputs: Sequence[str]
+    network: Callable[[Any], Mapping], outputs: Sequence[str]
 ) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """A function from encoded features to some outputs of a network."""
 
     def select(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        found = ask({"features": features})
+        found = network({"features": features})
         return {name: found[name] for name in outputs}
 
     return select

@@ -41,7 +41,7 @@ class RankingSetting(methods.Setting):
         options: `RankingDistillationOptions`.
         num_steps: training steps in all.
         tasks: the student's.
-        teacher: whose outputs are compared.
+        teacher: the teacher of the outputs.
         student_outputs: names of the outputs of the student's network.
         max_length: rows of a session's list at most.
         teacher_offset: see `TaskLogits`; of the first task.
@@ -255,7 +255,7 @@ def parse_ranking_method(
         tasks: names of the tasks; `None` where they are not known yet.
 
     Returns:
-        Its parts; the task stands as `teacher`.
+        Its parts; `teacher` is the name of the task.
 
     Raises:
         UserError: the name or the task is unknown, the weight no positive

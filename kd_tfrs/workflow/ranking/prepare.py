@@ -96,7 +96,7 @@ class RankingPrepared:
 
     @functools.cached_property
     def owners(self) -> dict[str, Owner]:
-        """Whose each feature is; a history is the user's."""
+        """The owner of each feature; a history belongs to the user."""
         owners = {c.name: c.owner for c in self.split.train.columns}
         return {**owners, HISTORY: Owner.USER}
 
@@ -159,7 +159,7 @@ class RankingPrepared:
             names: of the features in them.
             options: batch size, sampling and weights.
             seed: of shuffles and draws.
-            sessions: `[train examples]`, whose rows are to stand together;
+            sessions: `[train examples]`, whose rows are adjacent;
                 rows are shuffled when `None`.
 
         Returns:
@@ -216,7 +216,7 @@ class RankingPrepared:
     def rows(
         self, part: str, names: tuple[str, ...], rows: np.ndarray | None = None
     ) -> RankingBatches:
-        """Rows of a part as they stand, to be read in order.
+        """Rows of a part in order.
 
         Args:
             part: "train", "validation", "test", or "unlabelled" where there

@@ -85,9 +85,9 @@ class RankingStages(StudentChain):
     def measure_latencies(self, stages: list[str]) -> dict[str, Any]:
         """See `Chain.measure_latencies`."""
         options = self.config.evaluation
-        teaching = self.learner.teaching
+        teacher_factory = self.learner.teacher_factory
         return measure_latencies(
-            (teaching.live, teaching.models),
+            (teacher_factory.live, teacher_factory.models),
             {stage: self.model(stage) for stage in stages},
             self.prepared,
             candidates=options.candidates,
@@ -95,7 +95,7 @@ class RankingStages(StudentChain):
         )
 
     def logits(self, stage: str) -> measure.Logits:
-        """What a finished stage says of the test examples, by task."""
+        """Predictions of a finished stage for the test examples, by task."""
         return self.arrays(stage)
 
     def measure(self, stage: str, model: RankingModel) -> Measured:
@@ -154,22 +154,24 @@ class RankingStages(StudentChain):
         return row, logits, []
 
     def _teacher(self) -> Made:
-        teaching, prepared = self.learner.teaching, self.prepared
-        teacher = teaching.live
+        teacher_factory, prepared = self.learner.teacher_factory, self.prepared
+        teacher = teacher_factory.live
         rows = [self.result(name) for name in self.needs("teacher")]
         logits = measure.Scoring(teacher.outputs, prepared.tasks)(
-            prepared.rows("test", teaching.names)
+            prepared.rows("test", teacher_factory.names)
         )
-        said = teaching.cached("validation", teaching.outputs()).arrays
+        cached = teacher_factory.cached(
+            "validation", teacher_factory.outputs()
+        ).arrays
         validation = {
-            t.name: np.asarray(said[t.output]) for t in prepared.tasks
+            t.name: np.asarray(cached[t.output]) for t in prepared.tasks
         }
         row, logits = self._row(
             "teacher",
             logits,
             validation=measure.validate(validation, prepared),
-            **measure.measure_teacher(teacher, teaching.models),
-            train_seconds=teaching.gate_seconds
+            **measure.measure_teacher(teacher, teacher_factory.models),
+            train_seconds=teacher_factory.gate_seconds
             + sum(row["train_seconds"] for row in rows),
         )
         return row, logits, []

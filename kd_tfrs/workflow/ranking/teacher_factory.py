@@ -1,4 +1,4 @@
-"""Who teaches: the trained networks, alone or together, live or cached."""
+"""The teacher: the trained networks, one or several, live or cached."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class RankingTeacherFactory:
     on: what the ensemble reaches there is a little too good.
 
     Args:
-        run: keeps the gate and what the teacher says.
+        run: keeps the gate and the outputs of the teacher.
         prepared: data and tasks.
         names: of the features that its members see.
         load: makes the trained members.
-        knowledge: folder of the run with what the teacher says.
+        knowledge: folder of the run with the outputs of the teacher.
 
     Attributes:
         gate_seconds: what learning the gate took, where there is one.
@@ -63,19 +63,19 @@ class RankingTeacherFactory:
 
     @cached_property
     def live(self) -> RankingTeacher:
-        """The teacher, asked at every step."""
+        """The teacher that runs at every step."""
         gated = self.run.config.distillation.ensemble != "mean"
         if gated and len(self.models) > 1:
             return self._gated([NetworkTeacher(m) for m in self.models])
         return together(self.models)
 
-    def outputs(self, asked: Sequence[str] = ()) -> tuple[str, ...]:
-        """What is kept of what the teacher says."""
+    def outputs(self, further: Sequence[str] = ()) -> tuple[str, ...]:
+        """Names of the cached outputs of the teacher."""
         logits = [task.output for task in self.prepared.tasks]
-        return tuple(dict.fromkeys([*logits, *asked]))
+        return tuple(dict.fromkeys([*logits, *further]))
 
     def cached(self, part: str, outputs: tuple[str, ...]) -> CachedTeacher:
-        """What the teacher says of a part, from disk where it has been asked.
+        """Outputs of the teacher for a part, read from disk if they exist.
 
         Args:
             part: "train", "unlabelled"; or "validation", of whose examples
@@ -88,15 +88,15 @@ class RankingTeacherFactory:
         folder = self.run.path(self._knowledge, part)
         there = {path.stem for path in folder.glob("[!.]*.npy")}
         if not set(outputs) <= there:
-            asked = self.prepared.rows(part, self.names)
+            rows = self.prepared.rows(part, self.names)
             if part == "validation":
-                asked = self.prepared.validated(self.names)
-            CachedTeacher.of(self.live, asked, outputs).save(folder)
+                rows = self.prepared.validated(self.names)
+            CachedTeacher.of(self.live, rows, outputs).save(folder)
         kept = CachedTeacher.load(folder).arrays
         return CachedTeacher({name: _in_memory(kept[name]) for name in outputs})
 
     def of_training(self, outputs: tuple[str, ...]) -> CachedTeacher:
-        """What the teacher says of the rows that a student is trained on.
+        """Outputs of the teacher for the training rows of a student.
 
         Args:
             outputs: which.

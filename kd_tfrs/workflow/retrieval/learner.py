@@ -87,7 +87,7 @@ class Learner(learner.Learner):
         return self._encoded[key]
 
     @cached_property
-    def teaching(self) -> TeacherFactory:
+    def teacher_factory(self) -> TeacherFactory:
         """All teachers; trains assistants where a chain has them."""
         return TeacherFactory(
             self.run, self.config, self.prepared, self._last_of_chain
@@ -105,12 +105,14 @@ class Learner(learner.Learner):
 
     def _live(self, stage: str) -> Teacher:
         return build_teacher(
-            self._source(stage), self.encoded(stage), self.teaching.seen()
+            self._source(stage),
+            self.encoded(stage),
+            self.teacher_factory.seen(),
         )
 
     def _teachers_of(self, stage: str) -> Callable[[str], Teacher]:
         if stage not in self.assistants:
-            return self.teaching.get
+            return self.teacher_factory.get
         # It is taught by the one before and by no other teacher.
         teacher = self._live(self.taught_by(stage))
         return lambda name: teacher
@@ -135,9 +137,9 @@ class Learner(learner.Learner):
         request. Tables hold just these: they are what is exported, zeros in
         them save bytes, and a step over the whole catalogue reads no columns.
         """
-        asked = self.config.distillation.tables
-        if asked is not None:
-            return asked
+        given = self.config.distillation.tables
+        if given is not None:
+            return given
         plain = not self.config.student_towers.hidden_units
         return plain and self.config.distillation.student_output == "embedding"
 
@@ -189,7 +191,7 @@ class Learner(learner.Learner):
             item_rows,
             self.prepared.catalogue.num_users + 1,
             self.prepared.catalogue.num_items,
-            self.teaching.seen(),
+            self.teacher_factory.seen(),
         )
         teacher = self._teachers_of(stage)
         terms, weights = build_terms(options.losses, setting, teacher)

@@ -54,7 +54,7 @@ class Prepared:
         split: its parts.
         catalogue: rows for ids, from training events and tables.
         validation: protocol to tune on.
-        test: protocol to report, asked once a stage.
+        test: protocol to report, used once a stage.
         sampled_test: the same against random negatives, or `None`.
     """
 

@@ -1,4 +1,4 @@
-"""Who teaches: the trained teacher, other kinds of models, and their mean."""
+"""The teachers: the trained one, other kinds of models, and their mean."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TeacherFactory:
             digest.update(np.ascontiguousarray(weight))
         longest = longest_list(options)
         k = min(max(longest, _MIN_K), teacher.num_candidates)
-        # Only some methods ask items for their users; the lists are long.
+        # Only some methods use the users of an item; the lists are long.
         item_k = None
         if any("item_side" in x or "both_sides" in x for x in options.losses):
             item_k = min(longest, teacher.num_queries - 1)

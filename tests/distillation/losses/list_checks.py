@@ -184,7 +184,7 @@ class ListLossChecks:
                 loss(t, s, step=step, **self.options()),
             )
 
-    def test_the_graph_says_what_eager_says(self):
+    def test_graph_and_eager_mode_are_equal(self):
         t, s = lists()
         mask = masks(t.shape)
         loss = self.make()

@@ -52,7 +52,7 @@ def test_the_temperature_falls_geometrically():
     np.testing.assert_allclose(taus, [1, 0.1, 1e-5, 1e-10, 1e-10], rtol=1e-4)
 
 
-def test_in_the_end_one_expert_speaks():
+def test_in_the_end_one_expert_is_selected():
     t, s = features(rows=40)
     loss = DistillationExperts(num_experts=5, annealing_steps=10)
     loss.ensure_built(6, 4)

@@ -60,7 +60,7 @@ def cross_entropy(p, z):
     return np.logaddexp(0.0, z) - p * z
 
 
-def test_the_parts_are_what_numpy_says_and_the_total_their_sum(world):
+def test_the_parts_equal_numpy_and_the_total_is_their_sum(world):
     tasks = (world.liked, world.rating)
     student, model = world.student(tasks), world.teacher(tasks)
     terms = [
@@ -295,7 +295,7 @@ def test_a_graph_gives_what_eager_steps_give(world):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_a_student_learns_what_its_teacher_says(world):
+def test_a_student_learns_the_outputs_of_its_teacher(world):
     teacher = NetworkTeacher(world.network(seed=5))
     student = world.student(seed=6)
     distiller = compiled(

@@ -19,7 +19,7 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
-def test_a_network_says_what_it_says_and_how_wide_that_is(world):
+def test_a_network_gives_its_outputs_and_widths(world):
     model = world.teacher()
     batch = world.batch()
     teacher = NetworkTeacher(model)
@@ -55,7 +55,7 @@ def test_any_function_may_teach(world):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_cache_says_the_same_by_row_in_memory_and_on_disk(
+def test_a_cache_is_equal_by_row_in_memory_and_on_disk(
     world, fixed_teacher, tmp_path, dtype
 ):
     rng = np.random.default_rng(0)

@@ -109,7 +109,7 @@ def test_only_missing_shards_are_written_again(tmp_path, teacher):
         np.testing.assert_array_equal(actual, wanted)
 
 
-def test_a_finished_cache_asks_the_teacher_nothing(
+def test_a_finished_cache_does_not_run_the_teacher(
     tmp_path, teacher, monkeypatch
 ):
     build(teacher, tmp_path)

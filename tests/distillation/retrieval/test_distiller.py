@@ -262,7 +262,7 @@ def test_the_student_changes_by_training_alone(world, teacher):
     assert not np.array_equal(before[0], student.get_weights()[0])
 
 
-def test_a_student_comes_to_say_what_its_teacher_says(world):
+def test_a_student_converges_to_its_teacher(world):
     rng = np.random.default_rng(1)
     vectors = [rng.normal(size=(n, 3)) for n in (13, 20)]
     unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in vectors]
@@ -282,7 +282,7 @@ def test_a_student_comes_to_say_what_its_teacher_says(world):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_cached_teacher_says_the_same(world, teacher, tmp_path, dtype):
+def test_a_cached_teacher_is_equal(world, teacher, tmp_path, dtype):
     cached = build_cache(
         teacher, tmp_path, fingerprint="x", k=9, dtype=dtype, progress=False
     )

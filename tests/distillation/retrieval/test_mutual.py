@@ -110,7 +110,7 @@ def test_no_gradient_crosses(world):
         )
 
 
-def test_alike_students_have_nothing_to_say(world):
+def test_equal_students_have_a_loss_of_zero(world):
     students = [world.model(4), world.model(4)]
     for tower in ("query_tower", "candidate_tower"):
         getattr(students[1], tower).set_weights(

@@ -27,7 +27,7 @@ def teacher(request, tmp_path):
     return ScoreTeacher(scores, temperature=0.5, seen=SEEN)
 
 
-def test_it_says_what_the_matrix_says(teacher):
+def test_scores_are_those_of_the_matrix(teacher):
     assert (teacher.num_queries, teacher.num_candidates) == (5, 7)
     found = tf.function(teacher.all_scores)(tf.constant([3, 3, 1]))
     assert found.dtype == tf.float32

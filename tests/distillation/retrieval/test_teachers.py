@@ -264,7 +264,7 @@ def test_named_outputs(world, model, embeddings):
     )
 
 
-def test_reversed_asks_for_an_items_best_users(world, model, embeddings):
+def test_reversed_gives_the_best_users_of_an_item(world, model, embeddings):
     seen = world.seen()
     teachers = (
         TwoTowerTeacher(
@@ -333,7 +333,7 @@ def test_transpose_seen():
     assert transpose_seen(None, 4) is None
 
 
-def test_teachers_without_towers_say_so():
+def test_features_of_teachers_without_towers_are_refused():
     teacher = PairTeacher(len, {"u": np.ones(2)}, {"i": np.ones(2)})
     for ask in (
         lambda: teacher.features("query", tf.constant([0])),

@@ -150,7 +150,7 @@ def test_rows_score_as_their_encoded_features(world):
         np.testing.assert_allclose(found[task], expected, atol=1e-5)
 
 
-def test_an_export_says_what_the_model_says(world):
+def test_an_export_equals_the_model(world):
     table, history = world.rows
     check = RankingCheck(world.keras, table, history, requests(world))
     parity = verify_ranking(world.path, check)

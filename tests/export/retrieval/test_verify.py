@@ -29,7 +29,7 @@ class Spoiled:
 
 
 @pytest.mark.parametrize("k", [1, K, 17, 20])
-def test_an_export_says_what_the_towers_say(served, k):
+def test_an_export_equals_the_towers(served, k):
     users = [*served.users, served.unknown_user]
     parity = verify_export(served.path, served.scorer(), users, k=k)
     assert (parity.users, parity.k) == (13, k)

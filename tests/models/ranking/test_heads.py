@@ -63,7 +63,7 @@ def test_a_task_alone_has_no_experts(features):
             )
 
 
-def test_a_head_starts_where_its_task_says(features, batch):
+def test_a_head_starts_at_the_bias_of_its_task(features, batch):
     labels = np.array([1.0, 0.0, np.nan, 0.0])
     weights = np.array([2.0, 1.0, 9.0, 3.0])
     tasks = (

@@ -65,7 +65,7 @@ def check(network, history=True, outputs=None, form=lambda x: x):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_says_what_the_network_says(ranker, architecture):
+def test_equals_the_network(ranker, architecture):
     network = ranker(config(architecture)).network
     outputs = list(network.output)
     fast, _ = check(network, outputs=outputs)

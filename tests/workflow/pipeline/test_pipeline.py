@@ -270,7 +270,7 @@ def test_what_is_done_is_not_done_again(world, tmp_path, monkeypatch):
         run_pipeline(world.config(num_retrieved=11), folder)
 
 
-def test_mistakes_are_told(world, tmp_path):
+def test_mistakes_end_in_one_line(world, tmp_path):
     def refused(match, **changes):
         with pytest.raises(UserError, match=match):
             run_pipeline(world.config(**changes), tmp_path / "run")

@@ -158,7 +158,7 @@ def test_exports_score_as_the_form_that_ships(finished, stages):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_form_that_is_asked_for_ships_whatever_it_loses(
+def test_a_form_that_is_given_ships_whatever_it_loses(
     finished, stages, form, monkeypatch
 ):
     shipping = dataclasses.replace(finished.config.shipping, ship=form)

@@ -127,7 +127,9 @@ def test_methods_between_networks_sessions_and_heads_train_together(
     )
     assert learner.run.load_weights("gate") is not None
     gates = [
-        w for x in again.teaching.live.checkpointed for w in x.get_weights()
+        w
+        for x in again.teacher_factory.live.checkpointed
+        for w in x.get_weights()
     ]
     for one, other in zip(gates, learner.run.load_weights("gate"), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -135,17 +137,19 @@ def test_methods_between_networks_sessions_and_heads_train_together(
 
 def test_a_cache_says_what_the_teacher_says(learner_of):
     learner = learner_of()
-    teaching = learner.teaching
-    outputs = teaching.outputs(["teacher_0_hidden_0"])
+    teacher_factory = learner.teacher_factory
+    outputs = teacher_factory.outputs(["teacher_0_hidden_0"])
     assert outputs == ("logits_liked", "teacher_0_hidden_0")
-    cached = teaching.cached("train", outputs)
-    rows = learner.prepared.rows("train", teaching.names)
+    cached = teacher_factory.cached("train", outputs)
+    rows = learner.prepared.rows("train", teacher_factory.names)
     batch = next(iter(rows.in_order(64)))
-    live, kept = teaching.live.outputs(batch), cached.outputs(batch)
+    live, kept = teacher_factory.live.outputs(batch), cached.outputs(batch)
     for name in outputs:
         np.testing.assert_allclose(live[name], kept[name], atol=1e-6)
     # More outputs than the folder has: the teacher is asked again.
-    more = teaching.cached("train", ("logits_liked", "teacher_1_hidden_0"))
+    more = teacher_factory.cached(
+        "train", ("logits_liked", "teacher_1_hidden_0")
+    )
     assert "teacher_1_hidden_0" in more.widths
 
 
@@ -251,12 +255,14 @@ def test_the_teacher_speaks_of_rows_without_a_label(learner_of, prepared):
     batches = learner.batches("distilled", 0)
     assert batches.num_rows == labelled + round(labelled / 2)
     assert learner.batches("student", 0).num_rows == labelled
-    kept = learner.teaching.of_training(learner.teaching.outputs())
+    kept = learner.teacher_factory.of_training(
+        learner.teacher_factory.outputs()
+    )
     wide = learner.distilled_data.batches(
-        learner.teaching.names, learner.config.distilled, seed=0
+        learner.teacher_factory.names, learner.config.distilled, seed=0
     )
     for batch in wide.in_order(512).take(3):
-        live = learner.teaching.live.outputs(batch)["logits_liked"]
+        live = learner.teacher_factory.live.outputs(batch)["logits_liked"]
         np.testing.assert_allclose(
             kept.outputs(batch)["logits_liked"], live, atol=1e-5
         )
@@ -304,7 +310,7 @@ def test_a_chain_of_assistants_ends_at_the_student(learner_of):
         assert network.get_layer("hidden_0").units == units
     assert model.network.get_layer("hidden_0").units == 4
     # The student is taught by what the last assistant says.
-    said = learner._teaching("assistant_1").cached(
+    said = learner._teacher_factory("assistant_1").cached(
         "validation", ("logits_liked",)
     )
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""What a run exports: chosen on validation, or the form that was asked for."""
+"""What a run exports: chosen on validation, or the form of --ship."""
 
 import contextlib
 import dataclasses
@@ -54,7 +54,7 @@ def stages_with(tmp_path, unrelated):
             users = {f"validation/{metric}": np.full(3, value)}
             np.savez(runs[-1].path("stages", f"{stage}.npz"), **users)
         stages = Stages(runs[-1])
-        # The size of the catalogue is all that is asked of the data.
+        # The size of the catalogue is all that is read of the data.
         stages.prepared = unrelated
         return stages
 
@@ -82,7 +82,7 @@ def test_the_metric_is_the_one_that_picks_epochs(stages_with):
     assert "validation recall@20" in choice.reason
 
 
-def test_a_form_that_is_asked_for_needs_no_other(stages_with):
+def test_a_form_that_is_given_needs_no_other(stages_with):
     stages = stages_with(ship="int8", forms=("distilled", "int8"))
     assert stages.needs("saved_model") == ("distilled", "int8")
     choice = stages.choice
@@ -140,13 +140,13 @@ def shipped_again(finished, tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_form_that_is_asked_for_ships(finished, shipped_again, form):
+def test_the_form_that_is_given_ships(finished, shipped_again, form):
     found, config, directory = shipped_again(ship=form)
 
     row = found["stages"][-1]
     assert row["stage"] == "saved_model"
     assert row["choice"]["name"] == form
-    assert "was asked for" in row["choice"]["reason"]
+    assert "given by --ship" in row["choice"]["reason"]
     expected = finished.row(form)
     assert row["model_bytes"] == expected["model_bytes"]
     assert row["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)

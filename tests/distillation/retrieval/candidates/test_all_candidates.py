@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_whole_catalogue(world, teacher):
     assert selection.mask.numpy().all()
 
 
-def test_it_teaches(world, teacher):
+def test_the_student_learns_from_it(world, teacher):
     """Students of the whole softmax come close to a teacher's."""
     student = world.model(5)
     distiller = Distiller(
