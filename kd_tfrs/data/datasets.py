@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
+import importlib
 import inspect
 import os
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kd_tfrs.data import sources
 from kd_tfrs.data.interactions import Interactions, clean
 from kd_tfrs.data.schema import Schema
-from kd_tfrs.data.sources import (
-    amazon_book,
-    citeulike,
-    goodbooks,
-    movielens,
-    user_files,
-)
+from kd_tfrs.data.sources import user_files
+from kd_tfrs.data.sources.dataset import Dataset
 from kd_tfrs.data.sources.further_columns import FurtherColumns
 from kd_tfrs.data.synthetic import interactions as synthetic
 from kd_tfrs.data.tables import Tables
@@ -28,38 +24,10 @@ DATA_DIR_VARIABLE = "KD_TFRS_DATA_DIR"
 _DEFAULT_EVENTS = 150_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A known data set: how it is read from a folder, and how it gets there.
-
-    Args:
-        read: reads a folder.
-        fetch: downloads the data set into a folder of the given one and
-            returns it; `None` for data sets without an address of their own.
-        archive: another name that the folder may have.
-        is_complete: whether a folder has all files.
-    """
-
-    read: Callable[[Path], Tables]
-    fetch: Callable[[Path, bool], Path] | None = None
-    archive: str | None = None
-    is_complete: Callable[[Path], bool] = Path.is_dir
-
-
-_FOLDERS = {
-    **{
-        name: Dataset(
-            movielens.read, partial(movielens.fetch, name), release.archive
-        )
-        for name, release in movielens.RELEASES.items()
-    },
-    "goodbooks-10k": Dataset(
-        goodbooks.read, goodbooks.fetch, is_complete=goodbooks.is_complete
-    ),
-    "citeulike-full": Dataset(citeulike.read),
-    "citeulike-loo": Dataset(citeulike.read),
-    "amazon-book": Dataset(amazon_book.read),
-}
+# Of the modules of `sources`, each with its own `DATASETS`.
+_FOLDERS: dict[str, Dataset] = {}
+for _module in pkgutil.iter_modules(sources.__path__, f"{sources.__name__}."):
+    _FOLDERS |= getattr(importlib.import_module(_module.name), "DATASETS", {})
 DATASETS = ("synthetic", *_FOLDERS)
 
 

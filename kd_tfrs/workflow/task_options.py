@@ -14,9 +14,9 @@ class DataOptions(Checked):
 
     dataset: str = option(
         "synthetic",
-        "Name of a data set (synthetic, movielens-100k, movielens-1m, "
-        "movielens-25m, goodbooks-10k, citeulike-full, citeulike-loo, "
-        "amazon-book), or the path of a file or a folder of shards.",
+        "Name of a data set, such as synthetic, movielens-1m or, for ranking, "
+        "criteo and frappe; or the path of a file or a folder of shards. An "
+        "unknown name lists all names.",
     )
     data_dir: str | None = option(
         None,

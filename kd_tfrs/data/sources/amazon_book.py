@@ -8,6 +8,7 @@ import pandas as pd
 
 from kd_tfrs.data.formats.adjacency import read_adjacency
 from kd_tfrs.data.sources.citeulike import SCHEMA
+from kd_tfrs.data.sources.dataset import Dataset
 from kd_tfrs.data.tables import Tables
 from kd_tfrs.errors import UserError
 
@@ -37,3 +38,6 @@ def read(folder: str | Path) -> Tables:
         )
     events = pd.concat(map(read_adjacency, paths), ignore_index=True)
     return Tables(events, None, None, SCHEMA)
+
+
+DATASETS = {"amazon-book": Dataset(read)}

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kd_tfrs.data.formats import readers
 from kd_tfrs.data.schema import Column, Encoding, Owner, Schema
+from kd_tfrs.data.sources.dataset import Dataset
 from kd_tfrs.data.tables import Tables
 
 _SPLITS = {
@@ -80,3 +81,6 @@ def read(folder: str | Path) -> Tables:
         lambda path: readers.read_table(path, names, text=names),
     )
     return Tables(splits, None, None, SCHEMA)
+
+
+DATASETS = dict.fromkeys(("citeulike-full", "citeulike-loo"), Dataset(read))

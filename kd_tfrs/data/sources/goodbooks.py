@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kd_tfrs.data.formats import readers
 from kd_tfrs.data.schema import Column, Encoding, Owner, Schema
+from kd_tfrs.data.sources.dataset import Dataset
 from kd_tfrs.data.sources.download import download
 from kd_tfrs.data.tables import Tables
 from kd_tfrs.errors import UserError
@@ -91,3 +92,6 @@ def read(folder: str | Path) -> Tables:
     authors = items["authors"].astype(str)
     items["authors"] = authors.str.replace(", ", "|", regex=False)
     return Tables(events, None, items, SCHEMA)
+
+
+DATASETS = {"goodbooks-10k": Dataset(read, fetch, is_complete=is_complete)}

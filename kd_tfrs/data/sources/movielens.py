@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from kd_tfrs.data.formats import delimited, readers
 from kd_tfrs.data.schema import Column, Encoding, Owner, Schema
+from kd_tfrs.data.sources.dataset import Dataset
 from kd_tfrs.data.sources.download import download
 from kd_tfrs.data.tables import Tables
 from kd_tfrs.errors import UserError
@@ -281,3 +283,9 @@ def _item_columns() -> list[Column]:
         ),
         Column("genres", Owner.ITEM, Encoding.CATEGORIES),
     ]
+
+
+DATASETS = {
+    name: Dataset(read, partial(fetch, name), release.archive)
+    for name, release in RELEASES.items()
+}

@@ -17,7 +17,9 @@ from kd_tfrs.models.ranking.task import RankingTask
 
 # Imported at once, so that Keras knows the layers of all of them.
 _BODIES: dict[str, Architecture] = {
-    name: getattr(importlib.import_module(f"{__package__}.{name}"), name)
+    name: getattr(
+        importlib.import_module(f"{__package__}.networks.{name}"), name
+    )
     for name in ARCHITECTURES
 }
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import pkgutil
+from pathlib import Path
 from typing import Any
 
 from kd_tfrs.errors import UserError
 
-# Each is a function in a module of its name, see `build_ranker`.
-ARCHITECTURES = (
-    "dnn",
-    "wide_deep",
-    "deepfm",
-    "dcn",
-    "dlrm",
-    "din",
-    "autoint",
-)
+# The modules of `networks`, found without importing them.
+_NETWORKS = pkgutil.iter_modules([str(Path(__file__).with_name("networks"))])
+ARCHITECTURES = tuple(module.name for module in _NETWORKS)
 ACTIVATIONS = ("relu", "prelu", "dice")
 
 

@@ -1,0 +1,1 @@
+"""Ranking networks: each module has a function of its name."""
