@@ -57,8 +57,8 @@ class Method:
         sessions: the batches have to be `SessionBatches`; of rankers.
         beside: the method that a comparison adds to it, where it does not
             learn the order of the labels.
-        kind: response, ranking, features, relations, adversarial, adaptive or
-            tasks; see `of_kind`.
+        kind: response, list-wise, features, relations, adversarial, adaptive
+            or tasks; see `of_kind`.
     """
 
     help: str
@@ -76,7 +76,7 @@ class Method:
     @property
     def by_task(self) -> bool:
         """Whether one task of several may be named to it."""
-        return self.kind in ("response", "ranking", "tasks")
+        return self.kind in ("response", "list-wise", "tasks")
 
 
 def of_kind(kind: str, methods: Mapping[str, Method]) -> dict[str, Method]:

@@ -172,7 +172,7 @@ class Training(tf.keras.callbacks.Callback):
             student=student,
             optimizer=model.optimizer,
             progress=self._saved,
-            # Layers that losses bring, their opponents, moving averages.
+            # Layers of losses, their adversaries, moving averages.
             checkpointed=list(getattr(model, "checkpointed", ())),
         )
         self._manager = tf.train.CheckpointManager(

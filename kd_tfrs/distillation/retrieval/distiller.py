@@ -149,7 +149,7 @@ def _check_models(teacher: Teacher, student: tf.keras.Model) -> None:
 
 def _check_balanced(terms: Sequence[DistillationTerm]) -> None:
     for term in terms:
-        output = getattr(term.candidates, "student_output", "embedding")
+        output = term.candidates.student_output
         if output != "embedding":
             raise UserError(
                 "`balance` measures gradients at the embeddings, so that every "

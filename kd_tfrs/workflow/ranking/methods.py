@@ -239,7 +239,7 @@ RANKING_METHODS: dict[str, Method] = {
     **of_kind("response", _RESPONSE),
     **of_kind("features", _FEATURES),
     **of_kind("relations", _RELATIONS),
-    **of_kind("ranking", _RANKING),
+    **of_kind("list-wise", _RANKING),
     **of_kind("tasks", _TASKS),
 }
 

@@ -167,7 +167,7 @@ _RESPONSE = {
     ),
 }
 
-_RANKING = {
+_LIST_WISE = {
     "rd": Method(
         "log loss on the teacher's top, weighted by rank and discrepancy",
         "Tang and Wang 2018 (RD)",
@@ -447,7 +447,7 @@ _ADAPTIVE = {
 
 METHODS: dict[str, Method] = {
     **of_kind("response", _RESPONSE),
-    **of_kind("ranking", _RANKING),
+    **of_kind("list-wise", _LIST_WISE),
     **of_kind("features", _FEATURES),
     **of_kind("relations", _RELATIONS),
     **of_kind("adversarial", _ADVERSARIAL),

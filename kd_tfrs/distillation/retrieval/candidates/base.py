@@ -25,9 +25,11 @@ class CandidateSampler(abc.ABC):
     Attributes:
         of_features: whether the sampler is for losses between features,
             rather than between scores.
+        student_output: the output of the student's towers that is compared.
     """
 
     of_features = False
+    student_output = "embedding"
 
     def __init__(self, name: str) -> None:
         self.name = name
