@@ -12,7 +12,7 @@ from kd_tfrs.data.schema import Column, Encoding, Owner, Schema
 from kd_tfrs.data.sources.dataset import Dataset
 from kd_tfrs.data.tables import Tables
 
-_SPLITS = {
+SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "valid": "validation",
@@ -42,7 +42,7 @@ def split_files(folder: Path) -> dict[str, Path] | None:
     """
     paths = {}
     for path in sorted(folder.iterdir()):
-        name = _SPLITS.get(path.name.split(".")[0].lower())
+        name = SPLIT_NAMES.get(path.name.split(".")[0].lower())
         if name and readers.format_of(path):
             paths[name] = path
     if "train" not in paths or len(paths) < 2:

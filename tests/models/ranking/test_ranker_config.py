@@ -19,7 +19,10 @@ from kd_tfrs.models.ranking import (
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"architecture": "dcnn"}, "`architecture` should be one of autoint, dcn"),
+        (
+            {"architecture": "dcnn"},
+            "`architecture` should be one of autoint, dcn",
+        ),
         ({"activation": "gelu"}, "`activation` should be one of relu"),
         ({"embedding_dim": 0}, "`embedding_dim` should be positive"),
         ({"embedding_dim": 2.5}, "`embedding_dim` should be positive"),

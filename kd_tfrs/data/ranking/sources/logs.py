@@ -10,16 +10,9 @@ import numpy as np
 import pandas as pd
 
 from kd_tfrs.data.ranking.examples import PARTS, Examples, ExampleSplit
+from kd_tfrs.data.sources.citeulike import SPLIT_NAMES
 from kd_tfrs.errors import UserError
 
-_NAMES = {
-    "train": "train",
-    "training": "train",
-    "valid": "validation",
-    "val": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 _NOT_DATA = ("readme", "license", "licence")
 
 
@@ -85,7 +78,9 @@ def by_part(files: Collection[Path]) -> dict[str, list[Path]]:
     parts = {}
     for path in sorted(files, key=_natural):
         words = re.split(r"[._-]", path.name.lower())
-        names = sorted({_NAMES[word] for word in words if word in _NAMES})
+        names = sorted(
+            {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+        )
         if len(names) > 1 and len(files) > 1:
             # Otherwise training rows would also be test rows.
             raise UserError(

@@ -6,8 +6,12 @@ import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.batch_scores import Selection
-from kd_tfrs.distillation.retrieval.candidates.base import CandidateSampler
+from kd_tfrs.distillation.retrieval.candidates.base import (
+    CandidateSampler,
+    draw_rows,
+)
 from kd_tfrs.distillation.retrieval.teachers import Teacher
+from kd_tfrs.distillation.retrieval.teachers.base import mask_seen
 from kd_tfrs.errors import UserError
 
 
@@ -48,24 +52,15 @@ class AllCandidates(CandidateSampler):
 
     def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
         """See `CandidateSampler.join`."""
-        queries = tf.random.stateless_uniform(
-            [self.num_queries],
-            seed=seed + 5,
-            minval=teacher.first_query,
-            maxval=teacher.num_queries,
-            dtype=tf.int32,
+        queries = draw_rows(
+            self.num_queries, seed + 5, teacher.first_query, teacher.num_queries
         )
         start = tf.shape(rows["candidate_row"])[0]
         candidates = tf.range(teacher.num_candidates)
         mask = tf.fill([self.num_queries, teacher.num_candidates], True)
         if self.seen is not None:
-            seen = tf.gather(self.seen, queries)
-            places = tf.stack(
-                [tf.cast(seen.value_rowids(), tf.int32), seen.values], axis=1
-            )
-            mask = tf.tensor_scatter_nd_update(
-                mask, places, tf.fill([tf.shape(places)[0]], False)
-            )
+            scores = tf.zeros([self.num_queries, teacher.num_candidates])
+            mask = mask_seen(scores, tf.gather(self.seen, queries)) == 0
         return {
             **rows,
             "query_row": tf.concat([rows["query_row"], queries], 0),

@@ -73,6 +73,13 @@ class CandidateSampler(abc.ABC):
         return batch[self.name]
 
 
+def draw_rows(count: int, seed: tf.Tensor, first: int, end: int) -> tf.Tensor:
+    """Draws `[count]` int32 rows from `first` to `end - 1`, uniformly."""
+    return tf.random.stateless_uniform(
+        [count], seed=seed, minval=first, maxval=end, dtype=tf.int32
+    )
+
+
 def first_occurrences(rows: tf.Tensor) -> tf.Tensor:
     """Marks the first of equal rows.
 

@@ -8,6 +8,7 @@ from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.candidates.base import (
     CandidateSampler,
+    draw_rows,
     first_occurrences,
 )
 from kd_tfrs.distillation.retrieval.teachers import Teacher
@@ -40,11 +41,8 @@ class Sampled(CandidateSampler):
 
     def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
         """See `CandidateSampler.join`."""
-        drawn = tf.random.stateless_uniform(
-            [self.num_candidates],
-            seed=seed + 1,
-            maxval=teacher.num_candidates,
-            dtype=tf.int32,
+        drawn = draw_rows(
+            self.num_candidates, seed + 1, 0, teacher.num_candidates
         )
         start = tf.shape(rows["candidate_row"])[0]
         return {

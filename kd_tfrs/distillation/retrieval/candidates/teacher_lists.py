@@ -8,6 +8,7 @@ from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.candidates.base import (
     CandidateSampler,
+    draw_rows,
     first_occurrences,
 )
 from kd_tfrs.distillation.retrieval.teachers import Teacher
@@ -72,10 +73,10 @@ class TeacherLists(CandidateSampler):
 
     def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
         """See `CandidateSampler.join`."""
-        queries = _draw(
+        queries = draw_rows(
             self.num_queries, seed + 2, teacher.first_query, teacher.num_queries
         )
-        random = _draw(
+        random = draw_rows(
             self.num_random,
             seed + 3,
             teacher.first_candidate,
@@ -130,12 +131,6 @@ class TeacherLists(CandidateSampler):
             lists=joined["lists"],
             list_scores=joined["list_scores"],
         )
-
-
-def _draw(count: int, seed: tf.Tensor, first: int, end: int) -> tf.Tensor:
-    return tf.random.stateless_uniform(
-        [count], seed=seed, minval=first, maxval=end, dtype=tf.int32
-    )
 
 
 def _unlisted(random: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
