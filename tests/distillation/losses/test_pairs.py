@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.pairs import distances
+from kd_tfrs.distillation.losses.pairs import distances, first_counted
 
 
 def rows(scale):
@@ -34,3 +34,11 @@ def test_a_distance_of_0_has_no_slope():
     slope[0] = between / tf.norm(between)
     slope[1] = -slope[0]
     np.testing.assert_allclose(tape.gradient(value, x), slope, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("most", "places"), [(2, [1, 2]), (9, [1, 2, 4, 0, 3])]
+)
+def test_rows_that_count_come_first(most, places):
+    weight = tf.constant([0.0, 2.0, 0.5, 0.0, 1.0])
+    np.testing.assert_array_equal(first_counted(weight, most), places)

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd_tfrs.data.ranking.sessions import SessionBatches, session_numbers
+from kd_tfrs.data.ranking.sessions import (
+    SESSION,
+    SessionBatches,
+    session_numbers,
+)
 from kd_tfrs.distillation import DistillationTerm, RelaxedRanking, SoftTargets
 from kd_tfrs.distillation.ranking import RankingDistiller, SessionLists
 from kd_tfrs.distillation.ranking.sessions import session_rows
@@ -42,6 +46,25 @@ def test_rows_by_session_in_the_teachers_order(in_graph):
         np.testing.assert_array_equal(
             found, by_hand(sessions, counts, scores, 4)
         )
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_list_has_its_labels_and_mean_weight(labelled):
+    batch = {
+        "labels": {"liked": tf.constant([1.0, 0.0, 1.0])} if labelled else {},
+        "weight": tf.constant([1.0, 3.0, 5.0]),
+        SESSION: tf.constant([4, 4, 9]),
+    }
+    scores = {"logits_liked": tf.constant([0.1, 0.2, 0.3])}
+    found = SessionLists("liked", 2).select(batch, scores, scores)
+    # Two rows are a list, and a row alone is none.
+    np.testing.assert_array_equal(found.mask, [[True, True], [True, False]])
+    np.testing.assert_array_equal(found.weight, [2.0, 0.0])
+    if labelled:
+        np.testing.assert_array_equal(found.labels[0], [0.0, 1.0])
+        assert found.labels[1, 0] == 1.0
+    else:
+        assert found.labels is None
 
 
 def test_the_losses_are_those_of_every_session(world, fixed_teacher):
