@@ -5,6 +5,28 @@ from __future__ import annotations
 import math
 
 _LEVEL = 0.05
+_ERRORS = ("log_loss", "rmse", "mae", "distillation_loss")
+
+
+def is_error(metric: str) -> bool:
+    """Whether lower values of a metric are better.
+
+    Args:
+        metric: name, with or without the task before it ("like/log_loss").
+
+    Returns:
+        True for errors and losses.
+
+    Example:
+    >>> is_error("like/log_loss"), is_error("auc")
+    (True, False)
+    """
+    return metric.rpartition("/")[2] in _ERRORS
+
+
+def chance_of(metric: str) -> float:
+    """The value of random scores: 0.5 of an AUC, 0 of other metrics."""
+    return 0.5 if metric.rpartition("/")[2] in ("auc", "gauc") else 0.0
 
 
 def quality_kept(value: float | None, teacher: float | None) -> float | None:

@@ -184,8 +184,3 @@ def relative_loss(
     """
     lost = value - reference if is_error else reference - value
     return lost / (abs(reference - chance) or 1.0)
-
-
-def chance_of(metric: str) -> float:
-    """The value of random scores, see `relative_loss`."""
-    return 0.5 if metric.split("/")[-1] in ("auc", "gauc") else 0.0

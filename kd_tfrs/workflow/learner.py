@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.base_distiller import BaseDistiller
 from kd_tfrs.errors import UserError
-from kd_tfrs.workflow.choice import chance_of, loss_margin, relative_loss
+from kd_tfrs.evaluation.lead import chance_of, is_error
+from kd_tfrs.workflow.choice import loss_margin, relative_loss
 from kd_tfrs.workflow.compression_options import FORMS
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import (
-    ERRORS,
     Batches,
     Guard,
     Learned,
@@ -243,7 +243,7 @@ class Learner(abc.ABC):
         lost = relative_loss(
             values.mean(),
             reference.mean(),
-            is_error=self.monitor in ERRORS,
+            is_error=is_error(self.monitor),
             chance=chance_of(self.monitor),
         )
         return lost + loss_margin(reference, values)

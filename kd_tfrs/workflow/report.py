@@ -15,6 +15,7 @@ from kd_tfrs.evaluation import (
     stages_text,
 )
 from kd_tfrs.evaluation.latency_ratio import within_noise
+from kd_tfrs.evaluation.lead import is_error
 from kd_tfrs.workflow.cautions import (
     Cautions,
     cautions_markdown,
@@ -25,7 +26,6 @@ from kd_tfrs.workflow.ratios import with_ratios
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.sentence import closing_sentence
 from kd_tfrs.workflow.student_chain import SHIPPED, StudentChain
-from kd_tfrs.workflow.training import ERRORS
 
 Row = dict[str, Any]
 # Each stage, and the stage that it is tested against.
@@ -142,7 +142,7 @@ class Report(abc.ABC):
                         values["teacher"],
                         values[stage],
                         is_error={
-                            name: name in ERRORS
+                            name: is_error(name)
                             for name in self.watched_metrics()
                         },
                         events=self.watched_events,
@@ -197,7 +197,7 @@ class Report(abc.ABC):
             self.chain.rows() if rows is None else rows,
             metric=monitor,
             p_value=p_value(compared, ("student", "teacher"), monitor),
-            is_error=monitor in ERRORS,
+            is_error=is_error(monitor),
             baselines=self.chain.baselines,
         )
         latencies = self.chain.latencies()["rows"]

@@ -11,18 +11,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.lead import chance_of, is_error
 from kd_tfrs.workflow.chain import Chain, Made, Stage
 from kd_tfrs.workflow.choice import (
     AUTO,
     Candidate,
     Choice,
-    chance_of,
     choose,
 )
 from kd_tfrs.workflow.compression_options import FORMS, stored_as
 from kd_tfrs.workflow.learner import Learner, PreparedData
 from kd_tfrs.workflow.run import Run
-from kd_tfrs.workflow.training import ERRORS
 
 SHIPPED = "saved_model"
 # What an export has in common with the form that it stores.
@@ -144,7 +143,7 @@ class StudentChain(Chain):
             [self._candidate(form) for form in self.needs(SHIPPED)],
             max_loss=self.config.shipping.max_loss,
             metric=self.monitor,
-            is_error=self.monitor in ERRORS,
+            is_error=is_error(self.monitor),
             chance=chance_of(self.monitor),
             ship=self.config.shipping.ship,
         )

@@ -14,12 +14,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from kd_tfrs.evaluation.lead import is_error
 from kd_tfrs.models import LazyAdam
 from kd_tfrs.workflow.run import load_weights, save_weights
 
 logger = logging.getLogger(__name__)
 # Validation metrics of which less is better.
-ERRORS = ("log_loss", "rmse", "mae", "distillation_loss")
 Validate = Callable[[], dict[str, float]]
 Watch = Callable[[dict[str, float]], None]
 
@@ -321,7 +321,7 @@ class Training(tf.keras.callbacks.Callback):
         if self.monitor is None:
             return self.progress.epoch
         value = row.get(self.monitor)
-        if value is None or self.monitor not in ERRORS:
+        if value is None or not is_error(self.monitor):
             return value
         return -value
 

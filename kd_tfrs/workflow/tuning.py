@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.lead import is_error
 from kd_tfrs.files import replacing
 from kd_tfrs.workflow.learner import Learner
 from kd_tfrs.workflow.packages import require_package
 from kd_tfrs.workflow.run import read_json
-from kd_tfrs.workflow.training import ERRORS, Progress, read_progress
+from kd_tfrs.workflow.training import Progress, read_progress
 
 # Random trials before TPE; the first trial is given.
 _STARTUP_TRIALS = 3
@@ -227,7 +228,7 @@ def train_reporting(
         See `Learner.train`.
     """
     every, monitor = learner.config.evaluation.validate_every, learner.monitor
-    sign = -1.0 if monitor in ERRORS else 1.0
+    sign = -1.0 if is_error(monitor) else 1.0
     # Of rankers a teacher's stage also names its network.
     epochs = getattr(learner.config, stage.partition("_")[0]).epochs
     before = read_progress(learner.run.directory / "training" / stage)
@@ -255,7 +256,7 @@ def best_value(learner: Learner, progress: Progress) -> float:
         The monitored metric at the best epoch; an error is multiplied by -1.
     """
     value = progress.history[progress.best_epoch - 1][learner.monitor]
-    return -value if learner.monitor in ERRORS else value
+    return -value if is_error(learner.monitor) else value
 
 
 def _frozen(optuna: Any, record: dict[str, Any], spread: dict) -> Any:

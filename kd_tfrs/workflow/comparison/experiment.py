@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.lead import is_error
 from kd_tfrs.workflow.comparison import report
 from kd_tfrs.workflow.comparison.contenders import (
     ALONE,
@@ -44,7 +45,6 @@ from kd_tfrs.workflow.options import FlatConfig
 from kd_tfrs.workflow.report import of_run
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
-from kd_tfrs.workflow.training import ERRORS
 from kd_tfrs.workflow.tuning import Search
 
 logger = logging.getLogger(__name__)
@@ -286,7 +286,7 @@ class Comparison(abc.ABC):
 
     def _compress_best(self) -> None:
         """Compresses the distilled student with the best validation."""
-        sign = -1.0 if self.monitor in ERRORS else 1.0
+        sign = -1.0 if is_error(self.monitor) else 1.0
         rows, _ = self.read()
 
         def validation(contender: Contender) -> float:

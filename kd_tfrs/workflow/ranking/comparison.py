@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kd_tfrs.evaluation.lead import is_error
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.comparison.contenders import (
     ALONE,
@@ -54,7 +55,6 @@ from kd_tfrs.workflow.ranking.measure import Logits
 from kd_tfrs.workflow.ranking.naming import member_stages
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare
 from kd_tfrs.workflow.shared_teachers import SharedTeachers
-from kd_tfrs.workflow.training import ERRORS
 
 LIGHTGBM = "lightgbm"
 _ROWS = "rows"
@@ -223,7 +223,7 @@ class RankingComparison(Comparison):
             names = [n for n in names if measured.get(n) is not None]
         else:
             names = [n for n in names if "/" not in n and n != "gauc"]
-        return {name: name.rpartition("/")[2] in ERRORS for name in names}
+        return {name: is_error(name) for name in names}
 
     def _metric_tasks(self) -> dict[str, tuple[str, str]]:
         """Task and plain name of each metric, by its name in a row."""
