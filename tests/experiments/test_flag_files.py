@@ -1,5 +1,6 @@
 """Flag files: each makes a configuration, and verified ones the recorded."""
 
+import contextlib
 import json
 import os
 
@@ -10,7 +11,10 @@ from absl.testing import flagsaver
 
 from kd_tfrs.workflow.options import RENAMED
 from kd_tfrs.workflow.ranking.config import RankingConfig
+from kd_tfrs.workflow.ranking.experiment import RANKING
 from kd_tfrs.workflow.retrieval.config import Config
+from kd_tfrs.workflow.retrieval.experiment import RETRIEVAL
+from kd_tfrs.workflow.run import Run
 
 ROOT = os.path.dirname(os.path.dirname(distill.__file__))
 FILES = sorted(
@@ -88,6 +92,26 @@ def test_every_flag_file_makes_a_configuration(name, parsed):
     assert kind.from_flat(config.flat()) == config
     # A file that changes nothing was not read.
     assert config != kind()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * ("amazon" in name))
+        for name in FILES
+        if name.startswith("verified")
+    ],
+)
+def test_every_verified_flag_file_starts_a_run(name, parsed, tmp_path):
+    # Up to the first training: data, split, tasks, methods and networks.
+    config = parsed(name)
+    dataset = config.data.dataset
+    folder = f"{os.environ.get('KD_TFRS_DATA_DIR')}/{dataset}"
+    if dataset != "synthetic" and not os.path.isdir(folder):
+        pytest.skip(f"KD_TFRS_DATA_DIR has no {dataset}")
+    task = RETRIEVAL if config.task == "retrieval" else RANKING
+    with contextlib.closing(Run(tmp_path, config)) as run:
+        task.chain(run).start()
 
 
 @pytest.mark.parametrize("name", RECORDED)
