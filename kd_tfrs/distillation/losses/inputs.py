@@ -14,7 +14,9 @@ class LossInputs(NamedTuple):
     example for the losses between features. The step inputs of a distiller
     build the object once, and `DistillationLoss.compute` and
     `FeatureLoss.compute` take it. A loss that wraps or transforms another
-    loss passes on a changed copy, which `_replace` makes.
+    loss passes on a changed copy, which `_replace` makes. The first fields
+    are those that most losses read: `teacher, student, mask, temperature =
+    inputs[:4]`.
 
     Args:
         teacher: `[rows, candidates]` scores, or `[rows, width]` features. No

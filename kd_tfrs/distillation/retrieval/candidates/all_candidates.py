@@ -59,8 +59,8 @@ class AllCandidates(CandidateSampler):
         candidates = tf.range(teacher.num_candidates)
         mask = tf.fill([self.num_queries, teacher.num_candidates], True)
         if self.seen is not None:
-            scores = tf.zeros([self.num_queries, teacher.num_candidates])
-            mask = mask_seen(scores, tf.gather(self.seen, queries)) == 0
+            # Of booleans: the matrix is made at every step.
+            mask = mask_seen(mask, tf.gather(self.seen, queries), False)
         return {
             **rows,
             "query_row": tf.concat([rows["query_row"], queries], 0),

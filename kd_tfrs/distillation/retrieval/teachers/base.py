@@ -179,12 +179,15 @@ def check_output(side: Side, output: str, names: Iterable[str]) -> None:
         )
 
 
-def mask_seen(scores: tf.Tensor, seen: tf.RaggedTensor) -> tf.Tensor:
-    """Sets scores to -inf where a query has seen the candidate.
+def mask_seen(
+    scores: tf.Tensor, seen: tf.RaggedTensor, value: float | bool = -np.inf
+) -> tf.Tensor:
+    """Sets scores, or a mask, to a value where a query has seen the candidate.
 
     Args:
         scores: `[queries, candidates]`.
         seen: `[queries, (events)]` ragged candidate rows.
+        value: of the type of `scores`.
 
     Returns:
         `[queries, candidates]`.
@@ -193,7 +196,7 @@ def mask_seen(scores: tf.Tensor, seen: tf.RaggedTensor) -> tf.Tensor:
         [tf.cast(seen.value_rowids(), tf.int32), seen.values], axis=1
     )
     return tf.tensor_scatter_nd_update(
-        scores, places, tf.fill([tf.shape(places)[0]], -np.inf)
+        scores, places, tf.fill([tf.shape(places)[0]], value)
     )
 
 
