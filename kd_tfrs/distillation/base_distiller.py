@@ -75,7 +75,6 @@ class BaseDistiller(tf.keras.Model):
         self.balance = balance
         if balance is not None:
             balance.build(len(terms))
-        self.checkpointed = _checkpointed(terms, balance)
         self._weights = _Untracked(self._check_weights(weights))
         names = (*OWN_NAMES, *term_names(terms, OWN_NAMES))
         self._means = {
@@ -88,6 +87,11 @@ class BaseDistiller(tf.keras.Model):
     def teacher(self) -> object:
         """The teacher, as it was given."""
         return self._teacher.value
+
+    @property
+    def checkpointed(self) -> list[tf.Module]:
+        """All modules but the student that a checkpoint has to hold."""
+        return _checkpointed(self._terms.value, self.balance)
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
@@ -104,6 +108,29 @@ class BaseDistiller(tf.keras.Model):
         weight = self.student_loss_weight
         scheduled = isinstance(weight, schedules.Schedule)
         return scheduled or weight > 0 or self.balance is not None
+
+    def forward(
+        self, batch: Batch, training: bool
+    ) -> tuple[dict, tf.Tensor | None]:
+        """Runs the student once.
+
+        Args:
+            batch: of training.
+            training: whether dropout is active.
+
+        Returns:
+            Its outputs, and its loss on the labels, or `None` where that is
+            not used.
+        """
+        outputs = self.student(batch, training=training)
+        if not self._reads_labels:
+            return outputs, None
+        return outputs, self.student.task_loss(batch, outputs)
+
+    def term_scales(self, outputs: dict) -> Sequence[tf.Tensor | float]:
+        """A factor for each term, beside its weight; 1 by default."""
+        del outputs
+        return [1.0] * len(self._terms.value)
 
     @abc.abstractmethod
     def step_inputs(self, batch: Batch, outputs: dict) -> StepInputs:
@@ -144,9 +171,10 @@ class BaseDistiller(tf.keras.Model):
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The same losses without training."""
-        _, _, parts = self._parts(batch, training=False)
-        ones = [1.0] * len(self._terms.value)
-        return self._log(batch, self._total(parts, ones), parts)
+        outputs, _, parts = self._parts(batch, training=False)
+        return self._log(
+            batch, self._total(parts, self.term_scales(outputs)), parts
+        )
 
     def distillation_loss(
         self, logs: Mapping[str, float], prefix: str = ""
@@ -170,12 +198,12 @@ class BaseDistiller(tf.keras.Model):
     def _parts(
         self, batch: Batch, training: bool
     ) -> tuple[dict, StepInputs, dict[str, tf.Tensor]]:
-        outputs = self.student(batch, training=training)
+        outputs, student_loss = self.forward(batch, training)
         step_inputs = self.step_inputs(batch, outputs)
         terms = self._terms.value
         parts = {}
         if self._reads_labels:
-            parts["student_loss"] = self.student.task_loss(batch, outputs)
+            parts["student_loss"] = student_loss
         for name, term in zip(term_names(terms, OWN_NAMES), terms, strict=True):
             parts[name] = term.loss.compute(step_inputs.loss_inputs(term))
         return outputs, step_inputs, parts
@@ -203,7 +231,7 @@ class BaseDistiller(tf.keras.Model):
         parts: dict[str, tf.Tensor],
     ) -> Sequence[tf.Tensor | float]:
         if self.balance is None:
-            return [1.0] * len(self._terms.value)
+            return self.term_scales(outputs)
         with tape.stop_recording():
             sources = self.balance_sources(outputs)
             return self.balance(tape, sources, list(parts.values()))
@@ -240,7 +268,7 @@ class BaseDistiller(tf.keras.Model):
         weight = self.batch_weight(batch)
         for name, value in {"loss": total, **parts}.items():
             self._means[name].update_state(value, weight)
-        return {name: mean.result() for name, mean in self._means.items()}
+        return {metric.name: metric.result() for metric in self.metrics}
 
     def _check_weights(
         self, weights: object

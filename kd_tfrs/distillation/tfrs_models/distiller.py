@@ -1,0 +1,278 @@
+"""The distiller of any `tfrs.Model`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from kd_tfrs.distillation import schedules
+from kd_tfrs.distillation.base_distiller import BaseDistiller
+from kd_tfrs.distillation.losses import (
+    DistillationLoss,
+    FeatureLoss,
+    LossInputs,
+)
+from kd_tfrs.distillation.terms import DistillationTerm, as_terms
+from kd_tfrs.distillation.tfrs_models.outputs import (
+    TaskOutputs,
+    outputs_of_calls,
+)
+from kd_tfrs.distillation.tfrs_models.selectors import (
+    TaskScores,
+    TaskSelector,
+    check_term,
+)
+from kd_tfrs.distillation.tfrs_models.task_calls import record_tasks
+from kd_tfrs.distillation.tfrs_models.teachers import (
+    ModelTeacher,
+    TfrsTeacher,
+    task_kinds,
+)
+from kd_tfrs.errors import UserError
+
+Outputs = Mapping[str, TaskOutputs]
+
+
+class ModelDistiller(BaseDistiller):
+    r"""Trains any `tfrs.Model` on its own loss and on a teacher's outputs.
+
+    $$L = \lambda L_\text{student} + \sum_i w_i s_i L_i(\text{teacher},
+    \text{student})$$
+
+    with the student's own `compute_loss` as $L_\text{student}$. $s_i$ is 1,
+    and the number of rows of the batch where the loss of the task is a sum,
+    as that of `tfrs.tasks.Retrieval` is by default, so that the weights have
+    the same meaning for both. Teacher and student run forward once a step, on
+    the same batch of the student's dataset. Neither is changed but by the
+    student's training.
+
+    Args:
+        teacher: a `tfrs.Model`, or a `ModelTeacher`.
+        student: a `tfrs.Model`.
+        distillation_losses: a `DistillationLoss` or a `DistillationTerm`, or
+            a sequence of them. A bare loss compares the only task that fits
+            it: a loss between scores that of retrieval, `BinarySoftTargets`
+            and `ScoreRegression` that of ranking.
+        distillation_loss_weights: $w_i$, one for each loss; numbers or Keras
+            schedules. When `None`, they share `1 - student_loss_weight`,
+            which then has to be positive.
+        student_loss_weight: $\lambda$, a number of at least 0 or a schedule.
+        name: name of the model.
+
+    Raises:
+        UserError: an argument does not fit; see the message.
+
+    Example:
+    ```python
+    distiller = ModelDistiller(teacher, student, SoftTargets(temperature=2.0))
+    distiller.compile(optimizer=tf.keras.optimizers.legacy.Adagrad(0.1))
+    distiller.fit(dataset, epochs=3)
+    ```
+    """
+
+    def __init__(
+        self,
+        teacher: tf.keras.Model | ModelTeacher,
+        student: tf.keras.Model,
+        distillation_losses: DistillationLoss
+        | DistillationTerm
+        | Sequence[DistillationLoss | FeatureLoss | DistillationTerm],
+        distillation_loss_weights: schedules.Scheduled
+        | Sequence[schedules.Scheduled]
+        | None = None,
+        student_loss_weight: schedules.Scheduled = 0.5,
+        name: str = "distiller",
+    ) -> None:
+        kinds = task_kinds("student", student)
+        made = {}
+        terms = []
+        for term in as_terms(distillation_losses, teacher, _default):
+            own = made.setdefault(id(term.teacher), as_teacher(term.teacher))
+            candidates = term.candidates.resolve(term.loss, kinds, own.kinds)
+            terms.append(DistillationTerm(term.loss, candidates, own))
+        teacher = made.get(id(teacher)) or as_teacher(teacher)
+        super().__init__(
+            teacher,
+            student,
+            terms,
+            distillation_loss_weights,
+            student_loss_weight,
+            name=name,
+        )
+
+    @property
+    def metrics(self) -> list[tf.keras.metrics.Metric]:
+        """Epoch means of the losses, and the student's own metrics."""
+        return [*super().metrics, *self.student.metrics]
+
+    def fit(self, x: Any = None, **options: Any) -> tf.keras.callbacks.History:
+        """Trains the student, see `tf.keras.Model.fit`.
+
+        Before that, both models run on two rows of the data, so that what
+        does not fit ends in one line and not in a trace.
+
+        Args:
+            x: a `tf.data.Dataset` of batches of the student's features, or
+                arrays by name.
+            **options: further arguments of `tf.keras.Model.fit`.
+
+        Returns:
+            The history.
+
+        Raises:
+            UserError: the models do not take the features, or their outputs
+                do not fit.
+        """
+        self.check(first_rows(x))
+        return super().fit(x, **options)
+
+    def check(self, batch: Any) -> None:
+        """Runs both models on a batch, and builds the layers of the losses.
+
+        Args:
+            batch: of the student's features; two rows are enough.
+
+        Raises:
+            UserError: see `fit`.
+        """
+        with _named("student"), record_tasks(self.student, False) as calls:
+            self.student.compute_loss(batch, training=False)
+        student = outputs_of_calls(calls)
+        for term in self._terms.value:
+            with _named("teacher"):
+                teacher = term.teacher.outputs(batch)
+            check_term(term, teacher, student)
+
+    def forward(self, batch: Any, training: bool) -> tuple[Outputs, tf.Tensor]:
+        """See `BaseDistiller.forward`."""
+        with record_tasks(self.student) as calls:
+            loss = self.student.compute_loss(batch, training=training)
+        return outputs_of_calls(calls), loss
+
+    def step_inputs(self, batch: Any, outputs: Outputs) -> ModelStepInputs:
+        """See `BaseDistiller.step_inputs`."""
+        return ModelStepInputs(batch, outputs, self._step())
+
+    def batch_weight(self, batch: Any) -> tf.Tensor:
+        """Number of rows of the batch."""
+        return tf.cast(tf.shape(tf.nest.flatten(batch)[0])[0], tf.float32)
+
+    def term_scales(self, outputs: Outputs) -> list[tf.Tensor | float]:
+        """See the class."""
+        return [
+            outputs[task].num_rows if outputs[task].is_sum else 1.0
+            for task in (t.candidates.task for t in self._terms.value)
+        ]
+
+
+class ModelStepInputs:
+    """The inputs of the terms of one step; every teacher runs once.
+
+    Args:
+        batch: of the student's dataset.
+        outputs: of the student for it, by task.
+        step: training step.
+    """
+
+    def __init__(
+        self, batch: Any, outputs: Outputs, step: tf.Tensor | int
+    ) -> None:
+        self._batch = batch
+        self._outputs = outputs
+        self._step = step
+        self._teacher_outputs: dict[int, Outputs] = {}
+
+    def loss_inputs(self, term: DistillationTerm) -> LossInputs:
+        """The inputs of the loss of a term.
+
+        Args:
+            term: see `as_terms`.
+
+        Returns:
+            The outputs that the selector of the term picks.
+        """
+        key = id(term.teacher)
+        if key not in self._teacher_outputs:
+            self._teacher_outputs[key] = term.teacher.outputs(self._batch)
+        inputs = term.candidates.select(
+            self._teacher_outputs[key], self._outputs
+        )
+        return inputs._replace(step=self._step)
+
+
+def first_rows(data: Any, count: int = 2) -> Any:
+    """The first rows of the data of a `fit`.
+
+    Args:
+        data: a `tf.data.Dataset` of batches, or arrays by name.
+        count: rows.
+
+    Returns:
+        A batch.
+
+    Raises:
+        UserError: the data are neither, or have no rows.
+    """
+    if isinstance(data, tf.data.Dataset):
+        data = next(iter(data.take(1)), None)
+    if not data:
+        raise UserError(
+            "`fit` should have a tf.data.Dataset of batches with at least one "
+            "batch, or arrays by name. Received: none."
+        )
+    return tf.nest.map_structure(
+        lambda values: tf.convert_to_tensor(values[:count]), data
+    )
+
+
+@contextlib.contextmanager
+def _named(who: str) -> Iterator[None]:
+    """Tells which model does not take the features of the data."""
+    try:
+        yield
+    except KeyError as error:
+        raise UserError(
+            f"The {who} should find its features in the data. Received: data "
+            f"without {error}. Add the feature to the dataset."
+        ) from None
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"The {who} should take a batch of the data. Received: {reason}"
+        ) from None
+
+
+def as_teacher(teacher: tf.keras.Model | ModelTeacher) -> ModelTeacher:
+    """A teacher of TFRS models.
+
+    Args:
+        teacher: a `tfrs.Model`, or a `ModelTeacher`.
+
+    Returns:
+        A `ModelTeacher`.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(teacher, ModelTeacher):
+        return teacher
+    if isinstance(teacher, tfrs.Model):
+        return TfrsTeacher(teacher)
+    raise UserError(
+        "`teacher` should be a tfrs.Model or a ModelTeacher. Received: "
+        f"{type(teacher).__name__}."
+    )
+
+
+def _default(loss: DistillationLoss | FeatureLoss) -> TaskSelector:
+    if isinstance(loss, FeatureLoss):
+        raise UserError(
+            "A loss between features should name the embeddings that it "
+            f"compares. Received: {type(loss).__name__} alone. Write "
+            "DistillationTerm(loss, TaskEmbeddings('query'))."
+        )
+    return TaskScores()
