@@ -116,8 +116,7 @@ class ModelDistiller(BaseDistiller):
         does not fit ends in one line and not in a trace.
 
         Args:
-            x: a `tf.data.Dataset` of batches of the student's features, or
-                arrays by name.
+            x: a `tf.data.Dataset` of batches of the student's features.
             **options: further arguments of `tf.keras.Model.fit`.
 
         Returns:
@@ -204,29 +203,29 @@ class ModelStepInputs:
         return inputs._replace(step=self._step)
 
 
-def first_rows(data: Any, count: int = 2) -> Any:
+def first_rows(data: tf.data.Dataset, count: int = 2) -> Any:
     """The first rows of the data of a `fit`.
 
     Args:
-        data: a `tf.data.Dataset` of batches, or arrays by name.
+        data: batches.
         count: rows.
 
     Returns:
         A batch.
 
     Raises:
-        UserError: the data are neither, or have no rows.
+        UserError: the data are no dataset, or have no batch.
     """
-    if isinstance(data, tf.data.Dataset):
-        data = next(iter(data.take(1)), None)
-    if not data:
+    if not isinstance(data, tf.data.Dataset):
         raise UserError(
-            "`fit` should have a tf.data.Dataset of batches with at least one "
-            "batch, or arrays by name. Received: none."
+            "`x` should be a tf.data.Dataset of batches, as for a tfrs.Model. "
+            f"Received: {type(data).__name__}. Write "
+            "tf.data.Dataset.from_tensor_slices(x).batch(1024)."
         )
-    return tf.nest.map_structure(
-        lambda values: tf.convert_to_tensor(values[:count]), data
-    )
+    batch = next(iter(data.take(1)), None)
+    if batch is None:
+        raise UserError("`x` should have a batch. Received: an empty dataset.")
+    return tf.nest.map_structure(lambda values: values[:count], batch)
 
 
 @contextlib.contextmanager

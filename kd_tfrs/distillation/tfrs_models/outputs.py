@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -13,46 +13,72 @@ from kd_tfrs.distillation.tfrs_models.task_calls import TaskCall
 from kd_tfrs.errors import UserError
 
 RETRIEVAL, RANKING = "retrieval", "ranking"
+# What a model of ranking predicts.
+PREDICTS = ("logits", "probabilities", "values")
 _EPSILON = 1e-7
 
 
 @dataclasses.dataclass(frozen=True)
 class RetrievalOutputs:
-    """Embeddings of the queries and candidates of a batch.
+    """Scores of the candidates of a batch.
 
     Args:
-        query: `[batch, dim]` or `[batch, heads, dim]`.
-        candidate: `[candidates, dim]`; the first `batch` are the positives.
-        temperature: scores are dot products divided by it.
+        scores: `[batch, candidates]`; the candidate of the same place is the
+            positive of a query.
+        query: `[batch, dim]` embeddings, or `None`.
+        candidate: `[candidates, dim]` embeddings, or `None`.
         mask: `[batch, candidates]` bool, false where a candidate does not
             count, or `None`.
         ids: `[candidates]` ids of the candidates, or `None`.
         weight: `[batch]` sample weights, or `None`.
         is_sum: whether the loss of the task is a sum over the batch.
+        known: `[batch, candidates]` bool, false where a teacher has no score,
+            or `None`.
     """
 
     kind: ClassVar[str] = RETRIEVAL
-    query: tf.Tensor
-    candidate: tf.Tensor
-    temperature: float = 1.0
+    scores: tf.Tensor
+    query: tf.Tensor | None = None
+    candidate: tf.Tensor | None = None
     mask: tf.Tensor | None = None
     ids: tf.Tensor | None = None
     weight: tf.Tensor | None = None
     is_sum: bool = False
+    known: tf.Tensor | None = None
 
-    @property
-    def scores(self) -> tf.Tensor:
-        """`[batch, candidates]` scores; the best head of several."""
-        if self.query.shape.rank == 3:
-            heads = tf.einsum("qne,ce->qnc", self.query, self.candidate)
-            return tf.reduce_max(heads, axis=1) / self.temperature
-        scores = tf.matmul(self.query, self.candidate, transpose_b=True)
-        return scores / self.temperature
+    @classmethod
+    def of_embeddings(
+        cls,
+        query: tf.Tensor,
+        candidate: tf.Tensor,
+        temperature: float = 1.0,
+        **fields: Any,
+    ) -> RetrievalOutputs:
+        """Outputs of two towers, scored as `tfrs.tasks.Retrieval` does.
+
+        Args:
+            query: `[batch, dim]`, or `[batch, heads, dim]`, of which the best
+                head counts.
+            candidate: `[candidates, dim]`.
+            temperature: dot products are divided by it.
+            **fields: further fields of the class.
+
+        Returns:
+            The outputs.
+        """
+        query = tf.cast(query, tf.float32)
+        candidate = tf.cast(candidate, tf.float32)
+        if query.shape.rank == 3:
+            heads = tf.einsum("qne,ce->qnc", query, candidate)
+            scores = tf.reduce_max(heads, axis=1)
+        else:
+            scores = tf.matmul(query, candidate, transpose_b=True)
+        return cls(scores / temperature, query, candidate, **fields)
 
     @property
     def num_rows(self) -> tf.Tensor:
         """Queries of the batch, as float32."""
-        return tf.cast(tf.shape(self.query)[0], tf.float32)
+        return tf.cast(tf.shape(self.scores)[0], tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +91,8 @@ class RankingOutputs:
         labels: `[batch, 1]`, or `None`.
         weight: `[batch]` sample weights, or `None`.
         is_sum: whether the loss of the task is a sum over the batch.
+        known: `[batch, 1]` bool, false where a teacher has no prediction, or
+            `None`.
     """
 
     kind: ClassVar[str] = RANKING
@@ -73,6 +101,7 @@ class RankingOutputs:
     labels: tf.Tensor | None = None
     weight: tf.Tensor | None = None
     is_sum: bool = False
+    known: tf.Tensor | None = None
 
     @property
     def num_rows(self) -> tf.Tensor:
@@ -126,40 +155,51 @@ def _outputs(name: str, call: TaskCall) -> TaskOutputs:
         weight = tf.reshape(tf.cast(weight, tf.float32), [-1])
     if task_kind(name, call.task) == RETRIEVAL:
         ids = given["candidate_ids"]
-        return RetrievalOutputs(
-            tf.cast(given["query_embeddings"], tf.float32),
-            tf.cast(given["candidate_embeddings"], tf.float32),
+        return RetrievalOutputs.of_embeddings(
+            given["query_embeddings"],
+            given["candidate_embeddings"],
             call.task._temperature or 1.0,
-            given["score_mask"],
-            None if ids is None else tf.reshape(ids, [-1]),
-            weight,
-            is_sum,
+            mask=given["score_mask"],
+            ids=None if ids is None else tf.reshape(ids, [-1]),
+            weight=weight,
+            is_sum=is_sum,
         )
-    logits, is_binary = as_logits(given["predictions"], call.task._loss)
+    predicts = predicted_by(call.task._loss)
+    logits, is_binary = as_logits(given["predictions"], predicts)
     labels = tf.reshape(tf.cast(given["labels"], tf.float32), [-1, 1])
     return RankingOutputs(logits, is_binary, labels, weight, is_sum)
 
 
-def as_logits(
-    predictions: tf.Tensor, loss: tf.keras.losses.Loss
-) -> tuple[tf.Tensor, bool]:
-    """Logits of predictions, by the loss that trains them.
+def predicted_by(loss: object) -> str:
+    """What a loss makes a model predict.
+
+    Args:
+        loss: of a ranking task.
+
+    Returns:
+        "logits" or "probabilities" of a binary label, else "values".
+    """
+    if not isinstance(loss, tf.keras.losses.BinaryCrossentropy):
+        return "values"
+    from_logits = loss.get_config().get("from_logits")
+    return "logits" if from_logits else "probabilities"
+
+
+def as_logits(predictions: tf.Tensor, predicts: str) -> tuple[tf.Tensor, bool]:
+    """Predictions as logits, or as the values that they are.
 
     Args:
         predictions: `[batch]` or `[batch, 1]`.
-        loss: binary cross entropy of logits or of probabilities; predictions
-            of any other loss are values.
+        predicts: one of `PREDICTS`.
 
     Returns:
-        `[batch, 1]` float32 logits or values, and whether they are logits.
+        `[batch, 1]` float32, and whether these are logits.
     """
     values = tf.reshape(tf.cast(predictions, tf.float32), [-1, 1])
-    if not isinstance(loss, tf.keras.losses.BinaryCrossentropy):
-        return values, False
-    if loss.get_config().get("from_logits"):
-        return values, True
-    values = tf.clip_by_value(values, _EPSILON, 1.0 - _EPSILON)
-    return tf.math.log(values) - tf.math.log1p(-values), True
+    if predicts == "probabilities":
+        values = tf.clip_by_value(values, _EPSILON, 1.0 - _EPSILON)
+        values = tf.math.log(values) - tf.math.log1p(-values)
+    return values, predicts != "values"
 
 
 def _is_sum(loss: object) -> bool:

@@ -163,6 +163,12 @@ class TaskEmbeddings(TaskSelector):
         """See `TaskSelector.select`."""
         mine = getattr(student[self.task], self.side)
         its = getattr(teacher[self.teacher_task], self.side)
+        if its is None:
+            raise UserError(
+                "A teacher of a loss between embeddings should have towers. "
+                "Received: a teacher with scores alone. Take a loss between "
+                "scores."
+            )
         return LossInputs(its, mine)
 
     def _kinds(self, loss: DistillationLoss | FeatureLoss) -> tuple[str, ...]:
@@ -215,10 +221,11 @@ def _retrieval_inputs(
     if mine.ids is not None:
         mask &= _first_of_id(mine.ids)[None, :]
     target = tf.cast(tf.eye(tf.shape(scores)[0], tf.shape(scores)[1]), tf.bool)
+    known = True if its.known is None else its.known
     return LossInputs(
         its.scores,
         scores,
-        mask | target,
+        (mask | target) & known,
         target=target,
         weight=mine.weight,
     )
@@ -243,7 +250,7 @@ def _ranking_inputs(
     return LossInputs(
         its.logits,
         mine.logits,
-        tf.logical_not(tf.math.is_nan(its.logits)),
+        its.known,
         labels=mine.labels,
         weight=mine.weight,
     )
@@ -296,15 +303,19 @@ def check_term(
             f"`{selector.teacher_task}` and {inputs.student.shape} of the "
             f"student's `{selector.task}`."
         )
-    if not np.isfinite(
-        inputs.teacher[inputs.mask]
-        if inputs.mask is not None
-        else inputs.teacher
-    ).all():
+    compared = inputs.teacher.numpy()
+    if inputs.mask is not None:
+        compared = compared[inputs.mask.numpy()]
+    if not np.isfinite(compared).all():
         raise UserError(
             "The teacher's outputs should be finite. Received: NaN or "
             f"infinity from its task `{selector.teacher_task}`. Load the "
             "weights of a trained teacher."
+        )
+    if not selector.of_features and not len(compared):
+        raise UserError(
+            "The teacher should score the candidates of the data. Received: "
+            "no score for the first rows. Compare the ids of both."
         )
     if isinstance(loss, FeatureLoss):
         loss.ensure_built(

@@ -74,15 +74,19 @@ def find_tasks(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
 
     Returns:
         Tasks by the name of the attribute that holds them, without leading
-        underscores; by the name of the layer if it is not an attribute of the
-        model itself.
+        underscores. The tasks of its layers, by the name of the task, if the
+        model itself has none.
     """
-    names = {id(value): name for name, value in vars(model).items()}
-    tasks = {}
-    for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, tfrs.tasks.Task):
-            tasks[names.get(id(layer), layer.name).lstrip("_")] = layer
-    return tasks
+    own = {
+        name.lstrip("_"): value
+        for name, value in vars(model).items()
+        if isinstance(value, tfrs.tasks.Task)
+    }
+    return own or {
+        layer.name: layer
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, tfrs.tasks.Task)
+    }
 
 
 def _recording(
