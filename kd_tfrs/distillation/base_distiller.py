@@ -154,18 +154,25 @@ class BaseDistiller(tf.keras.Model):
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One step of training."""
-        # More than one gradient is taken only where losses are balanced.
-        with tf.GradientTape(persistent=self.balance is not None) as tape:
+        losses = [term.loss for term in self._terms.value]
+        own = [loss for loss in losses if loss.layer_optimizer is not None]
+        # More than one gradient is taken where losses are balanced, or have
+        # an optimizer of their own.
+        persistent = bool(own) or self.balance is not None
+        with tf.GradientTape(persistent=persistent) as tape:
             outputs, step_inputs, parts = self._parts(batch, training=True)
             total = self._total(parts, self._factors(tape, outputs, parts))
+        shared = (x.trainable_layers for x in losses if x not in own)
         self.optimizer.minimize(
             total,
-            [
-                *self.student.trainable_variables,
-                *_variables(t.loss.trainable_layers for t in self._terms.value),
-            ],
+            [*self.student.trainable_variables, *_variables(shared)],
             tape=tape,
         )
+        for loss in own:
+            loss.layer_optimizer.minimize(
+                total, _variables([loss.trainable_layers]), tape=tape
+            )
+        del tape
         self._train_adversaries(step_inputs)
         return self._log(batch, total, parts)
 
@@ -325,6 +332,8 @@ def _checkpointed(
     modules: list[tf.Module] = [] if balance is None else [balance]
     for term in terms:
         modules.extend(term.loss.trainable_layers)
+        if term.loss.layer_optimizer is not None:
+            modules.append(term.loss.layer_optimizer)
         # Members of an ensemble have stages of their own.
         for teacher in (term.teacher, *term.teacher.teachers):
             modules.extend(x for x in teacher.checkpointed if x not in modules)

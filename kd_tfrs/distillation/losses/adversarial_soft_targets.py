@@ -14,6 +14,8 @@ from kd_tfrs.distillation.losses.checks import check_number
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.schedules import Scheduled
 
+_ROUNDING = 1e-6
+
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
 class AdversarialSoftTargets(DistillationLoss):
@@ -87,4 +89,8 @@ def _direction(
     ratio = tf.where(mask, log_p - log_q, 0.0)
     mean = tf.reduce_sum(tf.exp(log_p) * ratio, axis=1, keepdims=True)
     # p_j > 0 does not change the sign, and must not: it may underflow.
-    return tf.where(mask, tf.sign(ratio - mean), 0.0)
+    apart = ratio - mean
+    size = 1.0 + tf.abs(log_p) + tf.abs(log_q)
+    # What rounding leaves of equal distributions has no direction.
+    counts = mask & (tf.abs(apart) > _ROUNDING * size)
+    return tf.where(counts, tf.sign(apart), 0.0)

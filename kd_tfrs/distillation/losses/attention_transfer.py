@@ -77,7 +77,14 @@ class AttentionTransfer(FeatureLoss):
         Raises:
             UserError: the features have another number of axes.
         """
-        return tf.stop_gradient(self._maps(y_true)), self._maps(y_pred)
+        teacher, student = self._maps(y_true), self._maps(y_pred)
+        if not teacher.shape[1:].is_compatible_with(student.shape[1:]):
+            raise UserError(
+                "Teacher and student should have the same positions. "
+                f"Received: {teacher.shape[1]} and {student.shape[1]}. Choose "
+                "layers of one length, or pool the longer one."
+            )
+        return tf.stop_gradient(teacher), student
 
     def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`; both are `[rows, positions]` here."""

@@ -28,6 +28,8 @@ class WeightedLoss(ConfigMixin, tf.keras.losses.Loss):
         adversaries: layers that are trained against the student at every
             step. A loss with adversaries defines `compute_adversary` and has
             an `adversary_optimizer`.
+        layer_optimizer: a legacy optimizer of `trainable_layers`; that of the
+            student if `None`.
         default_name: name in the logs; that of the class in snake case if
             empty.
 
@@ -40,6 +42,7 @@ class WeightedLoss(ConfigMixin, tf.keras.losses.Loss):
     uses_labels = False
     uses_rows = False
     adversaries: tuple[tf.keras.layers.Layer, ...] = ()
+    layer_optimizer: tf.keras.optimizers.legacy.Optimizer | None = None
     default_name = ""
 
     def __init__(

@@ -1,11 +1,15 @@
-"""Checks of the numeric arguments of losses."""
+"""Checks of the arguments of losses."""
 
 from __future__ import annotations
 
 import math
 import numbers
 
+import tensorflow as tf
+
 from kd_tfrs.errors import UserError
+
+Optimizer = tf.keras.optimizers.legacy.Optimizer
 
 
 def check_number(
@@ -58,3 +62,33 @@ def check_count(name: str, value: int, minimum: int = 1) -> int:
         f"`{name}` should be a whole number of at least {minimum}. Received: "
         f"`{name}` = {value!r}. Give {name} >= {minimum}."
     )
+
+
+def legacy_optimizer(
+    name: str,
+    value: Optimizer | dict | None,
+    default: Optimizer,
+) -> Optimizer:
+    """Checks an optimizer of a loss, or makes it of its configuration.
+
+    Args:
+        name: of the argument, for the error.
+        value: an optimizer, its serialized form, or `None`.
+        default: the optimizer for `None`.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        UserError: the value is no legacy optimizer.
+    """
+    if value is None:
+        return default
+    if isinstance(value, dict):
+        return tf.keras.optimizers.deserialize(value, use_legacy_optimizer=True)
+    if not isinstance(value, Optimizer):
+        raise UserError(
+            f"`{name}` should be a tf.keras.optimizers.legacy optimizer. "
+            f"Received: {type(value).__name__}."
+        )
+    return value

@@ -11,10 +11,15 @@ from kd_tfrs.distillation.losses.base import (
     Untempered,
     masked_log_softmax,
 )
-from kd_tfrs.distillation.losses.checks import check_count, check_number
+from kd_tfrs.distillation.losses.checks import (
+    check_count,
+    check_number,
+    legacy_optimizer,
+)
 from kd_tfrs.distillation.losses.inputs import LossInputs
 
 _LEAST_TEMPERATURE = 1e-3
+_STEP_SIZE = 0.05
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -99,6 +104,9 @@ class CurriculumTemperature(Untempered):
         t_start: $a$, the least temperature, at least 0.001.
         t_range: $b$, the most that is added, at least 0. Training starts at
             $a + 0.73 b$.
+        layer_optimizer: a legacy optimizer of the temperature; SGD with a
+            step of 0.05 when `None`. Adam and its relatives divide the size
+            of a gradient out, so that $\lambda$ would have no effect.
         **options: `reduction` and `name`, see `WeightedLoss`.
 
     Raises:
@@ -121,9 +129,17 @@ class CurriculumTemperature(Untempered):
         curriculum_steps: int = 1000,
         t_start: float = 1.0,
         t_range: float = 20.0,
+        layer_optimizer: tf.keras.optimizers.legacy.Optimizer
+        | dict
+        | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.layer_optimizer = legacy_optimizer(
+            "layer_optimizer",
+            layer_optimizer,
+            tf.keras.optimizers.legacy.SGD(_STEP_SIZE),
+        )
         self.curriculum_steps = check_count(
             "curriculum_steps", curriculum_steps
         )

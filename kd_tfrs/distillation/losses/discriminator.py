@@ -7,10 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from kd_tfrs.distillation.losses.checks import legacy_optimizer
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import check_units, projection
-from kd_tfrs.errors import UserError
 
 Optimizer = tf.keras.optimizers.legacy.Optimizer
 
@@ -65,7 +65,11 @@ class FeatureDiscriminator(FeatureLoss):
         self.projection_units = check_units(
             "projection_units", projection_units
         )
-        self.adversary_optimizer = _optimizer(adversary_optimizer)
+        self.adversary_optimizer = legacy_optimizer(
+            "adversary_optimizer",
+            adversary_optimizer,
+            tf.keras.optimizers.legacy.Adam(1e-3),
+        )
 
     def build(self, teacher_width: int, student_width: int) -> None:
         """See `FeatureLoss.build`."""
@@ -104,18 +108,3 @@ class FeatureDiscriminator(FeatureLoss):
 
     def _discriminate(self, features: tf.Tensor) -> tf.Tensor:
         return self.discriminator(features)[:, 0]
-
-
-def _optimizer(optimizer: Optimizer | dict | None) -> Optimizer:
-    if optimizer is None:
-        return tf.keras.optimizers.legacy.Adam(1e-3)
-    if isinstance(optimizer, dict):
-        return tf.keras.optimizers.deserialize(
-            optimizer, use_legacy_optimizer=True
-        )
-    if not isinstance(optimizer, Optimizer):
-        raise UserError(
-            "`adversary_optimizer` should be a tf.keras.optimizers.legacy "
-            f"optimizer. Received: {type(optimizer).__name__}."
-        )
-    return optimizer

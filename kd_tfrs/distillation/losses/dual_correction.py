@@ -14,9 +14,9 @@ from kd_tfrs.distillation.losses.list_base import (
     relaxed_ranking,
 )
 from kd_tfrs.distillation.losses.ranks import (
-    count_above,
     gumbel_noise,
     largest,
+    list_ranks,
     share_above,
 )
 
@@ -104,7 +104,5 @@ class DualCorrection(ListLoss):
         """The student's rank minus the teacher's."""
         teacher = tf.range(inputs.listed, dtype=tf.float32)
         unlisted = max(self.num_candidates - inputs.listed, 0)
-        student = (
-            count_above(scores, scores, mask) + share_above(inputs) * unlisted
-        )
+        student = list_ranks(scores, mask) + share_above(inputs) * unlisted
         return student - teacher

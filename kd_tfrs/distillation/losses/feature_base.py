@@ -190,4 +190,7 @@ class FeatureLoss(WeightedLoss):
         weight = tf.cast(weight, tf.float32)
         if inputs.mask is not None:
             weight = tf.where(inputs.mask, weight, 0.0)
+            # NaN in a row that does not count has no effect.
+            teacher = tf.where(inputs.mask[:, None], teacher, 0.0)
+            student = tf.where(inputs.mask[:, None], student, 0.0)
         return inputs._replace(teacher=teacher, student=student, weight=weight)

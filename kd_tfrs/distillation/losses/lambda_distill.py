@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.list_base import ListLoss
-from kd_tfrs.distillation.losses.ranks import count_above
+from kd_tfrs.distillation.losses.ranks import list_ranks
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
@@ -52,7 +52,7 @@ class LambdaDistill(ListLoss):
         scores, mask = inputs.student[:, :k], inputs.mask[:, :k]
         counts = tf.cast(mask, tf.float32)
         gains = counts * (1.0 - tf.range(k, dtype=tf.float32) / k)
-        ranks = 1.0 + count_above(tf.stop_gradient(scores), scores, mask)
+        ranks = 1.0 + list_ranks(tf.stop_gradient(scores), mask)
         discounts = _discount(tf.stop_gradient(ranks))
         weights = tf.abs(_differences(gains) * _differences(discounts))
         # Of two listed items the first is the teacher's better one.

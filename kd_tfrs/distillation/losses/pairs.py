@@ -68,9 +68,9 @@ def distances(features: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     length = tf.reduce_sum(tf.square(features), axis=1)
     lengths = length[:, tf.newaxis] + length
     squared = lengths - 2.0 * tf.matmul(features, features, transpose_b=True)
-    apart = squared > _RELATIVE_ZERO * lengths
+    equal = squared <= _RELATIVE_ZERO * lengths  # False of NaN.
     # `where` twice: the root's infinite slope at 0 must not reach the product.
-    return tf.where(apart, tf.sqrt(tf.where(apart, squared, 1.0)), 0.0)
+    return tf.where(equal, 0.0, tf.sqrt(tf.where(equal, 1.0, squared)))
 
 
 def first_counted(weight: tf.Tensor, most: tf.Tensor | int) -> tf.Tensor:

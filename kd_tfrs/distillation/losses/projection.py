@@ -39,10 +39,10 @@ def unit_length(features: tf.Tensor) -> tf.Tensor:
         `[..., width]`.
     """
     squared = tf.reduce_sum(tf.square(features), axis=-1, keepdims=True)
-    there = squared > 0.0
+    zero = squared == 0.0  # False of NaN, which has to stay NaN.
     # `where` twice: the infinite slope at 0 must not meet a product.
     return tf.where(
-        there, features * tf.math.rsqrt(tf.where(there, squared, 1.0)), 0.0
+        zero, 0.0, features * tf.math.rsqrt(tf.where(zero, 1.0, squared))
     )
 
 

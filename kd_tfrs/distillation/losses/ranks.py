@@ -30,6 +30,28 @@ def count_above(
     return tf.cast(tf.shape(among)[1] - not_above, tf.float32)
 
 
+def list_ranks(scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Ranks of listed candidates by the student, from 0.
+
+    Equal scores are ranked against the order of the list, so that a student
+    that gives all candidates one score has all pairs in the wrong order and
+    not none.
+
+    Args:
+        scores: `[queries, listed]` student scores, in the teacher's order.
+        mask: `[queries, listed]` bool, false where one does not count.
+
+    Returns:
+        `[queries, listed]` float32.
+    """
+    first, second = scores[:, :, tf.newaxis], scores[:, tf.newaxis, :]
+    places = tf.range(scores.shape[1])
+    later = places[tf.newaxis, :] > places[:, tf.newaxis]
+    above = (second > first) | ((second == first) & later)
+    counted = above & mask[:, tf.newaxis, :]
+    return tf.reduce_sum(tf.cast(counted, tf.float32), axis=2)
+
+
 def share_above(inputs: LossInputs) -> tf.Tensor:
     """Share of unlisted candidates that the student scores above a listed one.
 
@@ -87,12 +109,18 @@ def largest(keys: tf.Tensor, mask: tf.Tensor, count: int) -> tf.Tensor:
         keys: `[queries, n]` float32.
         mask: `[queries, n]` bool, false where a candidate is out of question.
         count: how many are marked; all that are in question if they are
-            fewer. More where keys are equal.
+            fewer. Of equal keys the first are marked.
 
     Returns:
         `[queries, n]` bool.
     """
     kept = tf.where(mask, keys, keys.dtype.min)
     count = min(count, keys.shape[1])
-    least = tf.math.top_k(kept, count, sorted=True).values[:, -1:]
-    return mask & (kept >= least)
+    places = tf.math.top_k(kept, count, sorted=False).indices
+    rows = tf.range(tf.shape(keys)[0])[:, tf.newaxis] + tf.zeros_like(places)
+    marked = tf.scatter_nd(
+        tf.stack([rows, places], axis=2),
+        tf.ones_like(places),
+        tf.shape(keys),
+    )
+    return mask & (marked > 0)

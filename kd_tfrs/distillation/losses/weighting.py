@@ -50,6 +50,11 @@ class _Weighted(DistillationLoss):
         return self.loss.uses_rows
 
     @property
+    def layer_optimizer(self) -> tf.keras.optimizers.legacy.Optimizer | None:
+        """That of the weighted loss."""
+        return self.loss.layer_optimizer
+
+    @property
     def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:
         """The layers of the weighted loss."""
         return self.loss.trainable_layers
@@ -60,9 +65,11 @@ class _Weighted(DistillationLoss):
 
     def per_query(self, inputs: LossInputs) -> tf.Tensor:
         """See `DistillationLoss.per_query`."""
+        counts = tf.reduce_any(inputs.mask, axis=1)
+        if inputs.weight is not None:
+            counts &= tf.cast(inputs.weight, tf.float32) > 0
         weights = _normalised(
-            tf.stop_gradient(self.importance(inputs)) + _FLOOR,
-            tf.reduce_any(inputs.mask, axis=1),
+            tf.stop_gradient(self.importance(inputs)) + _FLOOR, counts
         )
         inner = inputs._replace(
             temperature=schedules.value_at(self.loss.temperature, inputs.step)
@@ -78,10 +85,10 @@ class ConfidenceWeighted(_Weighted):
     a_i = 1 - \frac{H(\mathrm{softmax}(t_i / T))}{\log n_i}$$
 
     with $n_i$ the candidates that the mask leaves to query $i$ and the mean
-    over the $B$ queries that have any. The confidence $a_i$ is 0
-    where the teacher gives all candidates the same probability and 1 where it
-    gives a single candidate all of it. It is raised by 0.001, so that
-    rounding does not decide between queries without any confidence.
+    over the $B$ queries that have any and a weight above 0. The confidence
+    $a_i$ is 0 where the teacher gives all candidates the same probability and
+    1 where it gives a single candidate all of it. It is raised by 0.001, so
+    that rounding does not decide between queries without any confidence.
 
     Args:
         loss: any `DistillationLoss` with its default reduction. Its layers

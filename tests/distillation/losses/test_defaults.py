@@ -21,6 +21,9 @@ WITHOUT_ARGUMENTS = {
         "curriculum_steps": 1000,
         "t_start": 1.0,
         "t_range": 20.0,
+        "layer_optimizer": tf.keras.optimizers.serialize(
+            tf.keras.optimizers.legacy.SGD(0.05)
+        ),
     },
     "DecoupledSoftTargets": {"temperature": 4.0, "alpha": 1.0, "beta": 8.0},
     "DistillationExperts": {

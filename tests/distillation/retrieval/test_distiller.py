@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 from kd_tfrs.distillation import (
+    ConfidenceWeighted,
+    CurriculumTemperature,
     DistillationTerm,
     ScoreRegression,
     SoftLabelLikelihood,
@@ -454,3 +456,25 @@ def test_wrong_arguments_raise_errors(world, teacher, teacher_model):
     distiller = compiled(Distiller(teacher, student, TERMS))
     with pytest.raises(UserError, match=r"join=distiller\.join"):
         distiller.test_step(world.batch())
+
+
+@pytest.mark.parametrize(
+    ("curriculum_steps", "moves"), [(10**6, False), (1, True)]
+)
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_temperature_follows_its_curriculum_under_adam(
+    world, teacher, curriculum_steps, moves, wrap
+):
+    # Adam divides the strength of the reversed gradient out again: under it,
+    # a temperature of strength 0 moved as far as one of strength 1.
+    curriculum = CurriculumTemperature(curriculum_steps)
+    loss = ConfidenceWeighted(curriculum) if wrap else curriculum
+    distiller = Distiller(teacher, student_of(world), loss)
+    compiled(distiller, tf.keras.optimizers.legacy.Adam(0.05), eagerly=False)
+    (layer,) = curriculum.trainable_layers
+    before = float(layer(1.0))
+    fit(distiller, world, epochs=12)
+    moved = abs(float(layer(1.0)) - before)
+    assert moved > 1e-3 if moves else moved < 1e-5
+    assert curriculum.layer_optimizer in distiller.checkpointed
+    assert layer in distiller.checkpointed
