@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -151,6 +152,29 @@ class BaseDistiller(tf.keras.Model):
     def call(self, batch: Batch, training: bool = False) -> dict:
         """The outputs of the student, see its own `call`."""
         return self.student(batch, training=training)
+
+    def fit(
+        self,
+        *args: Any,
+        callbacks: Sequence[tf.keras.callbacks.Callback] | None = None,
+        **options: Any,
+    ) -> tf.keras.callbacks.History:
+        """Trains the student, see `tf.keras.Model.fit`.
+
+        Args:
+            *args: see `tf.keras.Model.fit`.
+            callbacks: see `tf.keras.Model.fit`.
+            **options: see `tf.keras.Model.fit`.
+
+        Returns:
+            The history.
+
+        Raises:
+            UserError: the loss is not finite at the end of an epoch.
+        """
+        if not isinstance(callbacks, tf.keras.callbacks.CallbackList):
+            callbacks = [FiniteLoss(), *tf.nest.flatten(callbacks or [])]
+        return super().fit(*args, callbacks=callbacks, **options)
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One step of training."""
@@ -307,6 +331,41 @@ class BaseDistiller(tf.keras.Model):
             schedules.check_scheduled("distillation_loss_weights", w, 0.0)
             for w in weights
         )
+
+
+class FiniteLoss(tf.keras.callbacks.Callback):
+    """Ends a training whose loss is no longer finite, in one line.
+
+    Args:
+        name: of the training, for the error.
+
+    Example:
+    ```python
+    model.fit(batches, callbacks=[FiniteLoss()])
+    ```
+    """
+
+    def __init__(self, name: str = "the student") -> None:
+        super().__init__()
+        self.name = name
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Checks the mean loss of the epoch.
+
+        Args:
+            epoch: counted from 0.
+            logs: of Keras.
+
+        Raises:
+            UserError: the loss is NaN or infinite.
+        """
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise UserError(
+                f"The loss of {self.name} should be finite. Received: {loss} "
+                f"in epoch {epoch + 1}. Lower the learning rate, raise the "
+                "temperature, or lower the weights of the losses."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

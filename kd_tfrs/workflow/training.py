@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from kd_tfrs.distillation.base_distiller import FiniteLoss
 from kd_tfrs.evaluation.lead import is_error
 from kd_tfrs.models import LazyAdam
 from kd_tfrs.workflow.run import load_weights, save_weights
@@ -290,6 +291,8 @@ class Training(tf.keras.callbacks.Callback):
         """Validates, checkpoints and stops early."""
         # Training time without validation.
         seconds = time.perf_counter() - self._started
+        # Before the epoch is kept: a run goes on from the one before.
+        FiniteLoss(self.name).on_epoch_end(epoch, logs)
         row = {k: float(v) for k, v in (logs or {}).items()}
         is_due = (epoch + 1) % self.validate_every == 0
         if is_due or epoch + 1 == self._limits[0]:

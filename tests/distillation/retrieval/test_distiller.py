@@ -478,3 +478,15 @@ def test_a_temperature_follows_its_curriculum_under_adam(
     assert moved > 1e-3 if moves else moved < 1e-5
     assert curriculum.layer_optimizer in distiller.checkpointed
     assert layer in distiller.checkpointed
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(world, teacher):
+    student = student_of(world)
+    distiller = Distiller(teacher, student, SoftTargets(2.0))
+    compiled(distiller, SGD(np.inf), eagerly=False)
+    with pytest.raises(UserError) as error:
+        fit(distiller, world, epochs=5)
+    message = str(error.value)
+    assert "\n" not in message
+    assert "Received: nan in epoch" in message
+    assert "Lower the learning rate" in message
