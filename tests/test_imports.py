@@ -8,7 +8,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kd_tfrs"
 TASKS = ("retrieval", "ranking")
 # These join both tasks.
-JOINTS = ("kd_tfrs.workflow.pipeline", "kd_tfrs.serving.recommender")
+JOINTS = (
+    "kd_tfrs.distillers",
+    "kd_tfrs.workflow.pipeline",
+    "kd_tfrs.serving.recommender",
+)
 
 
 def name_of(path):

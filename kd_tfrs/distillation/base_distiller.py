@@ -17,6 +17,14 @@ from kd_tfrs.distillation.terms import DistillationTerm, term_names
 from kd_tfrs.errors import UserError
 
 OWN_NAMES = ("loss", "student_loss")
+# Arguments of the Distiller of keras.io, and what stands for them here.
+_RENAMED = {
+    "loss": "Distiller(teacher, student, losses); a tfrs.Model has its own",
+    "alpha": "Distiller(..., student_loss_weight=alpha)",
+    "temperature": "Distiller(teacher, student, SoftTargets(temperature))",
+    "student_loss_fn": "the loss into the `compute_loss` of the student",
+    "distillation_loss_fn": "Distiller(teacher, student, SoftTargets())",
+}
 Batch = Mapping[str, object]
 
 
@@ -55,6 +63,25 @@ class BaseDistiller(tf.keras.Model):
     # Adds entries to a batch, see `Batches.dataset`; `None` adds nothing.
     join: Callable | None = None
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> BaseDistiller:
+        """Chooses the distiller of the student's kind."""
+        if cls is BaseDistiller:
+            student = kwargs.get("student", (*args, None, None)[1])
+            kinds = (k for k in cls.__subclasses__() if k.takes(student))
+            cls = next(kinds, None)
+            if cls is None:
+                raise UserError(
+                    "`student` should be a RetrievalModel, a RankingModel or "
+                    "a tfrs.Model with a task as an attribute. Received: "
+                    f"{type(student).__name__}."
+                )
+        return super().__new__(cls, *args, **kwargs)
+
+    @classmethod
+    @abc.abstractmethod
+    def takes(cls, student: object) -> bool:
+        """Whether the distiller is the one for a student."""
+
     def __init__(
         self,
         teacher: object,
@@ -77,12 +104,36 @@ class BaseDistiller(tf.keras.Model):
         if balance is not None:
             balance.build(len(terms))
         self._weights = _Untracked(self._check_weights(weights))
+        # Weights of a file may be loaded before the first step.
+        self.built = True
         names = (*OWN_NAMES, *term_names(terms, OWN_NAMES))
         self._means = {
             name: tf.keras.metrics.Mean(name=name)
             for name in names
             if self._reads_labels or name != "student_loss"
         }
+
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any
+    ) -> None:
+        """Sets the optimizer of the student, see `tf.keras.Model.compile`.
+
+        Args:
+            optimizer: a legacy Keras optimizer.
+            loss: refused: losses are arguments of the constructor.
+            **options: see `tf.keras.Model.compile`.
+
+        Raises:
+            UserError: an argument has no effect here.
+        """
+        given = {n: options.pop(n, None) for n in _RENAMED} | {"loss": loss}
+        for name, value in given.items():
+            if value is not None:
+                raise UserError(
+                    f"`compile` of a distiller should have no `{name}`. "
+                    f"Received: `{name}` = {value!r}. Write {_RENAMED[name]}."
+                )
+        super().compile(optimizer=optimizer, **options)
 
     @property
     def teacher(self) -> object:

@@ -111,6 +111,12 @@ class RankingDistiller(BaseDistiller):
             name,
         )
 
+    @classmethod
+    def takes(cls, student: object) -> bool:
+        """See `BaseDistiller.takes`."""
+        names = ("network", "tasks", "task_loss")
+        return all(hasattr(student, name) for name in names)
+
     def step_inputs(
         self, batch: RankingBatch, outputs: Outputs
     ) -> RankingStepInputs:

@@ -96,6 +96,11 @@ class Distiller(BaseDistiller):
             name,
         )
 
+    @classmethod
+    def takes(cls, student: object) -> bool:
+        """See `BaseDistiller.takes`."""
+        return hasattr(student, "query_tower") and hasattr(student, "task_loss")
+
     def join(self, rows: Batch, seed: tf.Tensor) -> Batch:
         """Adds the candidates of the losses to a row batch.
 

@@ -104,6 +104,12 @@ class ModelDistiller(BaseDistiller):
             name=name,
         )
 
+    @classmethod
+    def takes(cls, student: object) -> bool:
+        """See `BaseDistiller.takes`."""
+        own = hasattr(student, "task_loss")
+        return isinstance(student, tfrs.Model) and not own
+
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
         """Epoch means of the losses, and the student's own metrics."""
