@@ -101,6 +101,19 @@ class Distiller(BaseDistiller):
         """See `BaseDistiller.takes`."""
         return hasattr(student, "query_tower") and hasattr(student, "task_loss")
 
+    def check_rows(self, num_queries: int, num_candidates: int) -> None:
+        """Compares the rows of all teachers with those of the data.
+
+        Args:
+            num_queries: user rows of the data, the unknown one counted.
+            num_candidates: item rows of the data.
+
+        Raises:
+            UserError: a teacher has others, see `Teacher.check_rows`.
+        """
+        for term in self._terms.value:
+            term.teacher.check_rows(num_queries, num_candidates)
+
     def join(self, rows: Batch, seed: tf.Tensor) -> Batch:
         """Adds the candidates of the losses to a row batch.
 

@@ -56,6 +56,9 @@ def fit(
     """
     distils = isinstance(model, Distiller)
     student = model.student if distils else model
+    if distils:
+        catalogue = prepared.catalogue
+        model.check_rows(catalogue.num_users + 1, catalogue.num_items)
     batches = prepared.batches(encoded, options, seed)
     steps = batches.steps_per_epoch
     history: History = []

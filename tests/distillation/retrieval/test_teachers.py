@@ -392,3 +392,18 @@ def test_wrong_arguments_raise_errors():
     }.items():
         with pytest.raises(UserError, match=message):
             make()
+
+
+def test_rows_of_other_data_are_refused():
+    rng = np.random.default_rng(0)
+    users, items = (np.float32(rng.normal(size=(n, 3))) for n in (7, 5))
+    teacher = EmbeddingTeacher(users, items)
+    teacher.check_rows(7, 5)
+    # A table without the unknown user has one row less: each user would have
+    # the embedding of the next one.
+    for rows in ((8, 5), (7, 6)):
+        with pytest.raises(UserError, match="row 0 is the unknown user"):
+            teacher.check_rows(*rows)
+    seen = tf.RaggedTensor.from_row_lengths(np.int32([1, 2]), [0] * 4 + [1, 1])
+    with pytest.raises(UserError, match="`seen` should have a row"):
+        EmbeddingTeacher(users, items, seen=seen)

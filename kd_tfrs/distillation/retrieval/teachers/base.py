@@ -52,6 +52,33 @@ class Teacher(abc.ABC):
         self.num_queries = num_queries
         self.num_candidates = num_candidates
         self.seen = seen
+        if seen is not None and seen.nrows() != num_queries:
+            raise UserError(
+                "`seen` should have a row for each query row of the teacher, "
+                f"{num_queries}. Received: {int(seen.nrows())} rows. Row 0 is "
+                "the unknown user: give it to both, in the teacher's tables "
+                "as well."
+            )
+
+    def check_rows(self, num_queries: int, num_candidates: int) -> None:
+        """Compares the rows of the teacher with those of the data.
+
+        Args:
+            num_queries: user rows of the data, the unknown one counted.
+            num_candidates: item rows of the data.
+
+        Raises:
+            UserError: they differ, so that rows would be those of others.
+        """
+        own = self.num_queries, self.num_candidates
+        if own != (num_queries, num_candidates):
+            raise UserError(
+                f"A teacher of these data should have {num_queries} query "
+                f"rows, of which row 0 is the unknown user, and "
+                f"{num_candidates} candidates. Received: {own[0]} and "
+                f"{own[1]}. Order its tables by the ids of the catalogue, "
+                "behind a row for the unknown user."
+            )
 
     @abc.abstractmethod
     def batch_scores(self, batch: Batch) -> BatchScores:
