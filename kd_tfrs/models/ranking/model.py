@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -13,6 +14,7 @@ from kd_tfrs.models.ranking.task import RankingTask
 Outputs = dict[str, tf.Tensor]
 
 
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
 class RankingModel(tfrs.Model):
     r"""A network with one head for each task, trained on the labels.
 
@@ -61,6 +63,29 @@ class RankingModel(tfrs.Model):
                 )
         self.feature_names = tuple(sorted(_names(network.input)))
         self._ranking_tasks = {task.name: task.ranking() for task in self.tasks}
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor; the network by its configuration."""
+        return {
+            "network": tf.keras.saving.serialize_keras_object(self.network),
+            "tasks": [dataclasses.asdict(task) for task in self.tasks],
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict, custom_objects: dict | None = None
+    ) -> RankingModel:
+        """The inverse of `get_config`."""
+        network = tf.keras.saving.deserialize_keras_object(
+            config["network"], custom_objects
+        )
+        tasks = tuple(RankingTask(**task) for task in config["tasks"])
+        return cls(network, tasks, config["name"])
+
+    def build_from_config(self, config: dict) -> None:
+        """Nothing to build: the networks of `from_config` are built."""
+        del config
 
     @property
     def networks(self) -> tuple[tf.keras.Model, ...]:

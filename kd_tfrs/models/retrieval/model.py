@@ -11,6 +11,7 @@ from kd_tfrs.models.retrieval.task import FusedRetrieval
 Outputs = dict[str, dict[str, tf.Tensor]]
 
 
+@tf.keras.utils.register_keras_serializable("kd_tfrs")
 class RetrievalModel(tfrs.Model):
     r"""Two towers trained by the softmax over the candidates of a batch.
 
@@ -75,6 +76,35 @@ class RetrievalModel(tfrs.Model):
         self.popularity_correction = popularity_correction
         self.remove_accidental_hits = remove_accidental_hits
         self.task = FusedRetrieval(temperature)
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor; towers by their own configurations."""
+        serialize = tf.keras.saving.serialize_keras_object
+        return {
+            "query_tower": serialize(self.query_tower),
+            "candidate_tower": serialize(self.candidate_tower),
+            "temperature": self.temperature,
+            "popularity_correction": self.popularity_correction,
+            "remove_accidental_hits": self.remove_accidental_hits,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict, custom_objects: dict | None = None
+    ) -> RetrievalModel:
+        """The inverse of `get_config`."""
+        towers = {
+            name: tf.keras.saving.deserialize_keras_object(
+                config[name], custom_objects
+            )
+            for name in ("query_tower", "candidate_tower")
+        }
+        return cls(**{**config, **towers})
+
+    def build_from_config(self, config: dict) -> None:
+        """Nothing to build: the networks of `from_config` are built."""
+        del config
 
     @property
     def networks(self) -> tuple[tf.keras.Model, ...]:
