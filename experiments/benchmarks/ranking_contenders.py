@@ -204,7 +204,7 @@ class Contest:
         )
         with tempfile.TemporaryDirectory() as folder:
             path = exporting.export_model(
-                model, inputs, self.prepared, folder, tables
+                model, self.prepared, inputs, folder, tables
             )
             size, ranker = size_bytes(path), SavedModelRanker(path)
         test = self.prepared.split.test

@@ -60,8 +60,8 @@ def serving_tables(
 
 def export_model(
     model: RankingModel,
-    inputs: Inputs,
     prepared: RankingPrepared,
+    inputs: Inputs,
     base_dir: str | os.PathLike,
     tables: ServingTables | None = None,
     storage: Storage = FLOAT32,
@@ -70,8 +70,8 @@ def export_model(
 
     Args:
         model: trained, on columns that are known when serving.
-        inputs: its features.
         prepared: for the rows and requests to compare on.
+        inputs: its features.
         base_dir: folder of versions.
         tables: see `serving_tables`; without them there is no `rank`.
         storage: how kernels and embeddings are stored; where it rounds them,
@@ -86,7 +86,7 @@ def export_model(
     Example:
     ```python
     tables = serving_tables(prepared, config.data)
-    export_model(student, inputs, prepared, "models/ranking", tables)
+    export_model(student, prepared, inputs, "models/ranking", tables)
     ```
     """
     train, test = prepared.split.train, prepared.split.test

@@ -181,8 +181,8 @@ class RankingStages(StudentChain):
         source, storage = stored_as(choice.name)
         version = exporting.export_model(
             self.learner.load(source),
-            self.learner.inputs(source),
             prepared,
+            self.learner.inputs(source),
             self._export_folder("ranking"),
             exporting.serving_tables(prepared, self.config.data),
             storage,

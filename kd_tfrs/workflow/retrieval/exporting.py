@@ -17,8 +17,8 @@ _VERIFIED_ITEMS = 100
 
 def export_model(
     model: RetrievalModel,
-    encoded: Encoded,
     prepared: Prepared,
+    encoded: Encoded,
     base_dir: str | os.PathLike,
     *,
     storage: Storage = FLOAT32,
@@ -28,8 +28,8 @@ def export_model(
 
     Args:
         model: trained.
-        encoded: its features.
         prepared: for the catalogue and the users to compare on.
+        encoded: its features.
         base_dir: folder of versions, see `export_saved_model`.
         storage: how the tables are stored; with 8-bit integers the export is
             compared with the rounded tables.
@@ -45,7 +45,7 @@ def export_model(
 
     Example:
     ```python
-    version, parity = export_model(student, encoded, prepared, "models/films")
+    version, parity = export_model(student, prepared, encoded, "models/films")
     ```
     """
     embedded = measure.embed(model, encoded, prepared)

@@ -145,8 +145,8 @@ class Stages(StudentChain):
         source, storage = stored_as(choice.name)
         version, parity = export_model(
             self.model(source),
-            self.learner.encoded(source),
             self.prepared,
+            self.learner.encoded(source),
             self._export_folder("retrieval"),
             storage=storage,
             top_k=self.config.evaluation.top_k,

@@ -69,8 +69,8 @@ def make_retrieval(directory, config):
             chain._keep({"stage": stage}, {}, [])
         export_model(
             learner.load("pruned"),
-            learner.encoded("pruned"),
             chain.prepared,
+            learner.encoded("pruned"),
             chain._export_folder("retrieval"),
             storage=stored_as("pruned")[1],
         )
@@ -90,7 +90,7 @@ def make_ranking(directory, config, *, exports=True):
         inputs = learner.inputs("pruned")
         tables = exporting.serving_tables(prepared, config.data)
         model, folder = learner.load("pruned"), run.path("export", "ranking")
-        exporting.export_model(model, inputs, prepared, folder, tables)
+        exporting.export_model(model, prepared, inputs, folder, tables)
         chain._keep(SHIPS_PRUNED, {}, [])
         with contextlib.suppress(ImportError):
             import ai_edge_litert  # noqa: F401

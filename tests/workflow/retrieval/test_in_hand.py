@@ -161,7 +161,7 @@ def test_fit_lets_callbacks_watch_the_validation(data, encoded):
 
 def test_rows_of_model_and_export_agree(data, encoded, tmp_path):
     model = student(encoded)
-    version, parity = kd.export_model(model, encoded, data, tmp_path, top_k=5)
+    version, parity = kd.export_model(model, data, encoded, tmp_path, top_k=5)
     assert version == tmp_path / "1"
     assert parity.max_score_difference < 1e-4
     row, per_user = measure.measure_model("student", model, encoded, data)
