@@ -53,6 +53,8 @@ def columns(seed: int) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     schema = data.schema
     events = data.events.merge(data.items, on=schema.item_id)
     events = events.merge(data.users, on=schema.user_id)
+    # Keras's mean over the words of an empty title is NaN.
+    events = events[events["title"] != ""]
     events = events.sort_values(schema.time, kind="stable", ignore_index=True)
 
     def text(name: str) -> np.ndarray:
