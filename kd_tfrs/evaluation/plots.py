@@ -98,7 +98,8 @@ def plot_stages(
 
 
 def plot_curves(
-    history: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path
+    history: Mapping[str, Sequence[Mapping[str, float]] | Any],
+    path: str | Path,
 ) -> None:
     """Draws learning curves: one panel for each quantity, one line by stage.
 
@@ -106,8 +107,9 @@ def plot_curves(
     smallest possible loss is above 0 and differs between losses.
 
     Args:
-        history: epochs by stage, as dicts with "epoch" and values by name. An
-            epoch may lack a value. A name that contains "loss" is a loss.
+        history: by stage, what Keras's `fit` returns, or epochs as dicts with
+            "epoch" and values by name. An epoch may lack a value. A name that
+            contains "loss" is a loss.
         path: the PNG to write.
 
     Raises:
@@ -118,6 +120,7 @@ def plot_curves(
     plot_curves({"student": [{"epoch": 1, "loss": 2.0}]}, "curves.png")
     ```
     """
+    history = {name: _epochs(stage) for name, stage in history.items()}
     epochs = [epoch for stage in history.values() for epoch in stage]
     names = dict.fromkeys(name for epoch in epochs for name in epoch)
     names = [name for name in names if name != "epoch"]
@@ -131,6 +134,17 @@ def plot_curves(
         _draw_curves(panel, history, name)
     legend_below(figure, 2 * min(COLUMNS, len(names)))
     save_png(figure, path)
+
+
+def _epochs(stage: Any) -> Sequence[Mapping[str, float]]:
+    """The epochs of a Keras history as dicts."""
+    if isinstance(stage, Sequence):
+        return stage
+    columns = stage.history
+    return [
+        {"epoch": place + 1, **dict(zip(columns, values, strict=True))}
+        for place, values in enumerate(zip(*columns.values(), strict=True))
+    ]
 
 
 def panels(

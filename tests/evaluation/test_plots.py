@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation import plot_curves, plot_stages
@@ -225,3 +226,16 @@ def test_labels_stay_between_two_heights():
         spread(np.array([0.0, 0.0]), 0.1, 0.0, 1.0), [0.0, 0.1]
     )
     assert spread(np.array([]), 0.1).shape == (0,)
+
+
+def test_curves_of_a_keras_history(tmp_path):
+    history = tf.keras.callbacks.History()
+    history.history = {"loss": [2.0, 1.0], "ndcg@10": [0.1, 0.2]}
+    rows = [
+        {"epoch": 1, "loss": 2.0, "ndcg@10": 0.1},
+        {"epoch": 2, "loss": 1.0, "ndcg@10": 0.2},
+    ]
+    for name, stage in (("keras", history), ("rows", rows)):
+        plot_curves({"student": stage}, tmp_path / f"{name}.png")
+    one, other = (tmp_path / f"{n}.png" for n in ("keras", "rows"))
+    assert one.read_bytes() == other.read_bytes()

@@ -13,8 +13,6 @@ from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.config import TrainOptions
 from kd_tfrs.workflow.retrieval.prepare import Encoded, Prepared
 
-History = list[dict[str, float]]
-
 
 def fit(
     model: RetrievalModel | Distiller,
@@ -26,7 +24,7 @@ def fit(
     callbacks: Sequence[tf.keras.callbacks.Callback] = (),
     seed: int = 0,
     progress: bool = True,
-) -> History:
+) -> tf.keras.callbacks.History:
     """Trains a model alone or with a teacher, validated after every epoch.
 
     For a notebook: the experiments go on after a kill and keep their best
@@ -43,8 +41,8 @@ def fit(
         progress: show a progress bar.
 
     Returns:
-        A dict an epoch with losses and validation metrics, as `plot_curves`
-        takes it.
+        Keras's history, with losses and validation metrics by epoch;
+        `plot_curves` takes it.
 
     Example:
     ```python
@@ -61,24 +59,21 @@ def fit(
         model.check_rows(catalogue.num_users + 1, catalogue.num_items)
     batches = prepared.batches(encoded, options, seed)
     steps = batches.steps_per_epoch
-    history: History = []
 
     def validate(epoch: int, logs: dict[str, float]) -> None:
         # Callbacks behind this one may watch the validation metrics.
+        del epoch
         logs.update(measure.validate(student, encoded, prepared))
-        row = {name: float(value) for name, value in logs.items()}
-        history.append({"epoch": epoch + 1, **row})
 
     with tqdm(total=epochs * steps, unit="step", disable=not progress) as bar:
         watcher = tf.keras.callbacks.LambdaCallback(
             on_epoch_end=validate,
             on_batch_end=lambda batch, logs: bar.update(),
         )
-        model.fit(
+        return model.fit(
             batches.dataset(epochs, join=model.join if distils else None),
             epochs=epochs,
             steps_per_epoch=steps,
             callbacks=[watcher, *callbacks],
             verbose=0,
         )
-    return history
