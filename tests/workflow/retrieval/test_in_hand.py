@@ -113,7 +113,6 @@ def test_a_teacher_of_other_rows_is_refused(data):
 
 
 def test_fit_distils_as_keras_would(data, encoded):
-    histories, weights = [], []
     teacher = own_teacher(data)
     for by_hand in (False, True):
         tf.keras.utils.set_random_seed(0)
