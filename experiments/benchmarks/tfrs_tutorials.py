@@ -2,8 +2,8 @@ r"""Distils the six models of the TFRS documentation on MovieLens-100K.
 
 Each model of tests/distillation/tfrs_models/tutorials.py is the teacher of a
 narrow one of its own class, unchanged. The teacher, the student alone and the
-distilled student are trained with the tutorials' optimizer (Adagrad, 0.1);
-each keeps the epoch with the best validation. Events are split at random as
+distilled student are trained with Adagrad, each at the step size and to the
+epoch with the best validation. Events are split at random as
 in the tutorials: 70 % to train, 10 % to validate, 20 % to test. To copy:
 
     KD_TFRS_DATA_DIR=... python experiments/benchmarks/tfrs_tutorials.py \
@@ -35,6 +35,7 @@ from kd_tfrs.evaluation.tables import as_markdown, mean_and_deviation
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("seeds", 3, "Seeds of everything.", 1)
+flags.DEFINE_list("rates", ["0.1", "0.03"], "Step sizes of Adagrad.")
 flags.DEFINE_integer("epochs", 12, "Epochs at most.", 1)
 flags.DEFINE_integer("patience", 3, "Epochs without a better validation.", 1)
 flags.DEFINE_list("models", [], "Names of models; all when not given.")
@@ -160,17 +161,31 @@ class Best(tf.keras.callbacks.Callback):
 
 
 def fitted(
-    trained: tf.keras.Model,
-    student: tf.keras.Model,
+    make: Callable[[], tuple[tf.keras.Model, tf.keras.Model]],
     train: Batches,
     measure: Metric,
     sign: float,
+    seed: int,
 ) -> tf.keras.Model:
-    """Trains a model, or a student by its distiller, to its best epoch."""
-    trained.compile(optimizer=tf.keras.optimizers.legacy.Adagrad(0.1))
-    best = Best(student, measure, sign)
-    trained.fit(train, epochs=FLAGS.epochs, verbose=0, callbacks=[best])
-    return student
+    """The best epoch of the best step size, by validation.
+
+    Args:
+        make: a new model that is trained, and the one that is measured: the
+            same, or a distiller and its student.
+        train: training batches.
+        measure: validation metric.
+        sign: -1 where lower values are better.
+        seed: of the initial weights.
+    """
+    found = []
+    for rate in map(float, FLAGS.rates):
+        tf.keras.utils.set_random_seed(seed)
+        trained, student = make()
+        trained.compile(optimizer=tf.keras.optimizers.legacy.Adagrad(rate))
+        best = Best(student, measure, sign)
+        trained.fit(train, epochs=FLAGS.epochs, verbose=0, callbacks=[best])
+        found.append((best.value, student))
+    return max(found, key=lambda one: one[0])[1]
 
 
 def tasks(found: dict) -> dict[str, tuple[Callable, Callable, list, bool]]:
@@ -241,18 +256,24 @@ def measured(name: str, seed: int) -> dict[str, float]:
     sign = -1.0 if towers is None else 1.0
     data = batches(found, train)
 
-    def trained(width: int, offset: int) -> tf.keras.Model:
-        tf.keras.utils.set_random_seed(10 * seed + offset)
-        model = make(width)
-        return fitted(model, model, data, metrics[0], sign)
+    def distilled() -> tuple[tf.keras.Model, tf.keras.Model]:
+        student = make(_NARROW)
+        return kd.Distiller(models["teacher"], student, losses), student
 
-    teacher, alone = trained(_WIDE, 0), trained(_NARROW, 1)
-    tf.keras.utils.set_random_seed(10 * seed + 2)
-    student = make(_NARROW)
-    distiller = kd.Distiller(teacher, student, losses)
-    fitted(distiller, student, data, metrics[0], sign)
-    models = {"teacher": teacher, "alone": alone, "distilled": student}
+    makers = {
+        "teacher": lambda: _twice(make(_WIDE)),
+        "alone": lambda: _twice(make(_NARROW)),
+        "distilled": distilled,
+    }
+    models: dict[str, tf.keras.Model] = {}
+    for offset, (stage, maker) in enumerate(makers.items()):
+        own = 10 * seed + offset
+        models[stage] = fitted(maker, data, metrics[0], sign, own)
     return {stage: metrics[1](model) for stage, model in models.items()}
+
+
+def _twice(model: tf.keras.Model) -> tuple[tf.keras.Model, tf.keras.Model]:
+    return model, model
 
 
 def row(name: str, seeds: list[dict[str, float]]) -> list[str]:

@@ -114,6 +114,7 @@ def test_a_teacher_of_other_rows_is_refused(data):
 
 def test_fit_distils_as_keras_would(data, encoded):
     teacher = own_teacher(data)
+    weights = []
     for by_hand in (False, True):
         tf.keras.utils.set_random_seed(0)
         model = student(encoded)
