@@ -104,6 +104,9 @@ class BaseDistiller(tf.keras.Model):
         if balance is not None:
             balance.build(len(terms))
         self._weights = _Untracked(self._check_weights(weights))
+        # All modules but the student that a checkpoint has to hold. Keras does
+        # not track what is an attribute of the class.
+        self.checkpointed: list[tf.Module] = []
         # Weights of a file may be loaded before the first step.
         self.built = True
         names = (*OWN_NAMES, *term_names(terms, OWN_NAMES))
@@ -139,11 +142,6 @@ class BaseDistiller(tf.keras.Model):
     def teacher(self) -> object:
         """The teacher, as it was given."""
         return self._teacher.value
-
-    @property
-    def checkpointed(self) -> list[tf.Module]:
-        """All modules but the student that a checkpoint has to hold."""
-        return _checkpointed(self._terms.value, self.balance)
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
@@ -183,6 +181,10 @@ class BaseDistiller(tf.keras.Model):
         """A factor for each term, beside its weight; 1 by default."""
         del outputs
         return [1.0] * len(self._terms.value)
+
+    def track_layers(self) -> None:
+        """Lets Keras save the layers of the losses, which have to be built."""
+        self.checkpointed = _checkpointed(self._terms.value, self.balance)
 
     @abc.abstractmethod
     def step_inputs(self, batch: Batch, outputs: dict) -> StepInputs:

@@ -110,6 +110,7 @@ class RankingDistiller(BaseDistiller):
             balance,
             name,
         )
+        self.track_layers()
 
     @classmethod
     def takes(cls, student: object) -> bool:

@@ -95,6 +95,7 @@ class Distiller(BaseDistiller):
             balance,
             name,
         )
+        self.track_layers()
 
     @classmethod
     def takes(cls, student: object) -> bool:

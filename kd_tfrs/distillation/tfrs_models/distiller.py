@@ -151,6 +151,7 @@ class ModelDistiller(BaseDistiller):
             with _named("teacher"):
                 teacher = term.teacher.outputs(batch)
             check_term(term, teacher, student)
+        self.track_layers()
 
     def forward(self, batch: Any, training: bool) -> tuple[Outputs, tf.Tensor]:
         """See `BaseDistiller.forward`."""
