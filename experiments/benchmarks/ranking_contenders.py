@@ -199,9 +199,7 @@ class Contest:
     def _saved_model(self, stage: str) -> None:
         """Exports the model again, with the present code."""
         model, inputs = self.learner.load(stage), self.learner.inputs(stage)
-        tables = exporting.serving_tables(
-            self.prepared, self.stages.config.data
-        )
+        tables = exporting.serving_tables(self.prepared)
         with tempfile.TemporaryDirectory() as folder:
             path = exporting.export_model(
                 model, self.prepared, inputs, folder, tables

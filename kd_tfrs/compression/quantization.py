@@ -129,7 +129,7 @@ def quantize_tables(network: tf.keras.Model) -> tf.keras.Model:
 
     Example:
     ```python
-    small = student.with_network(quantize_tables(student.network))
+    small = student.with_networks(quantize_tables(student.network))
     ```
     """
 

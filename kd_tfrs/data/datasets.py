@@ -1,4 +1,4 @@
-"""`load`: a name or a path goes in, validated interactions come out."""
+"""`load`: a name, a path or a DataFrame in, validated interactions out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from kd_tfrs.data import sources
 from kd_tfrs.data.interactions import Interactions, clean
@@ -32,7 +34,9 @@ DATASETS = ("synthetic", *_FOLDERS)
 
 
 def load(
-    name_or_path: str | Path,
+    source: str | Path | pd.DataFrame,
+    users: pd.DataFrame | None = None,
+    items: pd.DataFrame | None = None,
     *,
     data_dir: str | Path | None = None,
     schema: Schema | None = None,
@@ -52,12 +56,15 @@ def load(
     download: bool = True,
     progress: bool = True,
 ) -> Interactions:
-    """Loads a known data set by name, or the user's own files by path.
+    """Loads a known data set by name, or the user's own files or tables.
 
     Args:
-        name_or_path: one of `DATASETS`, or the path of a file or folder of
-            shards (CSV, TSV, Parquet, JSON lines, adjacency lists). A folder
-            may hold `users.*` and `items.*` beside the events.
+        source: one of `DATASETS`, or the path of a file or folder of shards
+            (CSV, TSV, Parquet, JSON lines, adjacency lists). A folder may hold
+            `users.*` and `items.*` beside the events. Or a DataFrame of
+            events, one row each.
+        users: beside a DataFrame, one row a user with the user id, or `None`.
+        items: likewise one row an item.
         data_dir: where known data sets are looked for and downloaded to; by
             default the environment's KD_TFRS_DATA_DIR, otherwise a cache in
             the home folder.
@@ -99,6 +106,7 @@ def load(
     load("movielens-1m", min_label=4)
     load("ratings.csv", user_id="uid", item_id="movie", time="ts")
     load("clicks.csv", event_columns=["device"], tasks=["click", "like"])
+    load(events, items=films, user_id="member", item_id="film")
     ```
     """
     name, columns, further = _checked(locals())
@@ -107,8 +115,11 @@ def load(
     elif name in DATASETS:
         roots = _roots(data_dir)
         folder = _folder(name, roots, download)
-        source = _FOLDERS[name]
-        tables = source.read(folder or source.fetch(roots[0], progress))
+        known = _FOLDERS[name]
+        tables = known.read(folder or known.fetch(roots[0], progress))
+    elif isinstance(source, pd.DataFrame):
+        given = Tables(source, users, items, schema)
+        tables = user_files.of_tables(given, columns, further)
     else:
         path = _existing(name)
         tables = user_files.read(
@@ -129,7 +140,7 @@ def load(
     )
 
 
-def check_load(name_or_path: str | Path, **options: Any) -> None:
+def check_load(source: str | Path, **options: Any) -> None:
     """Finds mistakes in the arguments of `load`, and reads no rows.
 
     Raises:
@@ -139,7 +150,7 @@ def check_load(name_or_path: str | Path, **options: Any) -> None:
     Example:
     >>> check_load("synthetic", num_events=1_000)
     """
-    arguments = bound_arguments(load, name_or_path, **options)
+    arguments = bound_arguments(load, source, **options)
     name, columns, further = _checked(arguments)
     if name not in DATASETS:
         schema = arguments["schema"]
@@ -174,7 +185,8 @@ def _checked(
     arguments: Mapping[str, Any],
 ) -> tuple[str, dict[str, str | None], FurtherColumns]:
     """Name, own columns and further columns of the arguments of `load`."""
-    name = str(arguments["name_or_path"])
+    source = arguments["source"]
+    name = "data" if isinstance(source, pd.DataFrame) else str(source)
     columns = {key: arguments[key] for key in user_files.ROLES}
     further = FurtherColumns(
         arguments["tasks"],
@@ -182,6 +194,13 @@ def _checked(
         arguments["training_only_columns"],
     )
     schema, num_events = arguments["schema"], arguments["num_events"]
+    tables = [key for key in ("users", "items") if arguments[key] is not None]
+    if tables and not isinstance(source, pd.DataFrame):
+        raise UserError(
+            f"`{tables[0]}` should stand beside a DataFrame of events. "
+            f"Received: `{tables[0]}` with `{name}`. Put the table into the "
+            "folder of the events, or read them yourself."
+        )
     _check_arguments(name, schema, columns, further, num_events)
     return name, columns, further
 

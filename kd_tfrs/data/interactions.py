@@ -164,9 +164,9 @@ def _update(digest: hashlib._Hash, name: str, values: pd.Series) -> None:
 
 def clean(
     events: pd.DataFrame | Mapping[str, pd.DataFrame],
-    users: pd.DataFrame | None,
-    items: pd.DataFrame | None,
-    schema: Schema,
+    users: pd.DataFrame | None = None,
+    items: pd.DataFrame | None = None,
+    schema: Schema | None = None,
     *,
     name: str = "data",
     min_user_events: int = 0,
@@ -191,7 +191,7 @@ def clean(
         users: one row per user. When None, the user's columns are read from
             the events (the first row of each user).
         items: one row per item, or None likewise.
-        schema: the columns.
+        schema: the columns; `Schema.infer` guesses them when `None`.
         name: name of the data set, for messages.
         min_user_events: users with fewer events are dropped (k-core).
         min_item_events: items with fewer events are dropped (k-core).
@@ -210,9 +210,11 @@ def clean(
 
     Example:
     >>> frame = pd.DataFrame({"user_id": [1, 1], "item_id": [7, 7]})
-    >>> clean(frame, None, None, Schema.infer(frame)).report.duplicates
+    >>> clean(frame).report.duplicates
     1
     """
+    if schema is None:
+        schema = Schema.infer(cleaning.join_splits(events), users, items)
     cleaning.check_options(schema, min_user_events, min_item_events, min_label)
     raw = cleaning.join_splits(events)
     cleaning.require_event_columns(raw, schema, name)

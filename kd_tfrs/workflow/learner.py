@@ -276,12 +276,6 @@ class Learner(abc.ABC):
         return model
 
     @abc.abstractmethod
-    def with_networks(
-        self, model: Any, networks: Sequence[tf.keras.Model]
-    ) -> Any:
-        """Returns a model with other networks, see `networks` of a model."""
-
-    @abc.abstractmethod
     def _distiller(
         self, stage: str, student: Any, batches: Batches, epochs: int
     ) -> BaseDistiller:

@@ -106,8 +106,8 @@ def _prune_to(
         pruning.schedule, sparsity, pruning.epochs * batches.steps_per_epoch
     )
     student = learner.initialised("pruned", dense, batches)
-    student = learner.with_networks(
-        student, [prunable(tower, schedule) for tower in student.networks]
+    student = student.with_networks(
+        *(prunable(network, schedule) for network in student.networks)
     )
     # The last epoch is kept: the best one may not be sparse yet.
     progress = learner.fit(
@@ -125,7 +125,7 @@ def _prune_to(
         keeps_last=True,
         callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
     )
-    sparse = learner.with_networks(
-        student, [strip(tower, sparsity) for tower in student.networks]
+    sparse = student.with_networks(
+        *(strip(network, sparsity) for network in student.networks)
     )
     return learner.finished(sparse, batches), progress

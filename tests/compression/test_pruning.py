@@ -29,7 +29,7 @@ def teacher(world):
 
 
 def with_pruning(model, schedule):
-    return model.with_towers(
+    return model.with_networks(
         prunable(model.query_tower, schedule),
         prunable(model.candidate_tower, schedule),
     )

@@ -79,7 +79,7 @@ def test_pruned_while_distilling(world, rows, architecture, kind):
     dense = world.model(architecture, (LIKED,), dropout=0.1)
     before = [w.copy() for w in dense.get_weights()]
     schedule = pruning_schedule(kind, SHARE, STEPS)
-    student = dense.with_network(prunable(dense.network, schedule))
+    student = dense.with_networks(prunable(dense.network, schedule))
     term = DistillationTerm(
         BinarySoftTargets(temperature=2.0), TaskLogits("liked")
     )
@@ -102,7 +102,7 @@ def test_pruned_with_a_head_for_the_teacher(world, rows):
     dense = world.model("dnn", (LIKED,))
     network = with_auxiliary_head(dense.network, (LIKED,))
     schedule = pruning_schedule("constant", SHARE, STEPS)
-    student = dense.with_network(prunable(network, schedule))
+    student = dense.with_networks(prunable(network, schedule))
     term = DistillationTerm(
         BinarySoftTargets(), TaskLogits("liked", auxiliary=True)
     )

@@ -108,7 +108,7 @@ def test_training_aware_of_int8_starts_near_the_network_and_learns(world, rows):
     expected = outputs["logits_rating"].numpy()
     difference = np.abs(expected - aware["logits_rating"])
     assert 0 < difference.mean() < 0.1 * expected.std()
-    twin = model.with_network(network)
+    twin = model.with_networks(network)
     labels = {k: tf.constant(v) for k, v in world.examples.train.labels.items()}
     batch = {
         "features": {k: tf.constant(v) for k, v in rows.items()},

@@ -119,6 +119,8 @@ class ExampleSplit:
             data; None for real data.
         parts: split of the events that the examples are built from; None for
             logs.
+        liked_from: the lowest label that counts as liked.
+        history_task: see `build_examples`.
     """
 
     train: Examples
@@ -128,6 +130,8 @@ class ExampleSplit:
     interactions: Interactions | None = None
     truth: Mapping[str, Mapping[str, np.ndarray]] | None = None
     parts: Split | None = None
+    liked_from: float = 4.0
+    history_task: str | None = None
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, p)):,} {p}" for p in PARTS)
@@ -225,6 +229,8 @@ def build_examples(
         name=interactions.name,
         interactions=interactions,
         parts=split,
+        liked_from=liked_from,
+        history_task=history_task,
     )
 
 

@@ -110,7 +110,7 @@ class FurtherColumns:
 
     def to_read(
         self,
-        path: Path,
+        path: str | Path,
         columns: Sequence[str],
         roles: Mapping[str, str],
         side: Collection[str] = (),
@@ -239,7 +239,7 @@ def _absent(available: Collection[str]) -> str:
     return f"which is not one of {list(available)}"
 
 
-def _wrong(option: str, path: Path, name: str, why: str) -> UserError:
+def _wrong(option: str, path: str | Path, name: str, why: str) -> UserError:
     also = f" ({RATING} and {LIKED} apart)" if option == "tasks" else ""
     return UserError(
         f"`{option}` should be further columns of `{path}`{also}. Received: "

@@ -108,6 +108,50 @@ def read(
     return Tables(events if whole is None else whole, users, items, schema)
 
 
+def of_tables(
+    tables: Tables,
+    names: Mapping[str, str | None] | None = None,
+    further: FurtherColumns | None = None,
+) -> Tables:
+    """The same for tables in memory: finds out which column is what.
+
+    Args:
+        tables: of the user's own; their schema may be `None`.
+        names: see `read`.
+        further: see `read`.
+
+    Returns:
+        Tables with a schema.
+
+    Raises:
+        UserError: see `read`.
+
+    Example:
+    >>> frame = pd.DataFrame({"user": [1], "item": [2], "stars": [3.0]})
+    >>> of_tables(Tables(frame, None, None, None)).schema.label
+    'stars'
+    """
+    further = further or FurtherColumns()
+    events, schema = tables.events, tables.schema
+    if schema is not None:
+        return tables
+    found, side = list(map(str, events.columns)), (tables.users, tables.items)
+    roles = further.roles(resolve("events", found, names or {}))
+    beside = [name for table in side if table is not None for name in table]
+    more = further.to_read("events", found, roles, beside)
+    wanted = dict.fromkeys([*roles.values(), *more])
+    users, items = (
+        _with_id(table, roles[role], role)
+        for role, table in zip(("user_id", "item_id"), side, strict=True)
+    )
+    titled, items = _name_title({"": events[[*wanted]]}, items, roles)
+    events = titled[""]
+    schema = _infer(events.drop(columns=more), users, items, roles)
+    schema = further.described(schema, events, more)
+    further.check_labels([events], schema)
+    return Tables(events, users, items, schema)
+
+
 def check(
     path: str | Path,
     schema: Schema | None = None,
@@ -201,12 +245,12 @@ def _is_side(entry: Path, kind: str, stems: Sequence[str]) -> bool:
 
 
 def resolve(
-    path: Path, found: Sequence[str], names: Mapping[str, str | None]
+    path: str | Path, found: Sequence[str], names: Mapping[str, str | None]
 ) -> dict[str, str]:
     """Finds out which column is what.
 
     Args:
-        path: the file, for messages.
+        path: the file or table, for messages.
         found: its column names.
         names: column names by role, where the user gave them.
 
@@ -242,7 +286,9 @@ def _guess(found: Sequence[str], aliases: Sequence[str]) -> str | None:
     return next((by_lower[a] for a in aliases if a in by_lower), None)
 
 
-def _unresolved(path: Path, found: Sequence[str], wanted: str) -> UserError:
+def _unresolved(
+    path: str | Path, found: Sequence[str], wanted: str
+) -> UserError:
     flags = ", ".join(f"{role} ({flag})" for role, flag in _FLAGS.items())
     hint = ""
     if all(name.replace(".", "").isdigit() for name in found):
@@ -270,13 +316,30 @@ def _read_side(
     if not files:
         return None
     found = readers.column_names(files[0])
+    own = _id_column(files[0], found, id_name, role)
+    table = readers.read_table(files, text=[own], progress=progress)
+    return table.rename(columns={own: id_name})
+
+
+def _id_column(
+    table: str | Path, found: Sequence[str], id_name: str, role: str
+) -> str:
     own = id_name if id_name in found else _guess(found, _ALIASES[role])
     if own is None:
         raise UserError(
-            f"`{files[0]}` should have the column `{id_name}` of the events. "
+            f"`{table}` should have the column `{id_name}` of the events. "
             f"Received: columns {found}. Rename its id column."
         )
-    table = readers.read_table(files, text=[own], progress=progress)
+    return own
+
+
+def _with_id(
+    table: pd.DataFrame | None, id_name: str, role: str
+) -> pd.DataFrame | None:
+    if table is None:
+        return None
+    kind = "users" if role == "user_id" else "items"
+    own = _id_column(kind, list(map(str, table.columns)), id_name, role)
     return table.rename(columns={own: id_name})
 
 

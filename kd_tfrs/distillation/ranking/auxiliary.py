@@ -58,7 +58,7 @@ def with_auxiliary_head(
     term = DistillationTerm(BinarySoftTargets(), logits)
     RankingDistiller(teacher, student, term, 1.0, student_loss_weight=1.0)
     ...
-    served = student.with_network(without_auxiliary_head(student.network))
+    served = student.with_networks(without_auxiliary_head(student.network))
     ```
 
     References:

@@ -92,7 +92,7 @@ class RankingModel(tfrs.Model):
         """The networks with the trained weights."""
         return (self.network,)
 
-    def with_network(self, network: tf.keras.Model) -> RankingModel:
+    def with_networks(self, network: tf.keras.Model) -> RankingModel:
         """Returns the same model with another network (pruned, stripped, ...).
 
         Args:

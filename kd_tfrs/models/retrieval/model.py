@@ -111,7 +111,7 @@ class RetrievalModel(tfrs.Model):
         """The networks with the trained weights."""
         return (self.query_tower, self.candidate_tower)
 
-    def with_towers(
+    def with_networks(
         self, query_tower: tf.keras.Model, candidate_tower: tf.keras.Model
     ) -> RetrievalModel:
         """Returns the same model with other towers (pruned, stripped, ...).

@@ -162,7 +162,7 @@ class RankingSide(Side):
         Raises:
             UserError: the data have no users and items.
         """
-        found = serving_tables(self.chain.prepared, self.run.config.data)
+        found = serving_tables(self.chain.prepared)
         if found is None or found.users is None:
             raise UserError(
                 "`--ranking_run` should be of data with users and items. "

@@ -20,7 +20,6 @@ from kd_tfrs.export.stored_table import FLOAT32, Storage
 from kd_tfrs.models.ranking import RankingModel
 from kd_tfrs.workflow.compression_options import stored_as
 from kd_tfrs.workflow.ranking.measure import Logits
-from kd_tfrs.workflow.ranking.options import RankingDataConfig
 from kd_tfrs.workflow.ranking.prepare import Inputs, RankingPrepared
 
 _SEED = 22
@@ -29,15 +28,12 @@ _VERIFIED_LISTS = 10
 _VERIFIED_ITEMS = 100
 
 
-def serving_tables(
-    prepared: RankingPrepared, data: RankingDataConfig
-) -> ServingTables | None:
+def serving_tables(prepared: RankingPrepared) -> ServingTables | None:
     """Tables that the exported graph looks up, after the training events.
 
     Args:
         prepared: the data. The tables are built without the held-out events,
             so that the export can be evaluated on them.
-        data: options of the data, such as the lowest label that is liked.
 
     Returns:
         The tables; `None` for logs without users and items.
@@ -45,16 +41,12 @@ def serving_tables(
     split = prepared.split
     if split.interactions is None or split.parts is None:
         return None
-    # As in `load_examples`: a history contains the clicked items.
-    history_task = "click" if data.dataset == "synthetic" else None
     return ServingTables.of(
         split.interactions,
         split.parts.train,
         split.train,
-        history_task=(
-            history_task if split.train.history is not None else None
-        ),
-        liked_from=data.liked_from,
+        history_task=split.history_task,
+        liked_from=split.liked_from,
     )
 
 
@@ -85,7 +77,7 @@ def export_model(
 
     Example:
     ```python
-    tables = serving_tables(prepared, config.data)
+    tables = serving_tables(prepared)
     export_model(student, prepared, inputs, "models/ranking", tables)
     ```
     """
@@ -118,7 +110,7 @@ def as_stored(model: RankingModel, stage: str) -> RankingModel:
     storage = stored_as(stage)[1]
     if not storage.int8:
         return model
-    return model.with_network(rounded_network(model.network, storage))
+    return model.with_networks(rounded_network(model.network, storage))
 
 
 def export_logits(path: Path, prepared: RankingPrepared) -> Logits:

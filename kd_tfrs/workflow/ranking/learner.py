@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-import tensorflow as tf
 
 from kd_tfrs.compression.pruning import copy
 from kd_tfrs.data.ranking.batches import RankingBatches
@@ -149,15 +147,9 @@ class RankingLearner(Learner):
     ) -> RankingModel:
         """Moves the head to the mean label of the batches; adds heads."""
         if self.compresses(stage):
-            model = model.with_network(copy(model.network))
+            model = model.with_networks(copy(model.network))
         shift_head(model, self.prepared.task, -batches.logit_offset)
         return self._with_heads(model) if self.distils(stage) else model
-
-    def with_networks(
-        self, model: RankingModel, networks: Sequence[tf.keras.Model]
-    ) -> RankingModel:
-        """See `Learner.with_networks`."""
-        return model.with_network(*networks)
 
     def _distiller(
         self,
@@ -224,7 +216,7 @@ class RankingLearner(Learner):
         """Adds an auxiliary head if a method needs it."""
         if not self.methods.auxiliary:
             return model
-        return model.with_network(
+        return model.with_networks(
             with_auxiliary_head(model.network, model.tasks)
         )
 
@@ -234,7 +226,7 @@ class RankingLearner(Learner):
         """Removes heads for the teacher, and corrects the probabilities."""
         heads = {f"{task.output}_teacher" for task in self.prepared.tasks}
         if heads & {*model.network.output}:
-            model = model.with_network(without_auxiliary_head(model.network))
+            model = model.with_networks(without_auxiliary_head(model.network))
         shift_head(model, self.prepared.task, batches.logit_offset)
         return model
 

@@ -198,7 +198,7 @@ def measure_student(
     return {
         **parameters(model_weights(model)),
         "model_bytes": model_bytes(model.network, storage),
-        **saved_size(serving(model.with_network(network)), tables),
+        **saved_size(serving(model.with_networks(network)), tables),
     }
 
 

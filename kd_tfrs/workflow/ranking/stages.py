@@ -184,7 +184,7 @@ class RankingStages(StudentChain):
             prepared,
             self.learner.inputs(source),
             self._export_folder("ranking"),
-            exporting.serving_tables(prepared, self.config.data),
+            exporting.serving_tables(prepared),
             storage,
         )
         logits = exporting.export_logits(version, prepared)

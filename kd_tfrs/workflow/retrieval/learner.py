@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import RetrievalBatches
 from kd_tfrs.distillation import GradientNormBalance
@@ -168,12 +167,6 @@ class Learner(learner.Learner):
             )
             set_weights(model, tables)
         return model
-
-    def with_networks(
-        self, model: RetrievalModel, networks: Sequence[tf.keras.Model]
-    ) -> RetrievalModel:
-        """See `kd_tfrs.workflow.learner.Learner.with_networks`."""
-        return model.with_towers(*networks)
 
     def _distiller(
         self,

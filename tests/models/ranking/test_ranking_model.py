@@ -140,7 +140,7 @@ def test_other_features_are_ignored(model, labelled):
 
 
 def test_with_network_keeps_the_tasks(model, features):
-    twin = model.with_network(build_ranker(features, STUDENT, TASKS))
+    twin = model.with_networks(build_ranker(features, STUDENT, TASKS))
     assert twin is not model
     assert twin.tasks == model.tasks
     assert twin.network is not model.network

@@ -173,7 +173,7 @@ def test_with_towers_keeps_the_settings(world):
         world, popularity_correction=0.3, remove_accidental_hits=False
     )
     other = world.model(2)
-    twin = model.with_towers(other.query_tower, other.candidate_tower)
+    twin = model.with_networks(other.query_tower, other.candidate_tower)
     assert twin is not model
     assert twin.query_tower is other.query_tower
     for name in ("temperature", "popularity_correction", "name"):

@@ -88,7 +88,7 @@ def make_ranking(directory, config, *, exports=True):
         if not exports:
             return
         inputs = learner.inputs("pruned")
-        tables = exporting.serving_tables(prepared, config.data)
+        tables = exporting.serving_tables(prepared)
         model, folder = learner.load("pruned"), run.path("export", "ranking")
         exporting.export_model(model, prepared, inputs, folder, tables)
         chain._keep(SHIPS_PRUNED, {}, [])

@@ -246,7 +246,7 @@ def test_held_out_events_are_not_looked_up(finished, stages):
     """The table's counts are those of training events."""
     from kd_tfrs.workflow.ranking.exporting import serving_tables
 
-    tables = serving_tables(stages.prepared, finished.config.data)
+    tables = serving_tables(stages.prepared)
     train = stages.prepared.split.train
     assert tables.items["item_events"].sum() == len(train)
     assert tables.users["user_events"].sum() == len(train)
