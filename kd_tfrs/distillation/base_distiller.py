@@ -182,6 +182,26 @@ class BaseDistiller(tf.keras.Model):
         del outputs
         return [1.0] * len(self._terms.value)
 
+    def with_student(self, student: tf.keras.Model) -> BaseDistiller:
+        """A distiller of another student with the same teacher and losses.
+
+        Args:
+            student: such as a copy that is pruned.
+
+        Returns:
+            A new distiller, which is not compiled; this one does not change.
+        """
+        options = {} if self.balance is None else {"balance": self.balance}
+        return type(self)(
+            self.teacher,
+            student,
+            [*self._terms.value],
+            [*self._weights.value],
+            self.student_loss_weight,
+            name=self.name,
+            **options,
+        )
+
     def track_layers(self) -> None:
         """Lets Keras save the layers of the losses, which have to be built."""
         self.checkpointed = _checkpointed(self._terms.value, self.balance)

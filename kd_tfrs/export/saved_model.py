@@ -54,14 +54,54 @@ def export_saved_model(
     version = export_saved_model(module, "models/retrieval")
     ```
     """
-    base_dir = Path(base_dir)
+    return next_version(
+        Path(base_dir), lambda folder: _write(module, folder, items), verify
+    )
+
+
+def copy_version(version: Path, base_dir: str | os.PathLike) -> Path:
+    """Copies an export as the next version of another folder.
+
+    Args:
+        version: a version folder.
+        base_dir: the other model's folder.
+
+    Returns:
+        The new version's folder.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    return next_version(
+        Path(base_dir), lambda folder: shutil.copytree(version, folder)
+    )
+
+
+def next_version(
+    base_dir: Path,
+    write: Callable[[Path], object],
+    verify: Callable[[Path], object] | None = None,
+) -> Path:
+    """Writes a folder beside the versions, and renames it to the next number.
+
+    Args:
+        base_dir: the model's folder.
+        write: makes the folder that it is called with.
+        verify: see `export_saved_model`.
+
+    Returns:
+        The new version's folder.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     partial = base_dir / f".partial-{os.getpid()}"
     try:
         with _named_errors(base_dir):
             base_dir.mkdir(parents=True, exist_ok=True)
             # A killed process with the same id may have left a folder.
             shutil.rmtree(partial, ignore_errors=True)
-            _write(module, partial, items)
+            write(partial)
         if verify is not None:
             verify(partial)
         version = base_dir / str(1 + max(versions(base_dir), default=0))

@@ -9,11 +9,13 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import tensorflow as tf
 
+from kd_tfrs.compression.pruning import copy
 from kd_tfrs.distillation.base_distiller import BaseDistiller
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.lead import chance_of, is_error
 from kd_tfrs.workflow.choice import loss_margin, relative_loss
 from kd_tfrs.workflow.compression_options import FORMS
+from kd_tfrs.workflow.given import Given
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import (
     Batches,
@@ -51,6 +53,7 @@ class Learner(abc.ABC):
     Args:
         run: keeps checkpoints and weights.
         prepared: data, split and protocols.
+        given: models of a program, see `Given`.
 
     Raises:
         UserError: an option does not fit the data.
@@ -65,10 +68,13 @@ class Learner(abc.ABC):
     config: Any
     monitor: str
 
-    def __init__(self, run: Run, prepared: Any) -> None:
+    def __init__(
+        self, run: Run, prepared: Any, given: Given | None = None
+    ) -> None:
         self.run = run
         self.config = run.config
         self.prepared = prepared
+        self.given = given or Given(prepared)
 
     @property
     def teachers(self) -> Sequence[str]:
@@ -99,12 +105,14 @@ class Learner(abc.ABC):
         Returns:
             The model at its best epoch, and the progress of its training.
         """
+        if stage in self.given.teachers:
+            return self.given.teachers[stage], Progress()
         if self.compresses(stage):
             return FORMS[stage].compress(self, watch)
         self.make_teachers(stage)
         batches = self.batches(stage, self.config.seed)
         tf.keras.utils.set_random_seed(self.seed_of(stage))
-        model = self.build(stage, batches.steps_per_epoch)
+        model = self._new(stage, batches.steps_per_epoch)
         model = self.initialised(stage, model, batches)
         progress = self.fit(stage, stage, model, batches, watch)
         return self.finished(model, batches), progress
@@ -125,15 +133,32 @@ class Learner(abc.ABC):
         Raises:
             UserError: the stage has not been done.
         """
+        if stage in self.given.teachers:
+            return self.given.teachers[stage]
         weights = self.run.load_weights(stage)
         if weights is None:
             raise UserError(
                 f"The stage {stage} should be done first. Received: no "
                 f"weights of it in {self.run.directory}."
             )
-        model = self.build(stage, 1)
+        model = self._new(stage, 1)
         set_weights(model, weights)
         return model
+
+    def _new(self, stage: str, steps_per_epoch: int) -> Any:
+        """The compiled model of a stage, as its training starts."""
+        if not self.copies_student(stage):
+            return self.build(stage, steps_per_epoch)
+        student = self.given.student
+        model = student.with_networks(*map(copy, student.networks))
+        optimizer = build_optimizer(self.training(stage), steps_per_epoch)
+        model.compile(optimizer=optimizer)
+        return model
+
+    def copies_student(self, stage: str) -> bool:
+        """Whether a stage trains a copy of the student of a program."""
+        others = (*self.teachers, *self.assistants)
+        return self.given.student is not None and stage not in others
 
     def assistant(self, stage: str) -> Any:
         """Loads an assistant, which is trained first where it has to be."""

@@ -20,6 +20,7 @@ from kd_tfrs.workflow.choice import (
     choose,
 )
 from kd_tfrs.workflow.compression_options import FORMS, stored_as
+from kd_tfrs.workflow.given import Given
 from kd_tfrs.workflow.learner import Learner, PreparedData
 from kd_tfrs.workflow.run import Run
 
@@ -37,6 +38,8 @@ class StudentChain(Chain):
 
     Args:
         run: where everything is kept.
+        given: data and models of a program; `None` where the options of the
+            run name them.
 
     Attributes:
         before_distilling: is called when the teacher is done and the
@@ -48,14 +51,18 @@ class StudentChain(Chain):
     prepare: ClassVar[Callable[..., PreparedData]]
     learner_type: ClassVar[type[Learner]]
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, given: Given | None = None) -> None:
         super().__init__(run)
+        self.given = given
         self.before_distilling: Callable[[], None] = lambda: None
 
     @cached_property
     def prepared(self) -> Any:
         """Data, split and protocols."""
         config = self.config
+        if self.given is not None:
+            self.run.check_data(self.given.fingerprint())
+            return self.given.data
         prepared = self.prepare(config.data, config.evaluation, config.seed)
         self.run.check_data(prepared.fingerprint())
         return prepared
@@ -63,7 +70,7 @@ class StudentChain(Chain):
     @cached_property
     def learner(self) -> Any:
         """Trains the models."""
-        return self.learner_type(self.run, self.prepared)
+        return self.learner_type(self.run, self.prepared, self.given)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -118,7 +118,7 @@ def load_examples(
         interactions = pseudonymise(interactions, pseudonym_key)
     interactions = _hash_ids(interactions, hash_buckets)
     parts = split_for_ranking(interactions, folder=folder, **cut)
-    tasks = tasks or _default_tasks(interactions)
+    tasks = tasks or default_tasks(interactions)
     return build_examples(interactions, parts, tasks, **options)
 
 
@@ -308,7 +308,8 @@ def _hash_ids(
     return dataclasses.replace(interactions, schema=Schema(tuple(columns)))
 
 
-def _default_tasks(interactions: Interactions) -> list[str]:
+def default_tasks(interactions: Interactions) -> list[str]:
+    """The label itself where it is 0 or 1, otherwise "liked"."""
     label = interactions.schema.label
     if label is not None:
         values = interactions.events[label].dropna().to_numpy()

@@ -18,6 +18,7 @@ from kd_tfrs.distillation.ranking import (
 )
 from kd_tfrs.errors import UserError
 from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.given import Given
 from kd_tfrs.workflow.learner import Learner
 from kd_tfrs.workflow.ranking import measure
 from kd_tfrs.workflow.ranking.builders import build_model, shift_head
@@ -41,6 +42,7 @@ class RankingLearner(Learner):
     Args:
         run: keeps checkpoints and weights.
         prepared: data, tasks and protocols.
+        given: see `Learner`.
 
     Raises:
         UserError: a method of distillation or the monitored metric does not
@@ -54,8 +56,10 @@ class RankingLearner(Learner):
 
     first_teacher: ClassVar[int] = 10
 
-    def __init__(self, run: Run, prepared: RankingPrepared) -> None:
-        super().__init__(run, prepared)
+    def __init__(
+        self, run: Run, prepared: RankingPrepared, given: Given | None = None
+    ) -> None:
+        super().__init__(run, prepared, given)
         # Mistakes show before the teachers train.
         self.monitor = monitored(self.config.evaluation.monitor, prepared)
         self.methods = ChosenMethods(self.config.distillation, prepared)
@@ -71,7 +75,8 @@ class RankingLearner(Learner):
     @cached_property
     def members(self) -> dict[str, str]:
         """Kinds of the teacher's networks by the names of their stages."""
-        return member_stages(self.config)
+        given = dict.fromkeys(self.given.teachers, "given")
+        return given or member_stages(self.config)
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -111,6 +116,14 @@ class RankingLearner(Learner):
 
     def inputs(self, stage: str) -> Inputs:
         """The inputs of a stage's model; of a teacher `training_only` too."""
+        given = self.given.teachers
+        if stage == "teacher" and given:
+            names = {n for m in given.values() for n in m.feature_names}
+            return self.prepared.inputs_of(names)
+        if stage in given:
+            return self.prepared.inputs_of(given[stage].feature_names)
+        if self.copies_student(stage):
+            return self.prepared.inputs_of(self.given.student.feature_names)
         if stage != "teacher" and stage not in self.members:
             return self.prepared.inputs(self.config.student_ranker, served=True)
         teacher = self.config.teacher_rankers
@@ -200,8 +213,9 @@ class RankingLearner(Learner):
 
     def _check_layers(self) -> None:
         """Checks by untrained networks that the layers exist."""
-        student = self._with_heads(self.build("student", 1))
-        teacher = together([self.build(m, 1) for m in self.members])
+        student = self._with_heads(self._new("student", 1))
+        given = self.given.teachers.values()
+        teacher = together([*given] or [self.build(m, 1) for m in self.members])
         terms, weights = self.methods.terms(teacher, student, num_steps=1)
         try:
             RankingDistiller(teacher, student, terms, weights)

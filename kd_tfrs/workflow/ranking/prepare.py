@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,31 @@ class RankingPrepared:
         if train.history is None or not options.use_history or item is None:
             return Inputs(FeatureSet(chosen), None, None)
         return Inputs(FeatureSet(chosen), train.history.shape[1], item)
+
+    def inputs_of(self, names: Collection[str]) -> Inputs:
+        """What a network reads that has inputs of these names.
+
+        Args:
+            names: of the inputs of the network.
+
+        Returns:
+            The features, in the order of the data.
+
+        Raises:
+            UserError: an input is no feature of the data.
+        """
+        known = {*self.tables["train"]}
+        if set(names) - known:
+            raise UserError(
+                "A network should read features of the data: "
+                f"{', '.join(sorted(known))}. Received: inputs "
+                f"{', '.join(sorted(names))}. Name its inputs after them."
+            )
+        chosen = FeatureSet([f for f in self.features if f.name in names])
+        if HISTORY not in names:
+            return Inputs(chosen, None, None)
+        train = self.split.train
+        return Inputs(chosen, train.history.shape[1], _item_id(train.columns))
 
     def with_unlabelled(self, share: float, seed: int) -> RankingPrepared:
         """The same with rows that no one has judged.

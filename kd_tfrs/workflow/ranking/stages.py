@@ -56,7 +56,8 @@ class RankingStages(StudentChain):
 
     def teacher_stages(self) -> list[Stage]:
         """See `StudentChain.teacher_stages`."""
-        members = tuple(member_stages(self.config))
+        given = self.given.teachers if self.given else ()
+        members = tuple(given or member_stages(self.config))
         networks = [
             Stage(name, partial(self._trained, name)) for name in members
         ]

@@ -17,6 +17,7 @@ from kd_tfrs.distillation.retrieval import (
 )
 from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow import learner
+from kd_tfrs.workflow.given import Given
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.auto_method import resolve_auto
 from kd_tfrs.workflow.retrieval.builders import (
@@ -30,8 +31,11 @@ from kd_tfrs.workflow.retrieval.methods import (
     build_terms,
     parse_method,
 )
-from kd_tfrs.workflow.retrieval.prepare import Encoded, Prepared
-from kd_tfrs.workflow.retrieval.table_student import encode_rows
+from kd_tfrs.workflow.retrieval.prepare import (
+    Encoded,
+    Prepared,
+    encode_rows,
+)
 from kd_tfrs.workflow.retrieval.teacher_factory import TeacherFactory
 from kd_tfrs.workflow.run import Run
 from kd_tfrs.workflow.training import Validate, get_weights, set_weights
@@ -43,6 +47,7 @@ class Learner(learner.Learner):
     Args:
         run: keeps checkpoints and weights.
         prepared: data, split and protocols.
+        given: see `kd_tfrs.workflow.learner.Learner`.
 
     Raises:
         UserError: a method of distillation is unknown.
@@ -57,8 +62,10 @@ class Learner(learner.Learner):
     ```
     """
 
-    def __init__(self, run: Run, prepared: Prepared) -> None:
-        super().__init__(run, prepared)
+    def __init__(
+        self, run: Run, prepared: Prepared, given: Given | None = None
+    ) -> None:
+        super().__init__(run, prepared, given)
         options, self.method = resolve_auto(
             run.config.distillation, prepared.catalogue.num_items
         )
@@ -75,11 +82,15 @@ class Learner(learner.Learner):
 
     def encoded(self, stage: str) -> Encoded:
         """The features of a stage's model."""
+        if stage in self.given.teachers:
+            return self.prepared.encoded_for(self.given.teachers[stage])
+        if self.copies_student(stage):
+            return self.prepared.encoded_for(self.given.student)
         towers, has_tables = self._towers(stage), self._has_tables(stage)
         key = "tables" if has_tables else towers.features
         if key not in self._encoded:
             self._encoded[key] = (
-                encode_rows(self.prepared)
+                encode_rows(self.prepared.catalogue)
                 if has_tables
                 else self.prepared.encode(towers)
             )
@@ -136,6 +147,8 @@ class Learner(learner.Learner):
         request. Tables hold just these: they are what is exported, zeros in
         them save bytes, and a step over the whole catalogue reads no columns.
         """
+        if self.given.student is not None:
+            return False
         given = self.config.distillation.tables
         if given is not None:
             return given

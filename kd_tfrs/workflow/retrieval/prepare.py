@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,11 @@ from kd_tfrs.data import split as split_events
 from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.data.retrieval.batches import RetrievalBatches
 from kd_tfrs.data.schema import Encoding
+from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.retrieval import FullRanking, SampledRanking
 from kd_tfrs.models import FeatureSet
+from kd_tfrs.models.features import Feature
+from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow.retrieval import protocols
 from kd_tfrs.workflow.retrieval.config import (
     DataConfig,
@@ -26,6 +31,9 @@ from kd_tfrs.workflow.retrieval.config import (
 from kd_tfrs.workflow.retrieval.loading import load_data
 
 logger = logging.getLogger(__name__)
+SIDES = ("query", "candidate")
+# The only input of a tower that is a table.
+ROW = "row"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +117,44 @@ class Prepared:
         (query, query_tables), (candidate, candidate_tables) = sides
         return Encoded(query, candidate, query_tables, candidate_tables)
 
+    @functools.cached_property
+    def _all_encoded(self) -> Encoded:
+        return self.encode()
+
+    def encoded_for(self, model: RetrievalModel) -> Encoded:
+        """The features that the towers of a model read.
+
+        Args:
+            model: of these data.
+
+        Returns:
+            Rows for a model of two tables, otherwise the encoded columns that
+            are inputs of its towers.
+
+        Raises:
+            UserError: a tower has an input that the data do not have.
+        """
+        names = [_input_names(tower) for tower in model.networks]
+        if names == [{ROW}, {ROW}]:
+            return encode_rows(self.catalogue)
+        found = self._all_encoded
+        tables = [found.query_tables, found.candidate_tables]
+        for side, own, table in zip(SIDES, names, tables, strict=True):
+            if own - set(table):
+                raise UserError(
+                    f"The {side} tower should read encoded columns of the "
+                    f"data: {', '.join(sorted(table))}. Received: inputs "
+                    f"{', '.join(sorted(own))}. Build it by kd.build_model, "
+                    "or give its embeddings as the teacher."
+                )
+        query, candidate = (
+            {name: table[name] for name in own}
+            for own, table in zip(names, tables, strict=True)
+        )
+        return dataclasses.replace(
+            found, query_tables=query, candidate_tables=candidate
+        )
+
     def batches(
         self,
         encoded: Encoded,
@@ -157,6 +203,34 @@ class Prepared:
             tf.constant(pairs["user"].to_numpy(np.int32)),
             nrows=self.catalogue.num_users + 1,
         )
+
+
+def encode_rows(catalogue: Catalogue) -> Encoded:
+    """Features of a model whose towers read row numbers alone.
+
+    Args:
+        catalogue: of the data.
+
+    Returns:
+        One feature a side, which needs no preprocessing layer.
+    """
+    query, candidate = (
+        np.arange(count, dtype=np.int32)
+        for count in (catalogue.num_users + 1, catalogue.num_items)
+    )
+    return Encoded(
+        *(
+            FeatureSet([Feature(ROW, Encoding.ID, len(rows), 0, None)])
+            for rows in (query, candidate)
+        ),
+        {ROW: query},
+        {ROW: candidate},
+    )
+
+
+def _input_names(tower: tf.keras.Model) -> set[str]:
+    named = isinstance(tower.input, Mapping)
+    return set(tower.input if named else tower.input_names)
 
 
 def prepare(

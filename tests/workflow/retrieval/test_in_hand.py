@@ -9,13 +9,14 @@ from kd_tfrs.data import Split, split
 from kd_tfrs.evaluation.retrieval import EmbeddingScorer
 from kd_tfrs.testing.retrieval import tiny_interactions
 from kd_tfrs.workflow.retrieval import measure
-from kd_tfrs.workflow.retrieval.config import TrainOptions
+from kd_tfrs.workflow.retrieval.exporting import export_model
+from kd_tfrs.workflow.retrieval.prepare import prepare_interactions
 from kd_tfrs.workflow.retrieval.teacher_scorer import TeacherScorer
 
 
 @pytest.fixture(scope="module")
 def data():
-    return kd.prepare_interactions(tiny_interactions())
+    return prepare_interactions(tiny_interactions())
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_prepared_takes_a_split_of_ones_own():
     interactions = tiny_interactions()
     own = split(interactions, "ratio", seed=7)
     own = Split(own.train, own.test, own.validation)
-    prepared = kd.prepare_interactions(interactions, split=own)
+    prepared = prepare_interactions(interactions, split=own)
     assert prepared.split is own
     held_out = own.test[interactions.schema.user_id].unique()
     np.testing.assert_array_equal(prepared.test.users, np.sort(held_out))
@@ -62,7 +63,7 @@ def test_prepared_takes_a_split_of_ones_own():
 
 def test_a_split_may_be_named():
     interactions = tiny_interactions()
-    prepared = kd.prepare_interactions(interactions, split="ratio", seed=7)
+    prepared = prepare_interactions(interactions, split="ratio", seed=7)
     expected = split(interactions, "ratio", seed=7)
     assert prepared.split.test.equals(expected.test)
 
@@ -129,7 +130,7 @@ def test_fit_distils_as_keras_would(data, encoded):
             steps = batches.steps_per_epoch
             distiller.fit(dataset, epochs=2, steps_per_epoch=steps, verbose=0)
         else:
-            found = kd.fit(distiller, data, encoded, epochs=2, progress=False)
+            found = kd.fit(distiller, data, epochs=2, progress=False)
         weights.append(model.get_weights())
     for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -144,15 +145,14 @@ def test_fit_lets_callbacks_watch_the_validation(data, encoded):
     stop = tf.keras.callbacks.EarlyStopping(
         "ndcg@20", min_delta=2.0, patience=1, mode="max"
     )
-    options = TrainOptions(batch_size=16, uniform_negatives=4)
     history = kd.fit(
         student(encoded),
         data,
-        encoded,
         epochs=9,
-        options=options,
         callbacks=[stop],
         progress=False,
+        batch_size=16,
+        uniform_negatives=4,
     )
     # No epoch is better by 2: the second is one without progress.
     assert len(history.epoch) == 2
@@ -160,7 +160,7 @@ def test_fit_lets_callbacks_watch_the_validation(data, encoded):
 
 def test_rows_of_model_and_export_agree(data, encoded, tmp_path):
     model = student(encoded)
-    version, parity = kd.export_model(model, data, encoded, tmp_path, top_k=5)
+    version, parity = export_model(model, data, encoded, tmp_path, top_k=5)
     assert version == tmp_path / "1"
     assert parity.max_score_difference < 1e-4
     row, per_user = measure.measure_model("student", model, encoded, data)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import kd_tfrs as kd
 from kd_tfrs.evaluation.contention import Contention
 from kd_tfrs.export import CSavedModel
 from kd_tfrs.export.served_latency import ServedLatency
@@ -15,6 +14,7 @@ from kd_tfrs.workflow.retrieval.latencies import (
     measure_latencies,
 )
 from kd_tfrs.workflow.retrieval.measure import Embedded
+from kd_tfrs.workflow.retrieval.prepare import prepare_interactions
 from kd_tfrs.workflow.retrieval.stages import Stages
 from kd_tfrs.workflow.run import Run
 
@@ -23,7 +23,7 @@ WIDTHS = {"teacher": 32, "student": 4}
 
 @pytest.fixture(scope="module")
 def data():
-    return kd.prepare_interactions(tiny_interactions())
+    return prepare_interactions(tiny_interactions())
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,10 @@ from kd_tfrs.testing.retrieval import tiny_interactions
 from kd_tfrs.workflow.retrieval import measure
 from kd_tfrs.workflow.retrieval.builders import build_model
 from kd_tfrs.workflow.retrieval.config import TowerOptions, TrainOptions
-from kd_tfrs.workflow.retrieval.table_student import encode_rows
+from kd_tfrs.workflow.retrieval.prepare import (
+    encode_rows,
+    prepare_interactions,
+)
 from kd_tfrs.workflow.training import set_weights
 
 DIM, COLD_USER, COLD_ITEM = 6, "u04", "i07"
@@ -26,7 +29,7 @@ def data():
         events["item_id"] == COLD_ITEM
     )
     kept, rest = events[~held_out], events[held_out]
-    return kd.prepare_interactions(
+    return prepare_interactions(
         interactions, split=Split(kept, rest[::2], rest[1::2])
     )
 
@@ -45,7 +48,7 @@ def dense(data):
 
 
 def table_student(data, dim=DIM):
-    encoded = encode_rows(data)
+    encoded = encode_rows(data.catalogue)
     towers = TowerOptions(embedding_dim=dim, hidden_units=())
     return encoded, build_model(encoded, towers, TrainOptions(), 1)
 
@@ -87,9 +90,15 @@ def test_users_and_items_without_events_keep_what_they_were_given(data, dense):
     encoded, model = table_student(data)
     set_weights(model, [dense.queries, dense.candidates])
     model.compile(optimizer=kd.LazyAdam(0.05))
-    options = TrainOptions(batch_size=16, uniform_negatives=0)
 
-    kd.fit(model, data, encoded, epochs=2, options=options, progress=False)
+    kd.fit(
+        model,
+        data,
+        epochs=2,
+        progress=False,
+        batch_size=16,
+        uniform_negatives=0,
+    )
 
     found = measure.embed(model, encoded, data)
     # Their columns told the teacher something, which no label takes away.
