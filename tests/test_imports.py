@@ -10,6 +10,7 @@ TASKS = ("retrieval", "ranking")
 # These join both tasks.
 JOINTS = (
     "kd_tfrs.distillers",
+    "kd_tfrs.functions",
     "kd_tfrs.workflow.pipeline",
     "kd_tfrs.serving.recommender",
 )

@@ -172,9 +172,21 @@ class Distilled:
     @property
     def student(self) -> Any:
         """The distilled student as a Keras model, before compression."""
-        return self._model("distilled")
+        return self.model("distilled")
 
-    def _model(self, stage: str) -> Any:
+    def model(self, stage: str) -> Any:
+        """The trained model of a stage.
+
+        Args:
+            stage: such as "teacher", "student" (trained alone), "distilled"
+                or "pruned".
+
+        Returns:
+            A Keras model.
+
+        Raises:
+            UserError: the stage has no weights of its own.
+        """
         with contextlib.closing(Run(self.run_dir, self.config, log=False)) as r:
             return self.functions.chain_of(self.given)(r).learner.load(stage)
 
@@ -183,30 +195,40 @@ class Distilled:
         """The form of the student that the export stores, such as "int8"."""
         return self._export_row()["choice"]["name"]
 
-    def plot(self, path: str | os.PathLike | None = None) -> Any:
-        """Quality of all stages against their size.
+    def plot(
+        self, name: str = "stages", path: str | os.PathLike | None = None
+    ) -> Any:
+        """A plot of the run.
 
         Args:
+            name: "stages" for quality against size, "curves" for validation
+                by epoch; of ranking also "calibration" and "roc".
             path: a PNG to write; `None` returns an image for a notebook.
 
         Returns:
             The path, or an IPython image.
 
         Raises:
-            UserError: IPython is not installed, and there is no path.
+            UserError: there is no such plot, or IPython is not installed and
+                there is no path.
         """
-        drawn = self.run_dir / "stages.png"
+        drawn = {found.stem: found for found in self.run_dir.glob("*.png")}
+        if name not in drawn:
+            raise UserError(
+                f"`name` should be one of {', '.join(sorted(drawn))}. "
+                f"Received: `name` = {name!r}."
+            )
         if path is not None:
-            shutil.copyfile(drawn, path)
+            shutil.copyfile(drawn[name], path)
             return Path(path)
         try:
             from IPython.display import Image
         except ImportError:
             raise UserError(
                 "`path` should be given outside of a notebook. Received: "
-                "None, and no IPython. Write result.plot('stages.png')."
+                "None, and no IPython. Write result.plot(path='stages.png')."
             ) from None
-        return Image(data=drawn.read_bytes(), width=700)
+        return Image(data=drawn[name].read_bytes(), width=700)
 
     def export(self, path: str | os.PathLike) -> Path:
         """Copies the verified export as the next version of a folder.

@@ -90,6 +90,11 @@ class RankingPrepared:
         return str(self.split)
 
     @property
+    def columns(self) -> tuple[Column, ...]:
+        """The features of the data, with their owners and encodings."""
+        return self.split.train.columns
+
+    @property
     def task(self) -> RankingTask:
         """The first task."""
         return self.tasks[0]

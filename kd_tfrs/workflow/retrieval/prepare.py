@@ -15,7 +15,7 @@ from kd_tfrs.data import Interactions, Split
 from kd_tfrs.data import split as split_events
 from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.data.retrieval.batches import RetrievalBatches
-from kd_tfrs.data.schema import Encoding
+from kd_tfrs.data.schema import Column, Encoding
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.retrieval import FullRanking, SampledRanking
 from kd_tfrs.models import FeatureSet
@@ -77,6 +77,11 @@ class Prepared:
     def title(self) -> str:
         """The data in a line."""
         return f"{self.interactions.name}: {self.split}"
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the data, with their owners and encodings."""
+        return self.interactions.schema.columns
 
     def fingerprint(self) -> str:
         """SHA-256 of the data, 64 hexadecimal digits."""
