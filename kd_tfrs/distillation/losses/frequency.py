@@ -21,8 +21,8 @@ _Smoothing = Callable[[tf.Tensor], tf.Tensor]
 class FrequencyHint(Hint):
     r"""A hint that weighs low graph frequencies more (FreqD).
 
-    $$l_i = \| r(\tilde h^s_i) - \tilde h^t_i \|^2, \quad
-    \tilde h = ((1 - \alpha) I + \alpha A) h$$
+    $$l_i = \| F r(h^s)_i - F h^t_i \|^2, \quad
+    F = (1 - \alpha) I + \alpha A$$
 
     Where the graph's Laplacian $I - A$ has the eigenvalue (frequency)
     $\lambda$, the filter leaves $1 - \alpha \lambda$ of the difference
@@ -33,9 +33,11 @@ class FrequencyHint(Hint):
     interactions. Here a loss receives one side of a batch: $A = B B^\top$ goes
     two steps in the graph between the batch's rows and all their neighbours
     on the other side, with $B$ its normalised incidence. For a batch of all
-    rows it is the paper's matrix squared, on that side. As in the authors'
-    code, features are scaled to length 1 after the filter, which makes the
-    loss twice one minus the cosine.
+    rows it is the paper's matrix squared, on that side. The authors' code has
+    a third graph, of each row and the few that share most neighbours with it,
+    and filters the whole catalogue at every step. As in their code, the
+    filter comes after the projection, and features are scaled to length 1
+    after the filter, which makes the loss twice one minus the cosine.
 
     A call needs `rows`, the catalogue rows of the features.
 
@@ -84,16 +86,16 @@ class FrequencyHint(Hint):
         """Not offered: Keras would call it without `rows`."""
         raise NotImplementedError("Call `FrequencyHint` itself, with `rows`.")
 
-    def _prepare(self, inputs: LossInputs) -> LossInputs:
-        inputs = super()._prepare(inputs)
+    def per_row(self, inputs: LossInputs) -> tf.Tensor:
+        """See `FeatureLoss.per_row`."""
         count = counted(inputs.weight)
         smooth = self._smoothing(inputs.teacher, count, inputs.rows)
 
         def passed(features: tf.Tensor) -> tf.Tensor:
             return (1 - self.alpha) * features + self.alpha * smooth(features)
 
-        return inputs._replace(
-            teacher=passed(inputs.teacher), student=passed(inputs.student)
+        return self.distances(
+            passed(inputs.teacher), passed(self.projection(inputs.student))
         )
 
     def _smoothing(
