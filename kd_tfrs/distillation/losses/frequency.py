@@ -95,8 +95,19 @@ class FrequencyHint(Hint):
             return (1 - self.alpha) * features + self.alpha * smooth(features)
 
         return self.distances(
-            passed(inputs.teacher), passed(self.projection(inputs.student))
+            passed(inputs.teacher), self._projected(inputs.student, passed)
         )
+
+    def _projected(self, student: tf.Tensor, passed: _Smoothing) -> tf.Tensor:
+        """The filter of the projected student."""
+        if self.hidden_units:
+            return passed(self.projection(student))
+        # A linear projection may come after: the student is narrower. Only
+        # the bias, which is a constant feature, has to be filtered with it.
+        ones = tf.ones_like(student[:, :1])
+        filtered = passed(tf.concat([student, ones], axis=1))
+        kernel, bias = self.projection.layers[-1].weights
+        return filtered[:, :-1] @ kernel + filtered[:, -1:] * bias
 
     def _smoothing(
         self, teacher: tf.Tensor, count: tf.Tensor, rows: tf.Tensor | None
