@@ -95,10 +95,10 @@ class DistillationOptions(MethodOptions):
         "Users of every step; a method's own if unset, mostly 256.",
         low=1,
     )
-    num_interesting: int | None = option(
-        None,
-        "Items drawn from each list where candidates is ranked; a method's "
-        "own if unset, mostly 40.",
+    num_interesting: int = option(
+        40,
+        "Items drawn from each list where candidates is ranked; users of the "
+        "item side half as many, and half as many random ones.",
         low=1,
     )
     rank_decay: float = option(

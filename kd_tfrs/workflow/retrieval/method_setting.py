@@ -74,22 +74,18 @@ class Setting(methods.Setting):
             k, options.num_random, options.num_queries, self.seen
         )
 
-    def item_side(self, halved: bool = False) -> CandidateSampler:
+    def item_side(self) -> CandidateSampler:
         """The users of some items with the highest scores of the teacher.
 
-        Args:
-            halved: takes half of the numbers of drawn and random users that
-                the options have.
+        Of drawn and of random ones half as many as the user side has.
         """
         from kd_tfrs.distillation.retrieval.teachers import transpose_seen
 
-        options = self.options
-        if halved:
-            options = dataclasses.replace(
-                options,
-                num_interesting=max(1, options.num_interesting // 2),
-                num_random=options.num_random // 2,
-            )
+        options = dataclasses.replace(
+            self.options,
+            num_interesting=max(1, self.options.num_interesting // 2),
+            num_random=self.options.num_random // 2,
+        )
         seen = transpose_seen(self.seen, self.num_items)
         return retrieval.ItemSide(
             self._rank_sampled(self.num_users - 1, seen, options)

@@ -27,17 +27,11 @@ if TYPE_CHECKING:
 
 SIDES = ("query", "candidate")
 # Sizes where neither the options nor the method have others.
-_SIZES = {
-    "top_k": 200,
-    "num_random": 512,
-    "num_queries": 256,
-    "num_interesting": 40,
-}
+_SIZES = {"top_k": 200, "num_random": 512, "num_queries": 256}
 _TEMPERATURES = {"temperature": (0.3, 0.5, 1.0)}
 _SHARP_TEMPERATURES = {"temperature": (0.3, 0.4, 0.5)}
 # A sample of the list and of the rest beyond it, as in the authors' code.
 _RANKED = {"top_k": 500, "num_random": 40}
-_RANKED_USERS = {"top_k": 500, "num_random": 20, "num_interesting": 20}
 # The draw by rank alone.
 _DRAWN = {"top_k": 100, "num_random": 0}
 # Few queries a step: each one compares every item.
@@ -84,10 +78,8 @@ _experts = _both(
 )
 
 
-def _item_side(halved: bool = False) -> Build:
-    return lambda s: [
-        kd.DistillationTerm(kd.RelaxedRanking(), s.item_side(halved))
-    ]
+def _item_side(setting: Setting) -> list[DistillationTerm]:
+    return [kd.DistillationTerm(kd.RelaxedRanking(), setting.item_side())]
 
 
 def _unbiased(setting: Setting) -> kd.UnbiasedPairs:
@@ -221,16 +213,16 @@ _LIST_WISE = {
         "Recall of long lists matters more than NDCG",
     ),
     "rrd_item_side": Method(
-        "rrd on the teacher's order of users for an item",
+        "rrd on the teacher's order of users for an item, half as many",
         "Kang et al. 2022 (IR-RRD)",
-        _item_side(),
+        _item_side,
         "beside a method on the user side, for items with few events",
-        _RANKED_USERS,
+        _RANKED,
     ),
     "rrd_both_sides": Method(
-        "rrd, and rrd_item_side with half the numbers and half the weight",
+        "rrd, and rrd_item_side at half the weight",
         "Kang et al. 2022 (IR-RRD)",
-        _combined(_rrd, _item_side(halved=True)),
+        _combined(_rrd, _item_side),
         "Recall matters most: higher than that of rrd",
         _RANKED,
         shares=(2 / 3, 1 / 3),
