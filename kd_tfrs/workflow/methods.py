@@ -55,6 +55,7 @@ class Method:
         teacher: its teacher where none is named.
         auxiliary: the student needs `with_auxiliary_head`; of rankers.
         sessions: the batches have to be `SessionBatches`; of rankers.
+        shares: of the method's weight, one for each term; equal if empty.
         beside: the method that a comparison adds to it, where it does not
             learn the order of the labels.
         kind: response, list-wise, features, relations, adversarial, adaptive
@@ -70,6 +71,7 @@ class Method:
     teacher: str = "teacher"
     auxiliary: bool = False
     sessions: bool = False
+    shares: tuple[float, ...] = ()
     beside: str = ""
     kind: str = ""
 
@@ -77,6 +79,11 @@ class Method:
     def by_task(self) -> bool:
         """Whether one task of several may be named to it."""
         return self.kind in ("response", "list-wise", "tasks")
+
+    def weights(self, weight: float, count: int) -> list[float]:
+        """Weights of `count` terms, which share that of the method."""
+        shares = self.shares or (1.0 / count,) * count
+        return [weight * share for share in shares]
 
 
 def of_kind(kind: str, methods: Mapping[str, Method]) -> dict[str, Method]:
@@ -90,9 +97,16 @@ def of_kind(kind: str, methods: Mapping[str, Method]) -> dict[str, Method]:
 def build_terms(
     names: Sequence[str],
     parse: Callable[[str], Named],
+    known: Mapping[str, Method],
     make: Callable[[Named], list[DistillationTerm]],
 ) -> tuple[list[DistillationTerm], list[float]]:
     """Terms and weights for a distiller.
+
+    Args:
+        names: as on the command line.
+        parse: reads a name.
+        known: methods by name.
+        make: the terms of a method.
 
     Raises:
         UserError: a method is unknown, or its weight is no number.
@@ -102,5 +116,5 @@ def build_terms(
     for named in map(parse, names):
         made = make(named)
         terms += made
-        weights += [named.weight / len(made)] * len(made)
+        weights += known[named.method].weights(named.weight, len(made))
     return terms, weights

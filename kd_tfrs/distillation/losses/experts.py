@@ -6,20 +6,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from kd_tfrs.distillation.losses.checks import check_count, check_number
-from kd_tfrs.distillation.losses.expert_mixture import ExpertMixture, gumbel
-from kd_tfrs.distillation.losses.feature_base import FeatureLoss
+from kd_tfrs.distillation.losses.annealed_choice import AnnealedChoice
+from kd_tfrs.distillation.losses.checks import check_count
+from kd_tfrs.distillation.losses.expert_mixture import ExpertMixture
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.projection import projection
 
-# Below it all but a row in thousands are one-hot, and the softmax's slope, up
-# to 1 / (4 * temperature), would make an explosion of a near tie.
-_HARDEST = 1e-4
-_COLDEST = 1e-30
-
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class DistillationExperts(FeatureLoss):
+class DistillationExperts(AnnealedChoice):
     r"""Hints through experts that a selection network chooses among.
 
     $$l_i = \| h^t_i - \sum_m z_{im} E_m(h^s_i) \|^2, \quad
@@ -65,19 +60,14 @@ class DistillationExperts(FeatureLoss):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
-        self.num_experts = check_count("num_experts", num_experts)
-        self.annealing_steps = check_count("annealing_steps", annealing_steps)
-        self.initial_temperature = check_number(
-            "initial_temperature", initial_temperature, _COLDEST
-        )
-        self.final_temperature = check_number(
-            "final_temperature",
+        super().__init__(
+            annealing_steps,
+            initial_temperature,
             final_temperature,
-            _COLDEST,
-            self.initial_temperature,
+            seed,
+            **options,
         )
-        self.seed = int(seed)
+        self.num_experts = check_count("num_experts", num_experts)
 
     def build(self, teacher_width: int, student_width: int) -> None:
         """See `FeatureLoss.build`."""
@@ -99,28 +89,8 @@ class DistillationExperts(FeatureLoss):
     def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
         teacher, student = inputs[:2]
-        weight = inputs.weight
-        step = inputs.step
-        alpha = tf.nn.log_softmax(self.selection(teacher))
-        logits = alpha + gumbel(weight, self.num_experts, self.seed, step)
-        temperature = self.temperature_at(step)
-        soft = tf.nn.softmax(logits / tf.maximum(temperature, _HARDEST))
-        hard = tf.one_hot(tf.argmax(logits, axis=1), self.num_experts)
-        shares = tf.where(temperature < _HARDEST, hard, soft)
+        shares = self.shares(
+            self.selection(teacher), inputs.weight, inputs.step
+        )
         mixed = self.experts(student, shares)
         return tf.reduce_sum(tf.square(teacher - mixed), axis=1)
-
-    def temperature_at(self, step: tf.Tensor | int) -> tf.Tensor:
-        r"""The annealed $\tau$ at a training step.
-
-        Args:
-            step: counted from 0.
-
-        Returns:
-            A float32 scalar.
-        """
-        progress = tf.minimum(
-            tf.cast(step, tf.float32) / self.annealing_steps, 1.0
-        )
-        ratio = self.final_temperature / self.initial_temperature
-        return self.initial_temperature * tf.pow(ratio, progress)

@@ -68,7 +68,10 @@ class Hint(FeatureLoss):
     def per_row(self, inputs: LossInputs) -> tf.Tensor:
         """See `FeatureLoss.per_row`."""
         teacher, student = inputs[:2]
-        projected = self.projection(student)
+        return self.distances(teacher, self.projection(student))
+
+    def distances(self, teacher: tf.Tensor, projected: tf.Tensor) -> tf.Tensor:
+        """Squared distances, `[rows]`, of two `[rows, teacher_width]`."""
         if self.normalize:
             teacher, projected = unit_length(teacher), unit_length(projected)
         return tf.reduce_sum(tf.square(projected - teacher), axis=1)

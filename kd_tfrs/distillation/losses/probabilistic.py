@@ -20,7 +20,9 @@ class ProbabilisticTransfer(FeatureLoss):
     p_{ij} = \frac{k(h_i, h_j)}{\sum_{m \ne i} k(h_i, h_m)}, \quad
     k(a, b) = (\cos(a, b) + 1) / 2$$
 
-    with kernel values of at least $10^{-7}$. Widths may differ.
+    with kernel values of at least $10^{-7}$. Widths may differ. The authors'
+    code counts a row among its own neighbours and takes the mean over pairs;
+    this is the paper's form.
 
     Args:
         **options: `reduction` and `name`, see `WeightedLoss`.

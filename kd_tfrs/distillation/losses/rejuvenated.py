@@ -65,6 +65,10 @@ class RejuvenatedCrossEntropy(DistillationLoss):
     References:
         Zhu and Zhang 2025, "Rejuvenating Cross-Entropy Loss in Knowledge
         Distillation for Recommender Systems", arXiv 2509.20989 (RCE-KD).
+        Defaults, and a list of 50, are those that the authors publish for
+        matrix factorisation on CiteULike; elsewhere they take lists of 100,
+        50 or 100 closing items and a beta of 1 or 5. After four epochs on
+        CiteULike, 100 and 100 make NDCG@20 .1072, 50 and 50 .1065.
     """
 
     def __init__(

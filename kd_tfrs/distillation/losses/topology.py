@@ -6,8 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from kd_tfrs.distillation.losses.annealed_choice import AnnealedChoice
 from kd_tfrs.distillation.losses.checks import check_count, check_number
-from kd_tfrs.distillation.losses.expert_mixture import ExpertMixture, gumbel
+from kd_tfrs.distillation.losses.expert_mixture import ExpertMixture
 from kd_tfrs.distillation.losses.feature_base import FeatureLoss
 from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.pairs import counted, first_counted, spread
@@ -54,24 +55,27 @@ class FullTopology(FeatureLoss):
 
 
 @tf.keras.utils.register_keras_serializable("kd_tfrs")
-class HierarchicalTopology(FeatureLoss):
+class HierarchicalTopology(AnnealedChoice):
     r"""Similarities between groups and within groups (HTD).
 
-    $$L = \frac{1}{N} \Big( \sum_{i, j: g_i = g_j}
+    $$L = \frac{1}{N} \Big( \sum_{i, j: g_i = g_j, a^t_{ij} > 0}
     (a^t_{ij} - a^s_{ij})^2 + \sum_{i, k} (b^t_{ik} - b^s_{ik})^2
     + \lambda \sum_i \| h^t_i - \sum_k z_{ik} f_k(h^s_i) \|^2 \Big)$$
 
     with cosines $a$ between rows and $b$ between rows and the mean vectors
     (prototypes) of groups, and $N$ the number of relations in both: it is the
-    paper's sum but for $1 / N$, which frees it from the batch's size. The
+    authors' sum but for $1 / N$, which frees it from the batch's size. The
     last term learns the groups: rows belong together that the same network
     $f_k$ brings to the teacher's space, $z_i = \mathrm{softmax}((\log
-    \mathrm{softmax}(v(h^t_i)) + g_i) / \tau)$ with Gumbel noise $g$, and
+    \mathrm{softmax}(v(h^t_i)) + g_i) / \tau)$ with Gumbel noise $g$ and a
+    $\tau$ that falls as in `DistillationExperts`, and
     $g_i = \arg\max v(h^t_i)$.
 
-    The paper holds users and items in one topology, though in groups of their
-    own; here each side has its own loss. Gradients reach the student through
-    its prototypes as well.
+    As in the authors' code, and unlike the paper's equations, the relations
+    within a group are those where the teacher's cosine is positive, and no
+    gradient reaches the student through its prototypes. The paper holds users
+    and items in one topology, though in groups of their own; here each side
+    has its own loss.
 
     Args:
         num_groups: groups at most; those without a row count for nothing.
@@ -81,7 +85,9 @@ class HierarchicalTopology(FeatureLoss):
             they were drawn.
         assignment_rows: the last term takes at most as many rows, the first
             that count, because it costs by far the most; `None` takes all.
-        temperature: $\tau$, positive.
+        annealing_steps: training steps until $\tau$ is lowest.
+        initial_temperature: of $\tau$, positive.
+        final_temperature: of $\tau$, positive and at most the first.
         seed: of the Gumbel noise.
         **options: `reduction` and `name`, see `WeightedLoss`.
 
@@ -96,7 +102,7 @@ class HierarchicalTopology(FeatureLoss):
 
     References:
         Kang et al. 2021, "Topology Distillation for Recommender System",
-        section 4.2.
+        section 4.2; the temperatures are those of the authors' code.
     """
 
     def __init__(
@@ -105,11 +111,19 @@ class HierarchicalTopology(FeatureLoss):
         level: str = "entities",
         assignment_weight: float = 1.0,
         assignment_rows: int | None = 512,
-        temperature: float = 0.1,
+        annealing_steps: int = 10_000,
+        initial_temperature: float = 1.0,
+        final_temperature: float = 1e-10,
         seed: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(
+            annealing_steps,
+            initial_temperature,
+            final_temperature,
+            seed,
+            **options,
+        )
         self.num_groups = check_count("num_groups", num_groups)
         if level not in LEVELS:
             raise UserError(
@@ -123,8 +137,6 @@ class HierarchicalTopology(FeatureLoss):
         if assignment_rows is not None:
             assignment_rows = check_count("assignment_rows", assignment_rows)
         self.assignment_rows = assignment_rows
-        self.temperature = check_number("temperature", temperature, 1e-3)
-        self.seed = int(seed)
 
     def build(self, teacher_width: int, student_width: int) -> None:
         """See `FeatureLoss.build`."""
@@ -168,14 +180,13 @@ class HierarchicalTopology(FeatureLoss):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Every row's part of both levels, and how many relations they are."""
         sizes = tf.math.unsorted_segment_sum(count, group, self.num_groups)
-        within = self._within(
+        within, close = self._within(
             unit_length(teacher), unit_length(student), count, group
         )
         between, relations = self._between(
             teacher, student, count, group, sizes
         )
-        relations += tf.reduce_sum(tf.square(sizes))
-        return within + between, relations
+        return within + between, relations + tf.reduce_sum(count * close)
 
     def _within(
         self,
@@ -183,15 +194,21 @@ class HierarchicalTopology(FeatureLoss):
         student: tf.Tensor,
         count: tf.Tensor,
         group: tf.Tensor,
-    ) -> tf.Tensor:
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Every row's part of the entity level, and its relations there."""
+
         def split(x: tf.Tensor) -> list[tf.Tensor]:
             return tf.dynamic_partition(x, group, self.num_groups)
 
+        def stitch(parts: tuple[tf.Tensor, ...]) -> tf.Tensor:
+            return tf.dynamic_stitch(places, list(parts))
+
         parts = zip(split(teacher), split(student), split(count), strict=True)
-        places = tf.range(tf.shape(group)[0])
-        return tf.dynamic_stitch(
-            split(places), [_squared_differences(*part) for part in parts]
+        places = split(tf.range(tf.shape(group)[0]))
+        losses, relations = zip(
+            *(_positive_differences(*part) for part in parts), strict=True
         )
+        return stitch(losses), stitch(relations)
 
     def _between(
         self,
@@ -212,7 +229,7 @@ class HierarchicalTopology(FeatureLoss):
             return tf.math.divide_no_nan(total, sizes[:, tf.newaxis])
 
         def cosines(features: tf.Tensor) -> tf.Tensor:
-            middle = unit_length(prototypes(features))
+            middle = unit_length(tf.stop_gradient(prototypes(features)))
             other = middle if self.level == "prototypes" else features
             return tf.matmul(unit_length(other), middle, transpose_b=True)
 
@@ -237,9 +254,7 @@ class HierarchicalTopology(FeatureLoss):
             tf.gather(teacher, places),
             tf.gather(student, places),
         )
-        logits = tf.nn.log_softmax(self.assignment(teacher))
-        logits += gumbel(picked, self.num_groups, self.seed, step)
-        shares = tf.nn.softmax(logits / self.temperature)
+        shares = self.shares(self.assignment(teacher), picked, step)
         losses = tf.reduce_sum(
             tf.square(teacher - self.networks(student, shares)), axis=1
         )
@@ -261,3 +276,20 @@ def _squared_differences(
         - 2.0 * squares(teacher, student)
         + squares(student, student)
     )
+
+
+def _positive_differences(
+    teacher: tf.Tensor, student: tf.Tensor, count: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    r"""$\sum_j c_j (t_i^\top t_j - s_i^\top s_j)^2$ where the first is above 0.
+
+    Returns:
+        Two `[rows]`: the sums, and how many terms they have.
+    """
+    wanted, found = (
+        tf.matmul(x, x, transpose_b=True) for x in (teacher, student)
+    )
+    # NaN is not below: it is kept, so that it is seen.
+    kept = tf.where(wanted <= 0.0, 0.0, 1.0) * count
+    squared = tf.where(kept > 0.0, tf.square(wanted - found), 0.0)
+    return tf.reduce_sum(squared, axis=1), tf.reduce_sum(kept, axis=1)

@@ -299,6 +299,7 @@ def build_ranking_terms(
     return methods.build_terms(
         names,
         lambda text: parse_ranking_method(text, tasks),
+        RANKING_METHODS,
         lambda named: RANKING_METHODS[named.method].terms(
             dataclasses.replace(setting, only=named.teacher)
         ),

@@ -80,7 +80,8 @@ class DistillationOptions(MethodOptions):
     )
     top_k: int | None = option(
         None,
-        "Length of the teacher's lists; a method's own if unset, mostly 200.",
+        "Length of the teacher's lists; a method's own if unset, mostly 200. A "
+        "draw by rank beside random candidates leaves half the items to them.",
         low=1,
     )
     num_random: int | None = option(
@@ -95,7 +96,10 @@ class DistillationOptions(MethodOptions):
         low=1,
     )
     num_interesting: int = option(
-        40, "Items drawn from each list where candidates is ranked.", low=1
+        40,
+        "Items drawn from each list where candidates is ranked; users of the "
+        "item side half as many, and half as many random ones.",
+        low=1,
     )
     rank_decay: float = option(
         10.0, "Ranks after which the chance of a draw falls to 1/e.", low=0.01

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,18 +69,26 @@ class Setting(methods.Setting):
             return retrieval.AllCandidates(options.num_queries, self.seen)
         k = min(options.top_k, self.num_items)
         if candidates == "ranked":
-            return self._rank_sampled(k, self.seen)
+            return self._rank_sampled(self.num_items, self.seen, options)
         return retrieval.TeacherTopK(
             k, options.num_random, options.num_queries, self.seen
         )
 
     def item_side(self) -> CandidateSampler:
-        """The users of some items with the highest scores of the teacher."""
+        """The users of some items with the highest scores of the teacher.
+
+        Of drawn and of random ones half as many as the user side has.
+        """
         from kd_tfrs.distillation.retrieval.teachers import transpose_seen
 
-        k = min(self.options.top_k, self.num_users - 1)
+        options = dataclasses.replace(
+            self.options,
+            num_interesting=max(1, self.options.num_interesting // 2),
+            num_random=self.options.num_random // 2,
+        )
+        seen = transpose_seen(self.seen, self.num_items)
         return retrieval.ItemSide(
-            self._rank_sampled(k, transpose_seen(self.seen, self.num_items))
+            self._rank_sampled(self.num_users - 1, seen, options)
         )
 
     def features(self, side: str) -> FeaturePair:
@@ -94,9 +102,11 @@ class Setting(methods.Setting):
         )
 
     def _rank_sampled(
-        self, k: int, seen: tf.RaggedTensor | None
+        self, count: int, seen: tf.RaggedTensor | None, options: Any
     ) -> CandidateSampler:
-        options = self.options
+        # Random candidates are those beyond the list: some have to be left.
+        most = max(1, count // 2) if options.num_random else count
+        k = min(options.top_k, most)
         return retrieval.RankSampled(
             num_interesting=min(options.num_interesting, k),
             k=k,

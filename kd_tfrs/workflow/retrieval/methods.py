@@ -30,13 +30,14 @@ SIDES = ("query", "candidate")
 _SIZES = {"top_k": 200, "num_random": 512, "num_queries": 256}
 _TEMPERATURES = {"temperature": (0.3, 0.5, 1.0)}
 _SHARP_TEMPERATURES = {"temperature": (0.3, 0.4, 0.5)}
-# A sample of the list and of the rest, as in the ranking papers.
-_RANKED = {"top_k": 100, "num_random": 40}
+# A sample of the list and of the rest beyond it, as in the authors' code.
+_RANKED = {"top_k": 500, "num_random": 40}
 # The draw by rank alone.
 _DRAWN = {"top_k": 100, "num_random": 0}
 # Few queries a step: each one compares every item.
 _ALL = {"num_queries": 128}
 _NUM_GROUPS = 4
+_NUM_PAIRS = 30
 
 
 def _over(own: str, make: Callable[[Setting], DistillationLoss]) -> Build:
@@ -79,6 +80,14 @@ _experts = _both(
 
 def _item_side(setting: Setting) -> list[DistillationTerm]:
     return [kd.DistillationTerm(kd.RelaxedRanking(), setting.item_side())]
+
+
+def _unbiased(setting: Setting) -> kd.UnbiasedPairs:
+    groups = min(_NUM_GROUPS, setting.num_items)
+    return kd.UnbiasedPairs(
+        kd.popularity_groups(setting.item_events, groups),
+        pairs_per_group=-(-_NUM_PAIRS // groups),
+    )
 
 
 _RESPONSE = {
@@ -204,18 +213,19 @@ _LIST_WISE = {
         "Recall of long lists matters more than NDCG",
     ),
     "rrd_item_side": Method(
-        "rrd on the teacher's order of users for an item",
+        "rrd on the teacher's order of users for an item, half as many",
         "Kang et al. 2022 (IR-RRD)",
         _item_side,
         "beside a method on the user side, for items with few events",
         _RANKED,
     ),
     "rrd_both_sides": Method(
-        "rrd and rrd_item_side together",
+        "rrd, and rrd_item_side at half the weight",
         "Kang et al. 2022 (IR-RRD)",
         _combined(_rrd, _item_side),
         "Recall matters most: higher than that of rrd",
         _RANKED,
+        shares=(2 / 3, 1 / 3),
     ),
     "dcd": Method(
         "items that the student ranks too high or too low, by discrepancy",
@@ -226,14 +236,7 @@ _LIST_WISE = {
     "unkd": Method(
         "pairs in the teacher's order among equally popular items",
         "Chen et al. 2023 (UnKD)",
-        _over(
-            "top_k",
-            lambda s: kd.UnbiasedPairs(
-                kd.popularity_groups(
-                    s.item_events, min(_NUM_GROUPS, s.num_items)
-                )
-            ),
-        ),
+        _over("top_k", _unbiased),
         "the teacher has a popularity bias; a small gain here",
     ),
     "rce": Method(
@@ -247,9 +250,9 @@ _LIST_WISE = {
     "easy_to_hard": Method(
         "the list above the rest first, its order later",
         "Kang et al. 2023 (HetComp)",
-        _over("ranked", lambda s: kd.EasyToHard(s.num_steps // 2)),
-        "equal to rrd here, with a little more Recall",
-        _RANKED,
+        _over("top_k", lambda s: kd.EasyToHard(s.num_steps // 2)),
+        "a little more Recall than rrd, and a little less NDCG",
+        {"top_k": 100},
     ),
     "lambda": Method(
         "pairs in the teacher's order, weighted by a swap's change of NDCG",
@@ -351,7 +354,11 @@ _RELATIONS = {
     "htd": Method(
         "similarities between groups and within them",
         "Kang et al. 2021 (HTD)",
-        _both(lambda s, side: kd.HierarchicalTopology(seed=SIDES.index(side))),
+        _both(
+            lambda s, side: kd.HierarchicalTopology(
+                annealing_steps=max(1, s.num_steps), seed=SIDES.index(side)
+            )
+        ),
         "beside a loss on scores, for large batches",
     ),
     "sp": Method(
@@ -493,7 +500,7 @@ def build_terms(
             for term in method.terms(its_setting)
         ]
 
-    return methods.build_terms(names, parse_retrieval_method, make)
+    return methods.build_terms(names, parse_retrieval_method, METHODS, make)
 
 
 def longest_list(options: DistillationOptions) -> int:

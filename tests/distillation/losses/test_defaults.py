@@ -46,7 +46,9 @@ WITHOUT_ARGUMENTS = {
         "level": "entities",
         "assignment_weight": 1.0,
         "assignment_rows": 512,
-        "temperature": 0.1,
+        "annealing_steps": 10000,
+        "initial_temperature": 1.0,
+        "final_temperature": 1e-10,
         "seed": 0,
     },
     "Hint": {"hidden_units": [], "normalize": False},
@@ -96,7 +98,7 @@ def test_of_a_loss_with_some():
         ),
         (
             losses.UnbiasedPairs(np.zeros(3, int)),
-            {"pairs_per_group": 10, "rank_decay": 20.0},
+            {"pairs_per_group": 8, "rank_decay": 20.0},
         ),
     ):
         assert expected.items() <= loss.get_config().items()

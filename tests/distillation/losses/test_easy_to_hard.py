@@ -27,16 +27,41 @@ class TestEasyStage(ListLossChecks):
         return total
 
 
-def test_the_second_stage_is_relaxed_ranking():
+class TestHardStage(ListLossChecks):
+    """Of a list of 5: its first 2 in order, and its first one."""
+
+    def make(self, **options):
+        return EasyToHard(0, **options)
+
+    def changed(self):
+        return EasyToHard(5, name="other")
+
+    def reference(self, t, s, mask, listed):
+        total = 0.0
+        for count in (2, 1):
+            kept = [j for j in range(len(s)) if mask[j]]
+            for k in range(count):
+                if mask[k]:
+                    rest = s[[j for j in kept if j >= k]]
+                    top = rest.max()
+                    total += top + np.log(np.exp(rest - top).sum()) - s[k]
+        return total / 2
+
+
+def test_the_stages_change_at_the_step():
     t, s = lists()
     loss = EasyToHard(10)
-    for step in (10, 11):
+    for step, other in ((9, EasyToHard(20)), (10, EasyToHard(0))):
         np.testing.assert_array_equal(
-            loss(t, s, listed=5, step=step),
-            RelaxedRanking()(t, s, listed=5),
+            loss(t, s, listed=5, step=step), other(t, s, listed=5)
         )
-    assert float(loss(t, s, listed=5, step=9)) < float(
-        loss(t, s, listed=5, step=10)
+
+
+def test_a_list_of_twenty_counts_ten_and_two():
+    t, s = lists(listed=20)
+    halves = [RelaxedRanking()(t, s, listed=k) for k in (10, 2)]
+    np.testing.assert_allclose(
+        EasyToHard(0)(t, s, listed=20), np.mean(halves), rtol=1e-6
     )
 
 

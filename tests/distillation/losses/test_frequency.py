@@ -37,7 +37,7 @@ def two_steps(neighbours):
 
 def hint(loss, graph, t, s):
     passed = (1 - loss.alpha) * np.eye(len(t)) + loss.alpha * graph
-    t, s = passed @ t, dense(loss.projection, passed @ s)
+    t, s = passed @ t, passed @ dense(loss.projection, s)
     if loss.normalize:
         t, s = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (t, s))
     return ((t - s) ** 2).sum(axis=1).mean()

@@ -41,18 +41,23 @@ class TestFullTopology(FeatureLossChecks):
         np.testing.assert_allclose(self.make()(t, 7 * t), 0.0, atol=1e-6)
 
 
-def hierarchical(loss, t, s):
+def hierarchical(loss, t, s, around=None):
+    """`around`: the student whose prototypes are taken, which is itself."""
     n = len(t)
     logits = dense(loss.assignment, t)
     group = logits.argmax(axis=1)
     total, relations = 0.0, 0
     for i in range(n):
         for j in range(n):
-            if group[i] == group[j]:
-                total += (cosine(t[i], t[j]) - cosine(s[i], s[j])) ** 2
+            near = cosine(t[i], t[j])
+            if group[i] == group[j] and near > 0:
+                total += (near - cosine(s[i], s[j])) ** 2
                 relations += 1
     groups = sorted(set(group))
-    middle = [{k: x[group == k].mean(axis=0) for k in groups} for x in (t, s)]
+    around = s if around is None else around
+    middle = [
+        {k: x[group == k].mean(axis=0) for k in groups} for x in (t, around)
+    ]
     others = middle
     if loss.level == "entities":
         others = [dict(enumerate(x)) for x in (t, s)]
@@ -63,7 +68,7 @@ def hierarchical(loss, t, s):
             total += (a - b) ** 2
             relations += 1
     noise = gumbel(np.ones(n), logits.shape[1], loss.seed, 0).numpy()
-    z = softmax((np.log(softmax(logits)) + noise) / loss.temperature)
+    z = softmax((np.log(softmax(logits)) + noise) / loss.initial_temperature)
     gap = ((t - mixture(loss.networks, s, z)) ** 2).sum()
     return (total + loss.assignment_weight * gap) / relations
 
@@ -74,7 +79,8 @@ class TestHierarchicalTopology(FeatureLossChecks):
         "level": "prototypes",
         "assignment_weight": 0.3,
         "assignment_rows": None,
-        "temperature": 0.7,
+        "initial_temperature": 0.7,
+        "final_temperature": 0.7,
         "seed": 5,
     }
 
@@ -83,6 +89,10 @@ class TestHierarchicalTopology(FeatureLossChecks):
 
     def reference(self, loss, t, s):
         return hierarchical(loss, t, s)
+
+    def moved(self, loss, t, s, to):
+        t, s = (np.asarray(x, np.float64) for x in (t, s))
+        return hierarchical(loss, t, to, around=s)
 
     def test_groups_of_entities(self):
         loss = self.built(num_groups=3, assignment_weight=0.0)
@@ -98,6 +108,7 @@ class TestHierarchicalTopology(FeatureLossChecks):
 
     def test_one_group_is_the_full_topology_and_its_middle(self):
         t, s = features()
+        t = np.abs(t)  # No relation is left out.
         loss = self.built(num_groups=1, assignment_weight=0.0)
         full = FullTopology()(t, s)
         middle = np.mean(
@@ -110,8 +121,30 @@ class TestHierarchicalTopology(FeatureLossChecks):
             loss(t, s), (9 * full + middle) / 10, rtol=1e-5
         )
 
+    def test_the_choice_is_hard_at_the_end(self):
+        t, s = features()
+        one, two = (
+            self.built(num_groups=3, annealing_steps=10, assignment_weight=w)
+            for w in (1.0, 0.0)
+        )
+        near = np.array([[cosine(a, b) for a in t] for b in t]) > 0
+        logits = dense(one.assignment, t)
+        group = logits.argmax(axis=1)
+        near &= group[:, None] == group
+        relations = near.sum() + len(t) * len(set(group))
+        keys = np.log(softmax(logits))
+        keys += gumbel(np.ones(len(t)), 3, one.seed, 12).numpy()
+        z = np.eye(3)[keys.argmax(axis=1)]
+        gap = (t - mixture(one.networks, s, z)) ** 2
+        np.testing.assert_allclose(
+            one(t, s, step=12) - two(t, s, step=12),
+            gap.sum() / relations,
+            rtol=1e-4,
+        )
+
     def test_some_rows_stand_for_all_in_learning_the_groups(self):
         t, s = features()
+        t = np.abs(t)
         one, two = (
             self.built(num_groups=1, assignment_rows=x, assignment_weight=w)
             for x, w in ((4, 1.0), (4, 0.0))
@@ -140,7 +173,9 @@ class TestHierarchicalTopology(FeatureLossChecks):
         {"level": "users"},
         {"assignment_weight": -0.1},
         {"assignment_rows": 0},
-        {"temperature": 0.0},
+        {"initial_temperature": 0.0},
+        {"final_temperature": 2.0},
+        {"annealing_steps": 0},
     ],
 )
 def test_wrong_arguments_are_refused(wrong):

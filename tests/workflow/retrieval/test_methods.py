@@ -28,6 +28,7 @@ from kd_tfrs.workflow.retrieval.methods import (
     METHODS,
     Setting,
     build_terms,
+    documented_terms,
     longest_list,
     parse_method,
 )
@@ -148,11 +149,41 @@ def test_sizes_are_the_methods_own_unless_they_are_asked_for(world):
     assert sizes("rd") == (10, 100, 256)
     assert sizes("cd", num_queries=7) == (most, 0, 7)
     assert sizes("rd", num_random=512) == (10, 512, 256)
+    # Random candidates are those beyond the list.
+    assert sizes("rrd") == (most // 2, 40, 256)
+    assert sizes("rrd", top_k=5) == (5, 40, 256)
+    assert sizes("easy_to_hard") == (most, 512, 256)
+
+
+def test_the_defaults_of_the_authors():
+    """Of their code, where the catalogue is large enough."""
+
+    def numbers(sampler):
+        return sampler.num_interesting, sampler.k, sampler.num_random
+
+    (user,) = documented_terms("rrd")
+    assert numbers(user.candidates) == (40, 500, 40)
+    (item,) = documented_terms("rrd_item_side")
+    assert numbers(item.candidates.candidates) == (20, 500, 20)
+    user, item = documented_terms("rrd_both_sides")
+    assert numbers(user.candidates) == (40, 500, 40)
+    assert numbers(item.candidates.candidates) == (20, 500, 20)
+    (pairs,) = documented_terms("unkd")
+    assert pairs.loss.pairs_per_group == 8  # 30 of 4 groups
+    for term in documented_terms("htd"):
+        coldest = term.loss.temperature_at(term.loss.annealing_steps)
+        assert float(term.loss.temperature_at(0)) == 1.0
+        assert float(coldest) == pytest.approx(1e-10)
+
+
+def test_the_item_side_has_half_the_weight_of_the_user_side(world):
+    _, weights = build_terms(["rrd_both_sides:0.3"], setting_of(world))
+    assert weights == pytest.approx([0.2, 0.1])
 
 
 def test_caches_are_long_enough_for_every_method():
     options = DistillationOptions(losses=("rd:1", "rrd", "rce:0.3"))
-    assert longest_list(options) == 100
+    assert longest_list(options) == 500
     plain = DistillationOptions(losses=("soft_targets",))
     assert longest_list(plain) == 200
     assert longest_list(DistillationOptions(losses=("rd",), top_k=7)) == 7

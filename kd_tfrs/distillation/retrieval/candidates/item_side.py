@@ -28,12 +28,15 @@ class ItemSide(CandidateSampler):
 
     Example:
     ```python
-    DistillationTerm(RelaxedRanking(), ItemSide(RankSampled(40, k=100)))
+    candidates = RankSampled(num_interesting=20, k=500, num_random=20)
+    DistillationTerm(RelaxedRanking(), ItemSide(candidates))
     ```
 
     References:
         Kang, Lee, Kweon, Hwang and Yu 2022, "Item-side Ranking Regularized
-        Distillation for Recommender System".
+        Distillation for Recommender System". The authors draw 20 users of the
+        best 500 and 20 others, at half the weight of the user side, for the
+        items of the user side's lists instead of any items.
     """
 
     def __init__(self, candidates: TeacherLists) -> None:

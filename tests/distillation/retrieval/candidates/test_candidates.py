@@ -341,7 +341,7 @@ def test_defaults_are_what_the_docs_state():
     assert AllCandidates().num_queries == 64
     assert TeacherTopK().name == "top_100_0_256"
     over = RankSampled()
-    assert (over.num_interesting, over.k, over.rank_decay) == (40, 100, 10.0)
+    assert (over.num_interesting, over.k, over.rank_decay) == (40, 500, 10.0)
     assert (over.num_random, over.num_queries) == (40, 256)
 
 

@@ -162,7 +162,7 @@ def test_samplers_of_other_numbers_have_other_names():
     ("options", "message"),
     [
         ({"num_interesting": 0}, "`num_interesting` should be at least 1"),
-        ({"num_interesting": 101}, "at most `k`"),
+        ({"num_interesting": 501}, "at most `k`"),
         ({"rank_decay": 0.0}, "`rank_decay` should be positive"),
         ({"rank_decay": float("nan")}, "`rank_decay` should be positive"),
         ({"num_random": -1}, "not negative"),
