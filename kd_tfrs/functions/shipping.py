@@ -112,8 +112,8 @@ def recommend(
             has in the training events.
 
     Returns:
-        One row an item: `query`, `rank` from 1, `item`, `score` and, where
-        the data have one, `title`.
+        One row an item: `query`, `rank` from 1, `item`, `score` (a logit of
+        the first label in ranking) and, where the data have one, `title`.
 
     Raises:
         UserError: an argument is missing or has no effect.

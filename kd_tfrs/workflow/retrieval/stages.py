@@ -83,8 +83,9 @@ class Stages(StudentChain):
         """Whether ratings of any height count as positive."""
         data = self.config.data
         label = self.prepared.interactions.schema.label
+        cleaned = self.prepared.interactions.report
         # Every event of the embedded data is one that the user chose.
-        if label is None or data.min_label is not None:
+        if label is None or cleaned.below_min_label:
             return None
         if data.dataset == "synthetic":
             return None
