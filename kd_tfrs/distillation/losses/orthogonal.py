@@ -109,7 +109,7 @@ class OrthogonalHint(FeatureLoss):
     def build(self, teacher_width: int, student_width: int) -> None:
         """See `FeatureLoss.build`."""
         self.projection = OrthogonalProjection(
-            teacher_width, name="orthogonal_projection"
+            teacher_width, dtype="float32", name="orthogonal_projection"
         )
         self.projection.build(tf.TensorShape([None, student_width]))
 

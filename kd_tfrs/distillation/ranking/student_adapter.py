@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,11 +64,12 @@ class AdaptedSoftTargets(CalibratedSoftTargets):
 
 def _adapter(hidden_units: Sequence[int]) -> tf.keras.Model:
     """From logits `[batch, candidates, 1]` to corrected ones."""
-    dense = tf.keras.layers.Dense
-    logits = tf.keras.Input([None, 1])
+    # Losses compute in float32, also under a policy of mixed precision.
+    dense = functools.partial(tf.keras.layers.Dense, dtype="float32")
+    logits = tf.keras.Input([None, 1], dtype="float32")
     correction = logits
     for units in hidden_units:
         correction = dense(units, activation="relu")(correction)
     correction = dense(1, kernel_initializer="zeros")(correction)
-    adapted = tf.keras.layers.Add()([logits, correction])
+    adapted = tf.keras.layers.Add(dtype="float32")([logits, correction])
     return tf.keras.Model(logits, adapted, name="student_adapter")

@@ -210,6 +210,15 @@ def test_extremes_stay_finite(options):
             assert np.isfinite(slope).all(), (a, b)
 
 
+def test_it_computes_in_float32_under_mixed_precision():
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        value = built()(*features())
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    np.testing.assert_allclose(value, built()(*features()), rtol=1e-6)
+
+
 def test_a_students_nan_is_seen():
     t, s = features()
     s[2, 1] = np.nan

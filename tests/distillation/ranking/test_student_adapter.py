@@ -135,6 +135,15 @@ def test_extreme_logits_stay_finite():
         assert np.isfinite(tape.gradient(value, student)).all()
 
 
+def test_it_computes_in_float32_under_mixed_precision():
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        value = learned()(TEACHER, STUDENT)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    np.testing.assert_allclose(value, learned()(TEACHER, STUDENT), rtol=1e-6)
+
+
 def test_it_corrects_a_teacher_whose_error_is_no_line(world, fixed_teacher):
     # A teacher of old data overrates what it rates high: labels of the true
     # odds, which a line through its logits does not give.
