@@ -24,25 +24,29 @@ KINDS = ("list", "pair")
 class PreferenceConsistentHint(FeatureLoss):
     r"""Hints whose projections keep the student's preferences (PCKD).
 
-    $$l_u = \| r(h^s_u) - h^t_u \|^2 + \frac{1}{n} \sum_i
-    \| r'(h^s_i) - h^t_i \|^2 + \alpha R_u$$
+    $$l_u = e_u + \frac{1}{2} \Big( \frac{1}{n} \sum_i e_i +
+    \frac{1}{m} \sum_j e_j \Big) + \alpha R_u, \quad
+    e_u = \| r(h^s_u) - h^t_u \|^2, \;
+    e_i = \| r'(h^s_i) - h^t_i \|^2$$
 
-    over queries $u$ and $n$ candidates $i$ of each, with projections $r$ of
-    queries and $r'$ of candidates. What a hint teaches reaches the student
-    only if the projections do not undo it. With the scores before, $a_i =
-    h^s_u \cdot h^s_i$, and after them, $b_i = r(h^s_u) \cdot r'(h^s_i)$,
+    over queries $u$, $n$ candidates $i$ of the list of each and $m$ random
+    candidates $j$, or the list alone where there are none, with projections
+    $r$ of queries and $r'$ of candidates. What a hint teaches reaches the
+    student only if the projections do not undo it. With the scores before,
+    $a_i = h^s_u \cdot h^s_i$, and after them, $b_i = r(h^s_u) \cdot
+    r'(h^s_i)$,
 
     $$R_u = - \sum_i p_i \log q_i, \quad p = \mathrm{softmax}(a / \tau), \;
     q = \mathrm{softmax}(b / \tau)$$
 
-    or, by `kind="pair"`, the mean of $- \log \sigma((a_i - a_j)(b_i - b_j))$
-    over pairs of candidates. $R$ trains the projections alone: no gradient of
-    it reaches the student.
+    over the list, or, by `kind="pair"`, the mean of
+    $- \log \sigma((a_i - a_j)(b_i - b_j))$ over its pairs. $R$ trains the
+    projections alone: no gradient of it reaches the student.
 
     In the authors' code the projections are distillation experts, of which
-    this is one, and the hint is on the users and items of a batch; here it is
-    on the queries and candidates of the lists, whose draw by rank is the
-    authors'.
+    this is one, and the hint is on the users, positive items and random items
+    of a batch; here the list, which the authors draw by rank, has the place
+    of the positive items.
 
     Args:
         alpha: $\alpha$, at least 0.
@@ -58,7 +62,7 @@ class PreferenceConsistentHint(FeatureLoss):
 
     Example:
     ```python
-    lists = ListFeatures(RankSampled(5, k=100, num_random=0))
+    lists = ListFeatures(RankSampled(5, k=100, num_random=256))
     DistillationTerm(PreferenceConsistentHint(), lists)
     ```
 
@@ -111,26 +115,32 @@ class PreferenceConsistentHint(FeatureLoss):
         """The loss of every query.
 
         Args:
-            inputs: `[queries, 1 + n, width]` features, the query's own first
-                and then those of its candidates, a mask `[queries, 1 + n]`,
-                and weights.
+            inputs: `[queries, 1 + n + m, width]` features, the query's own
+                first, then those of its list and of random candidates; a mask
+                `[queries, 1 + n + m]`, weights, and `listed`, which is $n$;
+                0 where all candidates are the list.
 
         Returns:
-            `[queries]` float32, 0 where no candidate counts.
+            `[queries]` float32, 0 where no candidate of the list counts.
         """
         teacher, student, mask = inputs[:3]
-        listed = mask[:, 1:]
+        stop = 1 + inputs.listed if inputs.listed else None
+        own, drawn = slice(1, stop), slice(stop, None)
         errors = tf.square(self._projected(student) - teacher)
         errors = tf.reduce_sum(errors, axis=2)
-        hints = errors[:, 0] + masked_mean(errors[:, 1:], listed)
+        items = masked_mean(errors[:, own], mask[:, own])
+        if stop is not None:
+            items += masked_mean(errors[:, drawn], mask[:, drawn])
+            items *= 0.5
         # The projections alone are to agree with the student.
-        fixed = tf.stop_gradient(student)
+        fixed = tf.stop_gradient(student[:, :stop])
         regularize = self._of_lists if self.kind == "list" else self._of_pairs
         consistency = regularize(
-            _scores(fixed), _scores(self._projected(fixed)), listed
+            _scores(fixed), _scores(self._projected(fixed)), mask[:, own]
         )
-        counts = tf.reduce_any(listed, axis=1)
-        return tf.where(counts, hints + self.alpha * consistency, 0.0)
+        counts = tf.reduce_any(mask[:, own], axis=1)
+        total = errors[:, 0] + items + self.alpha * consistency
+        return tf.where(counts, total, 0.0)
 
     def _projected(self, student: tf.Tensor) -> tf.Tensor:
         query = self.query_projection(student[:, 0])

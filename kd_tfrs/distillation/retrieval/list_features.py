@@ -19,19 +19,22 @@ class ListFeatures(FeatureSampler):
     """Embeddings of some queries and of the candidates on their lists.
 
     For losses between features that need a query and its candidates at once,
-    such as `PreferenceConsistentHint`: `[queries, 1 + n, width]`, the query
-    first. The teacher needs embeddings.
+    such as `PreferenceConsistentHint`: `[queries, 1 + n + m, width]`, the
+    query first, then its list and `m` random candidates of its own, which may
+    be any. The teacher needs embeddings.
 
     Args:
-        candidates: `TeacherTopK` or `RankSampled`; its random candidates are
-            shared by the queries and therefore left out.
+        candidates: `TeacherTopK` or `RankSampled`. Its random candidates are
+            dealt out to the queries, so that `num_random` is a multiple of
+            `num_queries`, or 0.
 
     Raises:
-        UserError: `candidates` is another sampler, or has random candidates.
+        UserError: `candidates` is another sampler, or `num_random` is no
+            multiple of `num_queries`.
 
     Example:
     ```python
-    lists = ListFeatures(RankSampled(5, k=100, num_random=0))
+    lists = ListFeatures(RankSampled(5, k=100, num_random=256))
     DistillationTerm(PreferenceConsistentHint(), lists)
     ```
     """
@@ -40,13 +43,19 @@ class ListFeatures(FeatureSampler):
     sides = ("query", "candidate")
 
     def __init__(self, candidates: TeacherLists) -> None:
-        if not isinstance(candidates, TeacherLists) or candidates.num_random:
+        if not isinstance(candidates, TeacherLists):
             raise UserError(
-                "`candidates` should be a sampler of the teacher's lists "
-                f"without random ones. Received: {type(candidates).__name__} "
-                f"with `num_random` = "
-                f"{getattr(candidates, 'num_random', 'none')}. Give "
-                "RankSampled(num_random=0) or TeacherTopK()."
+                "`candidates` should be a sampler of the teacher's lists. "
+                f"Received: {type(candidates).__name__}. Give RankSampled or "
+                "TeacherTopK."
+            )
+        if candidates.num_random % candidates.num_queries:
+            raise UserError(
+                "`num_random` should be a multiple of `num_queries`, since "
+                "each query has random candidates of its own. Received: "
+                f"`num_random` = {candidates.num_random} for "
+                f"{candidates.num_queries} queries. Give num_random="
+                f"{candidates.num_queries}, or 0."
             )
         super().__init__(f"features_of_{candidates.name}")
         self.candidates = candidates
@@ -74,21 +83,27 @@ class ListFeatures(FeatureSampler):
     ) -> LossInputs:
         """See `FeatureSampler.features`."""
         selection = self.select(batch)
-        query, listed = selection.query, selection.lists
-        own = tf.gather(batch["query_row"], query)
-        rows = tf.gather(batch["candidate_row"], listed)
-        candidates = teacher.features("candidate", tf.reshape(rows, [-1]))
-        shape = tf.concat([tf.shape(rows), [candidates.shape[1]]], axis=0)
+        query, places = selection.query, selection.lists
+        mask = selection.mask[:, : selection.num_listed()]
+        if selection.shared is not None:
+            own = tf.reshape(selection.shared, [tf.size(query), -1])
+            places = tf.concat([places, own], axis=1)
+            mask = tf.concat([mask, tf.ones_like(own, tf.bool)], axis=1)
+        users = tf.gather(batch["query_row"], query)
+        rows = tf.gather(batch["candidate_row"], places)
+        items = teacher.features("candidate", tf.reshape(rows, [-1]))
+        shape = tf.concat([tf.shape(rows), [items.shape[1]]], axis=0)
         return LossInputs(
             _stacked(
-                teacher.features("query", own), tf.reshape(candidates, shape)
+                teacher.features("query", users), tf.reshape(items, shape)
             ),
             _stacked(
                 tf.gather(outputs["query"][self.student_output], query),
-                tf.gather(outputs["candidate"][self.student_output], listed),
+                tf.gather(outputs["candidate"][self.student_output], places),
             ),
-            tf.pad(selection.mask, [[0, 0], [1, 0]], constant_values=True),
-            rows=own,
+            tf.pad(mask, [[0, 0], [1, 0]], constant_values=True),
+            listed=0 if selection.shared is None else selection.num_listed(),
+            rows=users,
             weight=selection.weight,
         )
 

@@ -98,10 +98,11 @@ class Setting(methods.Setting):
         )
 
     def list_features(self, count: int) -> ListFeatures:
-        """The outputs of users and of some items of their lists.
+        """The outputs of users, of items of their lists and of random ones.
 
         Args:
-            count: items drawn for a user at a step.
+            count: items drawn from the list of a user at a step; beside them
+                it has one random item.
         """
         options = self.options
         k = min(options.top_k, self.num_items)
@@ -110,7 +111,7 @@ class Setting(methods.Setting):
                 min(count, k),
                 k,
                 options.rank_decay,
-                num_random=0,
+                num_random=options.num_queries,
                 num_queries=options.num_queries,
             )
         )

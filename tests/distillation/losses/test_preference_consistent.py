@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from feature_checks import copy_weights, dense, softmax
 
+from kd_tfrs.distillation.losses.inputs import LossInputs
 from kd_tfrs.distillation.losses.preference_consistent import (
     PreferenceConsistentHint,
 )
@@ -102,6 +103,30 @@ def test_value_with_mask_and_weights(options):
         rtol=1e-5,
     )
     assert each[1] == 0.0
+
+
+@both
+def test_random_candidates_have_half_of_the_items_hint_and_no_order(options):
+    t, s = features()
+    loss, mask = built(**options), some_mask()
+    mask[3, 3:] = False  # A query without random candidates.
+    found = built(**options, reduction=NONE).compute(
+        LossInputs(t, s, mask, listed=2)
+    )
+    hint = built(**{**options, "alpha": 0.0})
+    copy_weights(loss, hint)
+    parts = ([0, 1, 2], [0, 3, 4])
+    own, random = (rows(hint, t[:, c], s[:, c], mask[:, c]) for c in parts)
+    users = [
+        ((dense(hint.query_projection, b[:1])[0] - a[0]) ** 2).sum()
+        for a, b in zip(t, s.astype(np.float64), strict=True)
+    ]
+    half = np.where(mask[:, 3:].any(axis=1), random - users, 0.0)
+    lists = rows(loss, t[:, :3], s[:, :3], mask[:, :3])
+    wanted = lists - 0.5 * (own - users) + 0.5 * half
+    np.testing.assert_allclose(
+        found, np.where(mask[:, 0], wanted, 0.0), rtol=1e-4
+    )
 
 
 def test_values_and_slopes_of_the_authors():

@@ -44,8 +44,11 @@ def teacher(vectors):
     return EmbeddingTeacher(*vectors, temperature=TAU)
 
 
-def test_both_models_features_against_a_look_up(world, vectors, teacher):
-    ranked = RankSampled(3, k=6, num_random=0, num_queries=7)
+@pytest.mark.parametrize("num_random", [0, 14])
+def test_both_models_features_against_a_look_up(
+    world, vectors, teacher, num_random
+):
+    ranked = RankSampled(3, k=6, num_random=num_random, num_queries=7)
     sampler, twin = ListFeatures(ranked), ranked
 
     def join(rows, seed):
@@ -58,25 +61,30 @@ def test_both_models_features_against_a_look_up(world, vectors, teacher):
     inputs = sampler.features(batch, outputs, teacher)
     selection = twin.select(batch)
     users = batch["query_row"].numpy()[selection.query]
-    lists = batch["candidate_row"].numpy()[selection.lists]
+    items = batch["candidate_row"].numpy()[selection.lists]
+    if num_random:
+        # Dealt out: each query has two that no other query has.
+        random = batch["candidate_row"].numpy()[selection.shared]
+        items = np.concatenate([items, random.reshape(7, 2)], axis=1)
+    assert inputs.listed == (3 if num_random else 0)
     np.testing.assert_array_equal(inputs.rows, users)
-    wanted = np.concatenate([vectors[0][users][:, None], vectors[1][lists]], 1)
+    wanted = np.concatenate([vectors[0][users][:, None], vectors[1][items]], 1)
     np.testing.assert_array_equal(inputs.teacher, wanted)
     assert inputs.mask.numpy().all()
-    student = inputs.student.numpy()
+    assert inputs.mask.shape == inputs.teacher.shape[:2]
     sides = {side: outputs[side]["embedding"].numpy() for side in outputs}
-    for place, (user, items) in enumerate(zip(users, lists, strict=True)):
-        at = np.flatnonzero(batch["query_row"].numpy() == user)[0]
-        np.testing.assert_allclose(
-            student[place, 0], sides["query"][at], rtol=1e-6
-        )
-        for column, item in enumerate(items):
-            at = np.flatnonzero(batch["candidate_row"].numpy() == item)[0]
-            np.testing.assert_allclose(
-                student[place, 1 + column],
-                sides["candidate"][at],
-                rtol=1e-6,
+    rows = {side: batch[f"{side}_row"].numpy() for side in outputs}
+    wanted = [
+        [
+            sides[side][np.flatnonzero(rows[side] == row)[0]]
+            for side, row in (
+                ("query", user),
+                *(("candidate", item) for item in listed),
             )
+        ]
+        for user, listed in zip(users, items, strict=True)
+    ]
+    np.testing.assert_allclose(inputs.student, wanted, rtol=1e-6)
 
 
 def test_a_list_that_is_too_short_is_masked(world, vectors):
@@ -93,7 +101,7 @@ def test_a_list_that_is_too_short_is_masked(world, vectors):
 
 
 def test_a_distiller_trains_with_it_beside_a_loss_on_scores(world, teacher):
-    ranked = RankSampled(3, k=6, num_random=0, num_queries=7)
+    ranked = RankSampled(3, k=6, num_random=7, num_queries=7)
     hint = PreferenceConsistentHint()
     student = world.model(3)
     distiller = Distiller(
@@ -117,12 +125,15 @@ def test_a_distiller_trains_with_it_beside_a_loss_on_scores(world, teacher):
     )
 
 
-@pytest.mark.parametrize(
-    "candidates", [InBatch(), RankSampled(3, k=6, num_random=2), None]
-)
+@pytest.mark.parametrize("candidates", [InBatch(), None])
 def test_other_samplers_are_refused(candidates):
-    with pytest.raises(UserError, match="lists without random ones"):
+    with pytest.raises(UserError, match="sampler of the teacher's lists"):
         ListFeatures(candidates)
+
+
+def test_random_candidates_have_to_go_round():
+    with pytest.raises(UserError, match="multiple of `num_queries`"):
+        ListFeatures(RankSampled(3, k=6, num_random=10, num_queries=7))
 
 
 def test_a_loss_on_rows_and_one_on_lists_have_each_their_sampler(
