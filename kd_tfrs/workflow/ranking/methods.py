@@ -93,20 +93,18 @@ def _logits(
 
 
 def _student_adapter(setting: RankingSetting) -> list[DistillationTerm]:
-    terms = [
-        kd.DistillationTerm(
-            ranking.AdaptedSoftTargets(setting.temperature()),
-            setting.logits(task, auxiliary=True),
-        )
-        for task in setting.inputs
-        if task.kind == "binary"
-    ]
-    if not terms:
+    if all(task.kind != "binary" for task in setting.inputs):
         raise UserError(
             "`student_adapter` should have a binary task. Received: "
             f"{[t.name for t in setting.inputs]}. Take auxiliary_head."
         )
-    return terms
+
+    def make(s: RankingSetting, task: RankingTask) -> DistillationLoss:
+        if task.kind == "binary":
+            return ranking.AdaptedSoftTargets(s.temperature())
+        return s.soft_targets(task)
+
+    return _logits(make, auxiliary=True)(setting)
 
 
 def _features(make: Callable[[], FeatureLoss]) -> Build:
@@ -181,10 +179,10 @@ _RESPONSE = {
         auxiliary=True,
     ),
     "student_adapter": Method(
-        "soft targets for the head that is not served, corrected by labels",
+        "auxiliary_head, with the teacher of binary tasks corrected by labels",
         "Liang et al. 2025 (ExFM)",
         _student_adapter,
-        "a teacher of other or older data; of binary tasks",
+        "a teacher of other or older data; no gain for one of the same",
         {"student_loss_weight": 1.0},
         _TEMPERATURES,
         auxiliary=True,

@@ -89,7 +89,7 @@ def test_labels_train_the_adapter_and_the_teacher_trains_the_student():
     known = np.isfinite(LABELS)
 
     def own_loss():
-        (z,) = (adapted(TEACHER.astype(np.float64)),)
+        z = adapted(TEACHER.astype(np.float64))
         y = np.nan_to_num(LABELS)
         return np.where(known, w * (np.logaddexp(0, z) - y * z), 0.0).sum()
 

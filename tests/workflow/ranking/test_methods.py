@@ -167,10 +167,16 @@ def test_what_a_method_needs():
 
 
 def test_the_student_adapter_is_of_binary_tasks(teacher):
-    (term,), _ = build_ranking_terms(["student_adapter"], setting(teacher))
-    assert isinstance(term.loss, AdaptedSoftTargets)
-    assert term.loss.temperature == 2.0
-    assert term.candidates.student_output == "logits_liked_teacher"
+    (liked, rating), _ = build_ranking_terms(
+        ["student_adapter"], setting(teacher)
+    )
+    assert isinstance(liked.loss, AdaptedSoftTargets)
+    assert liked.loss.temperature == 2.0
+    assert isinstance(rating.loss, ScoreRegression)
+    assert [t.candidates.student_output for t in (liked, rating)] == [
+        "logits_liked_teacher",
+        "logits_rating_teacher",
+    ]
     with pytest.raises(UserError, match="auxiliary_head"):
         build_ranking_terms(["student_adapter"], setting(teacher, TASKS[1:]))
 
