@@ -28,6 +28,7 @@ ARGUMENTS = {
     "FrequencyHint": ([[0], [1], [0], [1]],),
     "GapWeighted": (ScoreRegression(),),
     "GatedSoftTargets": (2,),
+    "ImportanceWeightedRanking": (10,),
     "RankingDistillation": (10,),
     "UnbiasedPairs": ([0, 1, 0, 1],),
 }
@@ -66,7 +67,10 @@ def fields_read(loss, inputs):
     return Recorded.names
 
 
-SHAPES = {"AttentionTransfer": (4, 3, 2)}
+SHAPES = {
+    "AttentionTransfer": (4, 3, 2),
+    "PreferenceConsistentHint": (4, 3, 2),
+}
 
 
 def random(*shape, seed=0):

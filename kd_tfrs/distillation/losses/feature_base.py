@@ -18,6 +18,10 @@ class FeatureLoss(WeightedLoss):
     subclass overrides `per_row`, and `build` and `trainable_layers` if it has
     layers of its own.
 
+    Attributes:
+        uses_lists: whether the loss compares a query with its candidates,
+            `[queries, 1 + n, width]`, see `ListFeatures`, and not rows.
+
     Args:
         reduction: see `WeightedLoss`.
         name: see `WeightedLoss`.
@@ -30,6 +34,8 @@ class FeatureLoss(WeightedLoss):
             return tf.math.squared_difference(*lengths)
     ```
     """
+
+    uses_lists = False
 
     def __init__(
         self,

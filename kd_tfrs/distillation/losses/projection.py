@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -22,7 +23,8 @@ def projection(
     >>> projection(4, 8)(tf.zeros([3, 4])).shape
     TensorShape([3, 8])
     """
-    dense = tf.keras.layers.Dense
+    # Losses compute in float32, also under a policy of mixed precision.
+    dense = functools.partial(tf.keras.layers.Dense, dtype="float32")
     layers = [dense(units, activation="relu") for units in hidden_units]
     model = tf.keras.Sequential([*layers, dense(output_width)], name=name)
     model.build((None, input_width))

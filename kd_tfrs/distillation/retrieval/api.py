@@ -22,6 +22,7 @@ from kd_tfrs.distillation.retrieval.distiller import Distiller
 from kd_tfrs.distillation.retrieval.ensemble import EnsembleTeacher
 from kd_tfrs.distillation.retrieval.feature_pairs import FeaturePair
 from kd_tfrs.distillation.retrieval.initial import project_embeddings
+from kd_tfrs.distillation.retrieval.list_features import ListFeatures
 from kd_tfrs.distillation.retrieval.mutual import MutualDistiller
 from kd_tfrs.distillation.retrieval.teachers.base import Teacher
 from kd_tfrs.distillation.retrieval.teachers.embedding import EmbeddingTeacher

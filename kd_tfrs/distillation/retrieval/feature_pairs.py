@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.losses import LossInputs
 from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.candidates.base import (
-    CandidateSampler,
+    FeatureSampler,
     first_occurrences,
 )
+from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
 
 SIDES = ("query", "candidate")
 
 
-class FeaturePair(CandidateSampler):
+class FeaturePair(FeatureSampler):
     """Named outputs of both models for the batch's own users or items.
 
     For losses between features. Any output may be compared with any other;
@@ -40,8 +44,6 @@ class FeaturePair(CandidateSampler):
     ```
     """
 
-    of_features = True
-
     def __init__(
         self,
         side: str = "candidate",
@@ -62,6 +64,7 @@ class FeaturePair(CandidateSampler):
         name = f"{side}_{teacher_output}_{student_output}"
         super().__init__(name if num_rows is None else f"{name}_{num_rows}")
         self.side = side
+        self.sides = (side,)
         self.teacher_output = teacher_output
         self.student_output = student_output
         self.num_rows = num_rows
@@ -81,4 +84,18 @@ class FeaturePair(CandidateSampler):
             mask=first_occurrences(rows),
             weight=tf.ones_like(rows, tf.float32),
             rows=rows,
+        )
+
+    def features(
+        self, batch: Batch, outputs: Mapping, teacher: Teacher
+    ) -> LossInputs:
+        """See `FeatureSampler.features`."""
+        selection = self.select(batch)
+        student = outputs[self.side][self.student_output]
+        return LossInputs(
+            teacher.features(self.side, selection.rows, self.teacher_output),
+            student[: tf.shape(selection.rows)[0]],
+            selection.mask,
+            rows=selection.rows,
+            weight=selection.weight,
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from kd_tfrs.distillation.losses.checks import check_count
+from kd_tfrs.errors import UserError
+
 _NOISE = 0.01
 
 
@@ -33,12 +36,18 @@ def project_embeddings(
     Returns:
         `[num_queries, dim]` and `[num_candidates, dim]` float32.
 
+    Raises:
+        UserError: `dim` is too small, or the embeddings differ in width or
+            are not finite.
+
     Example:
     >>> q, c = project_embeddings(np.eye(3), np.eye(3)[:2], dim=2)
     >>> np.round(q @ c.T, 6).tolist()
     [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
     """
+    dim = check_count("dim", dim)
     sides = [np.asarray(side, np.float64) for side in (queries, candidates)]
+    _check(*sides)
     moments = sum(side.T @ side / max(1, len(side)) for side in sides)
     _, vectors = np.linalg.eigh(moments)
     # `eigh` sorts by ascending eigenvalue.
@@ -53,6 +62,23 @@ def project_embeddings(
             values = np.concatenate([values, noise], axis=1)
         projected.append(_unit(values).astype(np.float32))
     return projected[0], projected[1]
+
+
+def _check(queries: np.ndarray, candidates: np.ndarray) -> None:
+    shapes = [queries.shape, candidates.shape]
+    if any(len(x) != 2 for x in shapes) or shapes[0][1] != shapes[1][1]:
+        raise UserError(
+            "`queries` and `candidates` should be [n, teacher_dim] of one "
+            f"width. Received: {shapes[0]} and {shapes[1]}. Take the "
+            "embeddings that the teacher scores with."
+        )
+    for name, side in (("queries", queries), ("candidates", candidates)):
+        if not np.isfinite(side).all():
+            raise UserError(
+                f"`{name}` should be finite. Received: NaN or infinity in "
+                f"{(~np.isfinite(side)).any(axis=1).sum()} of {len(side)} "
+                "rows. Train the teacher with a smaller step size."
+            )
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from kd_tfrs.distillation.retrieval.batch_scores import (
     BatchScores,
     EmbeddingScores,
 )
+from kd_tfrs.distillation.retrieval.candidates.base import FeatureSampler
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.terms import DistillationTerm
 from kd_tfrs.errors import UserError
@@ -23,23 +24,36 @@ def build_features(term: DistillationTerm, student: tf.keras.Model) -> None:
         student: a model with towers, which give the widths of its outputs.
 
     Raises:
-        UserError: teacher or student has no such output.
+        UserError: teacher or student has no such output, or the features are
+            not those that the loss compares.
     """
     if not isinstance(term.loss, FeatureLoss):
         return
-    candidates = term.candidates
-    tower = getattr(student, f"{candidates.side}_tower")
-    outputs = tower.output
+    if term.loss.uses_lists != term.candidates.of_lists:
+        raise UserError(
+            "A loss that compares queries with their candidates should have "
+            "ListFeatures as its `candidates`, and any other loss between "
+            f"features FeaturePair. Received: {type(term.loss).__name__} over "
+            f"{type(term.candidates).__name__}."
+        )
+    for side in term.candidates.sides:
+        width = _student_width(term.candidates, student, side)
+        term.loss.ensure_built(
+            term.teacher.width(side, term.candidates.teacher_output), width
+        )
+
+
+def _student_width(
+    candidates: FeatureSampler, student: tf.keras.Model, side: str
+) -> int:
+    outputs = getattr(student, f"{side}_tower").output
     if candidates.student_output not in outputs:
         raise UserError(
-            f"The student's {candidates.side} tower should have the output "
+            f"The student's {side} tower should have the output "
             f"{candidates.student_output!r}. Received: a tower with "
             f"{sorted(outputs)}."
         )
-    width = int(outputs[candidates.student_output].shape[-1])
-    term.loss.ensure_built(
-        term.teacher.width(candidates.side, candidates.teacher_output), width
-    )
+    return int(outputs[candidates.student_output].shape[-1])
 
 
 class RetrievalStepInputs:
@@ -89,19 +103,10 @@ class RetrievalStepInputs:
         return self._inputs[name]
 
     def _features(self, term: DistillationTerm) -> LossInputs:
-        candidates = term.candidates
-        selection = candidates.select(self._batch)
-        student = self._outputs[candidates.side][candidates.student_output]
-        return LossInputs(
-            term.teacher.features(
-                candidates.side, selection.rows, candidates.teacher_output
-            ),
-            student[: tf.shape(selection.rows)[0]],
-            selection.mask,
-            rows=selection.rows,
-            weight=selection.weight,
-            step=self._step,
+        inputs = term.candidates.features(
+            self._batch, self._outputs, term.teacher
         )
+        return inputs._replace(step=self._step)
 
     def _scores(self, term: DistillationTerm) -> LossInputs:
         selection = term.candidates.select(self._batch)

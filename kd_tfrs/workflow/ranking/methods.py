@@ -92,6 +92,21 @@ def _logits(
     ]
 
 
+def _student_adapter(setting: RankingSetting) -> list[DistillationTerm]:
+    if all(task.kind != "binary" for task in setting.inputs):
+        raise UserError(
+            "`student_adapter` should have a binary task. Received: "
+            f"{[t.name for t in setting.inputs]}. Take auxiliary_head."
+        )
+
+    def make(s: RankingSetting, task: RankingTask) -> DistillationLoss:
+        if task.kind == "binary":
+            return ranking.AdaptedSoftTargets(s.temperature())
+        return s.soft_targets(task)
+
+    return _logits(make, auxiliary=True)(setting)
+
+
 def _features(make: Callable[[], FeatureLoss]) -> Build:
     """A loss on hidden outputs of both networks."""
     return lambda s: [
@@ -163,6 +178,15 @@ _RESPONSE = {
         _TEMPERATURES,
         auxiliary=True,
     ),
+    "student_adapter": Method(
+        "auxiliary_head, with the teacher of binary tasks corrected by labels",
+        "Liang et al. 2025 (ExFM)",
+        _student_adapter,
+        "a teacher of other or older data; no gain for one of the same",
+        {"student_loss_weight": 1.0},
+        _TEMPERATURES,
+        auxiliary=True,
+    ),
 }
 
 _FEATURES = {
@@ -170,6 +194,14 @@ _FEATURES = {
         "squared distance of hidden layers after a learned projection",
         "Romero et al. 2015 (FitNets)",
         _features(lambda: kd.Hint()),
+        "beside a loss on logits",
+        _SMALL_WEIGHT,
+        beside=_SOFT,
+    ),
+    "vkd": Method(
+        "smooth L1 distance after a learned orthogonal projection",
+        "Miles et al. 2024 (VkD)",
+        _features(lambda: kd.OrthogonalHint()),
         "beside a loss on logits",
         _SMALL_WEIGHT,
         beside=_SOFT,

@@ -13,7 +13,11 @@ from kd_tfrs.workflow import methods
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from kd_tfrs.distillation.retrieval import CandidateSampler, FeaturePair
+    from kd_tfrs.distillation.retrieval import (
+        CandidateSampler,
+        FeaturePair,
+        ListFeatures,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +103,25 @@ class Setting(methods.Setting):
             options.teacher_output,
             options.student_output,
             options.num_rows,
+        )
+
+    def list_features(self, count: int) -> ListFeatures:
+        """The outputs of users, of items of their lists and of random ones.
+
+        Args:
+            count: items drawn from the list of a user at a step; beside them
+                it has one random item.
+        """
+        options = self.options
+        k = min(options.top_k, self.num_items)
+        return retrieval.ListFeatures(
+            retrieval.RankSampled(
+                min(count, k),
+                k,
+                options.rank_decay,
+                num_random=options.num_queries,
+                num_queries=options.num_queries,
+            )
         )
 
     def _rank_sampled(

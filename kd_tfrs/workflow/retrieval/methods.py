@@ -38,6 +38,8 @@ _DRAWN = {"top_k": 100, "num_random": 0}
 _ALL = {"num_queries": 128}
 _NUM_GROUPS = 4
 _NUM_PAIRS = 30
+# Items of a user whose order a projection has to keep.
+_NUM_PREFERRED = 5
 
 
 def _over(own: str, make: Callable[[Setting], DistillationLoss]) -> Build:
@@ -76,6 +78,15 @@ _experts = _both(
         annealing_steps=max(1, s.num_steps), seed=SIDES.index(side)
     )
 )
+
+
+def _preference_consistent(setting: Setting) -> list[DistillationTerm]:
+    return [
+        kd.DistillationTerm(
+            kd.PreferenceConsistentHint(),
+            setting.list_features(_NUM_PREFERRED),
+        )
+    ]
 
 
 def _item_side(setting: Setting) -> list[DistillationTerm]:
@@ -247,6 +258,14 @@ _LIST_WISE = {
         {"top_k": 50},
         _TEMPERATURES,
     ),
+    "dllm2rec": Method(
+        "log loss on the teacher's top, weighted by rank, confidence, "
+        "consistency",
+        "Cui et al. 2024 (DLLM2Rec)",
+        _over("top_k", lambda s: kd.ImportanceWeightedRanking(s.num_items)),
+        "as a baseline; made for a language model's few best items",
+        {"top_k": 10, "num_random": 100},
+    ),
     "easy_to_hard": Method(
         "the list above the rest first, its order later",
         "Kang et al. 2023 (HetComp)",
@@ -288,6 +307,19 @@ _FEATURES = {
         "Romero et al. 2015, on unit vectors",
         _features(lambda: kd.Hint(normalize=True)),
         "as hint, where the lengths of embeddings differ",
+    ),
+    "vkd": Method(
+        "smooth L1 distance after a learned orthogonal projection",
+        "Miles et al. 2024 (VkD)",
+        _features(lambda: kd.OrthogonalHint()),
+        "beside a loss on scores; alone the fastest of the features",
+    ),
+    "pckd": Method(
+        "a hint whose projections keep the student's order of items",
+        "Zhu and Zhang 2025 (PCKD)",
+        _preference_consistent,
+        "beside a loss on scores; alone it learns slowly",
+        {"top_k": 100},
     ),
     "de": Method(
         "a hint through experts, one chosen for each user or item",

@@ -85,7 +85,8 @@ class Stages(StudentChain):
         label = self.prepared.interactions.schema.label
         cleaned = self.prepared.interactions.report
         # Every event of the embedded data is one that the user chose.
-        if label is None or cleaned.below_min_label:
+        is_cut = data.min_label is not None or cleaned.below_min_label
+        if label is None or is_cut:
             return None
         if data.dataset == "synthetic":
             return None

@@ -264,3 +264,15 @@ class FeatureLossChecks:
     def test_it_computes_in_float32(self, dtype):
         t, s = (tf.cast(x, dtype) for x in features())
         assert self.built(**self.options)(t, s).dtype == tf.float32
+
+    def test_it_computes_in_float32_under_mixed_precision(self):
+        t, s = features()
+        tf.keras.mixed_precision.set_global_policy("mixed_float16")
+        try:
+            value = self.built(**self.options)(t, s)
+        finally:
+            tf.keras.mixed_precision.set_global_policy("float32")
+        assert value.dtype == tf.float32
+        np.testing.assert_allclose(
+            value, self.built(**self.options)(t, s), rtol=1e-5
+        )

@@ -54,6 +54,12 @@ WITHOUT_ARGUMENTS = {
     "Hint": {"hidden_units": [], "normalize": False},
     "JensenShannon": {"temperature": 1.0, "beta": 0.5},
     "NeuronSelectivity": {"power": 2, "constant": 0.0},
+    "PreferenceConsistentHint": {
+        "alpha": 0.1,
+        "kind": "list",
+        "temperature": 0.1,
+        "hidden_units": None,
+    },
     "RankNetDistillation": {"temperature": 1.0, "num_partners": 4, "seed": 0},
     "RejuvenatedCrossEntropy": {
         "temperature": 1.0,
@@ -86,6 +92,15 @@ def test_of_a_loss_with_some():
         ),
         (losses.GapWeighted(soft), {"temperature": 1.0, "focus": 1.0}),
         (losses.ConfidenceWeighted(soft), {"temperature": 1.0}),
+        (
+            losses.ImportanceWeightedRanking(10),
+            {
+                "position_weight": 0.3,
+                "confidence_weight": 0.5,
+                "consistency_weight": 0.1,
+                "rank_decay": 1.0,
+            },
+        ),
         (losses.GatedSoftTargets(2), {"temperature": 1.0, "evenness": 0.1}),
         (
             losses.RankingDistillation(10),

@@ -478,7 +478,7 @@ def test_a_temperature_follows_its_curriculum_under_adam(
     before = float(layer(1.0))
     fit(distiller, world, epochs=12)
     moved = abs(float(layer(1.0)) - before)
-    assert moved > 1e-3 if moves else moved < 1e-5
+    assert moved > 1e-4 if moves else moved < 1e-5
     assert curriculum.layer_optimizer in distiller.checkpointed
     assert layer in distiller.checkpointed
 

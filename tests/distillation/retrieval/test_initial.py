@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kd_tfrs.distillation.retrieval import project_embeddings
+from kd_tfrs.errors import UserError
 
 
 def unit(rows):
@@ -59,3 +60,19 @@ def test_a_row_of_zeros_stays_one():
     q, _ = project_embeddings(np.zeros((1, 4)), np.eye(4), dim=2)
 
     assert q.tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("queries", "candidates", "dim", "message"),
+    [
+        (np.eye(3), np.eye(3), 0, "`dim`"),
+        (np.eye(3), np.eye(3), 1.5, "`dim`"),
+        (np.eye(3), np.eye(4), 2, "of one width"),
+        (np.eye(3)[0], np.eye(3), 2, "of one width"),
+        (np.eye(3), np.full((2, 3), np.nan), 2, "`candidates` should be fin"),
+        (np.full((1, 3), np.inf), np.eye(3), 2, "`queries` should be finite"),
+    ],
+)
+def test_what_cannot_be_projected(queries, candidates, dim, message):
+    with pytest.raises(UserError, match=message):
+        project_embeddings(queries, candidates, dim)

@@ -1,5 +1,7 @@
 """From names on the command line to terms, and every method in one step."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -49,6 +51,15 @@ def setting_of(world, **options):
         world.catalogue.num_items,
         world.seen(),
     )
+
+
+def test_preference_consistency_draws_five_of_the_hundred_best(world):
+    many = dataclasses.replace(setting_of(world, num_queries=9), num_items=999)
+    (term,), weights = build_terms(["pckd:0.3"], many)
+    lists = term.candidates.candidates
+    assert (lists.num_interesting, lists.k) == (5, 100)
+    assert (lists.num_queries, lists.num_random) == (9, 9)
+    assert weights == [0.3]
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from kd_tfrs.data.retrieval.batches import Batch
+from kd_tfrs.distillation.losses import LossInputs
 from kd_tfrs.distillation.retrieval.batch_scores import Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.errors import UserError
@@ -71,6 +73,36 @@ class CandidateSampler(abc.ABC):
                 "them with `batches.dataset(..., join=distiller.join)`."
             )
         return batch[self.name]
+
+
+class FeatureSampler(CandidateSampler):
+    """Base of the samplers for losses between features.
+
+    Attributes:
+        sides: those whose outputs are compared, "query" or "candidate".
+        of_lists: whether a row has a query and its candidates.
+        teacher_output: the output of the teacher's towers that is compared.
+    """
+
+    of_features = True
+    of_lists = False
+    sides: tuple[str, ...] = ()
+    teacher_output = "embedding"
+
+    @abc.abstractmethod
+    def features(
+        self, batch: Batch, outputs: Mapping, teacher: Teacher
+    ) -> LossInputs:
+        """The features of both models for a batch.
+
+        Args:
+            batch: of `RetrievalBatches`.
+            outputs: of the student for it, by side and name.
+            teacher: the teacher of the term.
+
+        Returns:
+            The inputs of the loss, whose step the distiller sets.
+        """
 
 
 def draw_rows(count: int, seed: tf.Tensor, first: int, end: int) -> tf.Tensor:
