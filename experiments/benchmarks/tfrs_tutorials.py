@@ -285,7 +285,9 @@ def row(name: str, seeds: list[dict[str, float]]) -> list[str]:
     test = paired_test_over_seeds(
         [v["alone"] for v in seeds], [v["distilled"] for v in seeds]
     )
-    return [*cells, f"{test.difference:+.4f}", f"{test.t_p_value:.2g}"]
+    low, high = test.interval
+    between = f"{test.difference:+.4f} ({low:+.4f} to {high:+.4f})"
+    return [*cells, between, f"{test.t_p_value:.2g}"]
 
 
 def main(_: list[str]) -> None:
