@@ -30,6 +30,7 @@ _ROOMS = {
         "SoftTargets",
     ),
     "kd_tfrs.distillation.tfrs_models": (
+        "CatalogueScores",
         "PredictionTeacher",
         "ScoreTableTeacher",
         "TaskEmbeddings",
@@ -40,8 +41,11 @@ _ROOMS = {
     ),
     "kd_tfrs.distillation.retrieval": (
         "AllCandidates",
+        "EmbeddingTeacher",
         "InBatch",
+        "ListTeacher",
         "PairTeacher",
+        "ScoreTeacher",
         "TeacherTopK",
         "TwoTowerTeacher",
     ),

@@ -56,6 +56,12 @@ class Examples:
     items: np.ndarray | None = None
     history: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"Examples({len(self.table):,} rows of {len(self.columns)} "
+            f"features, labels {', '.join(self.labels)})"
+        )
+
     def __post_init__(self) -> None:
         lengths = {name: len(rows) for name, rows in self._arrays().items()}
         if len({len(self.table), *lengths.values()}) > 1:
@@ -128,6 +134,9 @@ class ExampleSplit:
     interactions: Interactions | None = None
     truth: Mapping[str, Mapping[str, np.ndarray]] | None = None
     parts: Split | None = None
+
+    def __repr__(self) -> str:
+        return f"ExampleSplit({self.name!r}: {self})"
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, p)):,} {p}" for p in PARTS)

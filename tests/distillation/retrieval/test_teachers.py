@@ -334,7 +334,9 @@ def test_transpose_seen():
 
 
 def test_features_of_teachers_without_towers_are_refused():
-    teacher = PairTeacher(len, {"u": np.ones(2)}, {"i": np.ones(2)})
+    teacher = PairTeacher(
+        lambda x: x["u"], {"u": np.ones(2)}, {"i": np.ones(2)}
+    )
     for ask in (
         lambda: teacher.features("query", tf.constant([0])),
         lambda: teacher.width("query"),

@@ -13,6 +13,7 @@ from kd_tfrs.distillation.retrieval.batch_scores import BatchScores, Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.retrieval.teachers.embedding import (
     as_lists,
+    check_list_k,
     read_lists,
 )
 from kd_tfrs.errors import UserError
@@ -59,6 +60,7 @@ class ListTeacher(Teacher):
         super().__init__(len(lists[0]), num_candidates)
         self._lists = as_lists(lists, self.num_queries, "lists")
         self._item_lists = as_lists(item_lists, num_candidates, "item_lists")
+        _check_rows(self._lists, num_candidates)
         self.unlisted = _check_unlisted(unlisted)
         # By ascending row, so that a candidate is found by bisection.
         order = tf.argsort(self._lists[0], axis=1)
@@ -81,6 +83,10 @@ class ListTeacher(Teacher):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Teacher.top_k`; a list has to be `k` long at least."""
         return read_lists(self._lists, query_rows, k)
+
+    def check_k(self, k: int) -> None:
+        """See `Teacher.check_k`; a list has to be `k` long at least."""
+        check_list_k(self._lists, k)
 
     def score(
         self, query_rows: tf.Tensor, candidate_rows: tf.Tensor
@@ -168,6 +174,19 @@ class ListScores(BatchScores):
             width = [tf.shape(queries)[0], tf.shape(shared)[0]]
             parts.append(teacher.score(queries, tf.broadcast_to(shared, width)))
         return tf.concat(parts, axis=1)
+
+
+def _check_rows(lists: tuple[tf.Tensor, tf.Tensor], count: int) -> None:
+    listed = tf.boolean_mask(lists[0], tf.math.is_finite(lists[1]))
+    if (
+        tf.size(listed)
+        and not 0 <= listed.numpy().min() <= (listed.numpy().max()) < count
+    ):
+        raise UserError(
+            f"`lists` should have candidate rows from 0 to {count - 1}. "
+            f"Received: rows from {listed.numpy().min()} to "
+            f"{listed.numpy().max()}. Give the rows of the catalogue."
+        )
 
 
 def _check_unlisted(unlisted: Unlisted) -> Unlisted:
