@@ -11,20 +11,11 @@ import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.balance import GradientNormBalance
-from kd_tfrs.distillation.callbacks import FiniteLoss, check_callbacks
-from kd_tfrs.distillation.keras_arguments import (
-    check_arguments,
-    refuse_renamed,
-    scaled_for,
-)
+from kd_tfrs.distillation.checked_model import CheckedModel
+from kd_tfrs.distillation.keras_arguments import check_arguments
 from kd_tfrs.distillation.losses import LossInputs
 from kd_tfrs.distillation.terms import DistillationTerm, term_names
-from kd_tfrs.distillation.trial import (
-    check_finite,
-    compiler_errors,
-    first_batch,
-    trial_call,
-)
+from kd_tfrs.distillation.trial import check_finite, trial_call
 from kd_tfrs.errors import UserError
 
 OWN_NAMES = ("loss", "student_loss")
@@ -38,7 +29,7 @@ class StepInputs(Protocol):
         """The inputs of the loss of a term."""
 
 
-class BaseDistiller(tf.keras.Model):
+class BaseDistiller(CheckedModel):
     r"""Trains a student on real labels and on the outputs of a teacher.
 
     $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
@@ -111,36 +102,12 @@ class BaseDistiller(tf.keras.Model):
         self._weights = _Untracked(self._check_weights(weights))
         # Weights of a file may be loaded before the first step.
         self.built = True
-        self._is_checked = self._has_metrics = False
         names = (*OWN_NAMES, *term_names(terms, OWN_NAMES))
         self._means = {
             name: tf.keras.metrics.Mean(name=name)
             for name in names
             if self._reads_labels or name != "student_loss"
         }
-
-    def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any
-    ) -> None:
-        """Sets the optimizer of the student, see `tf.keras.Model.compile`.
-
-        Args:
-            optimizer: a legacy Keras optimizer.
-            loss: refused: losses are arguments of the constructor.
-            **options: see `tf.keras.Model.compile`. `metrics` and
-                `weighted_metrics` compare the student with the labels, see
-                `metric_inputs`.
-
-        Raises:
-            UserError: an argument has no effect here.
-        """
-        options["loss"] = loss
-        refuse_renamed(options)
-        given = (options.get("metrics"), options.get("weighted_metrics"))
-        self._has_metrics = any(given)
-        super().compile(
-            optimizer=scaled_for(self.student, optimizer), **options
-        )
 
     @property
     def teacher(self) -> object:
@@ -226,53 +193,8 @@ class BaseDistiller(tf.keras.Model):
             Three dicts by the name of an output.
         """
 
-    def fit(
-        self,
-        x: Any = None,
-        *,
-        callbacks: Sequence[tf.keras.callbacks.Callback] | None = None,
-        **options: Any,
-    ) -> tf.keras.callbacks.History:
-        """Trains the student, see `tf.keras.Model.fit`.
-
-        Before the first training, teacher and student run on the first
-        batch, so that what does not fit ends in one line.
-
-        Args:
-            x: a `tf.data.Dataset` of batches.
-            callbacks: see `tf.keras.Model.fit`.
-            **options: see `tf.keras.Model.fit`.
-
-        Returns:
-            The history.
-
-        Raises:
-            UserError: data, teacher and student do not fit, or the loss is
-                not finite at the end of an epoch.
-        """
-        if not self._is_compiled:
-            raise UserError(
-                "A distiller should be compiled before `fit`. Received: no "
-                "optimizer. Write distiller.compile(optimizer=LazyAdam(0.01))."
-            )
-        if not isinstance(callbacks, tf.keras.callbacks.CallbackList):
-            callbacks = [FiniteLoss(), *tf.nest.flatten(callbacks or [])]
-            check_callbacks(callbacks)
-        if not self._is_checked:
-            self._check_first(first_batch(x))
-        with compiler_errors(bool(self._jit_compile)):
-            return super().fit(x, callbacks=callbacks, **options)
-
     def check(self, batch: Batch) -> None:
-        """Runs teacher and student on a batch.
-
-        Args:
-            batch: of training.
-
-        Raises:
-            UserError: they do not take it, or the teacher's outputs are not
-                finite.
-        """
+        """See `CheckedModel.check`."""
         with trial_call("student"):
             outputs, _ = self.forward(batch, training=False)
         step_inputs = self.step_inputs(batch, outputs)
@@ -282,13 +204,6 @@ class BaseDistiller(tf.keras.Model):
             check_finite(term.loss, inputs)
             with trial_call(type(term.loss).__name__, "both outputs"):
                 term.loss.compute(inputs)
-
-    def _check_first(self, batch: Batch | None) -> None:
-        # Within a strategy of several replicas, a batch is none of theirs.
-        if batch is None or self.distribute_strategy.num_replicas_in_sync > 1:
-            return
-        self.check(batch)
-        self._is_checked = True
 
     def track_layers(self) -> None:
         """Lets Keras save the layers of the losses, which have to be built."""
@@ -322,31 +237,6 @@ class BaseDistiller(tf.keras.Model):
                     "widths. Call distiller.check(batch) with a batch first."
                 )
         return super().load_weights(*args, **options)
-
-    def save(self, *args: Any, **options: Any) -> None:
-        """Refused: a teacher may be any function, which no file holds.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(
-            "A distiller should be saved by its weights, as its teacher may "
-            f"be any function. Received: save{args!r}. Write "
-            "distiller.save_weights(path), or distiller.student.save(path) "
-            "for the student."
-        )
-
-    def get_config(self) -> dict:
-        """Refused, see `save`.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(
-            "A distiller should be made by its constructor, as its teacher "
-            "may be any function. Received: get_config(). Take that of "
-            "distiller.student, and save weights."
-        )
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One step of training."""
