@@ -93,6 +93,24 @@ class CheckedModel(tf.keras.Model):
         with compiler_errors(bool(self._jit_compile)):
             return super().fit(x, callbacks=callbacks, **options)
 
+    def evaluate(self, x: Any = None, *args: Any, **options: Any) -> Any:
+        """Computes the losses and metrics, see `tf.keras.Model.evaluate`.
+
+        Args:
+            x: a `tf.data.Dataset` of batches, checked as by `fit`.
+            *args: of Keras.
+            **options: of Keras.
+
+        Returns:
+            What Keras returns.
+
+        Raises:
+            UserError: data, teacher and student do not fit.
+        """
+        if not self._is_checked:
+            self._check_first(first_batch(x))
+        return super().evaluate(x, *args, **options)
+
     @abc.abstractmethod
     def check(self, batch: Any) -> None:
         """Runs teacher and student on a batch.

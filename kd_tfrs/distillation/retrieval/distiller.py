@@ -11,6 +11,7 @@ from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.balance import GradientNormBalance
 from kd_tfrs.distillation.base_distiller import BaseDistiller
 from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
+from kd_tfrs.distillation.metric_scores import lowest_where
 from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.candidates import CandidateSampler, InBatch
 from kd_tfrs.distillation.retrieval.step_inputs import (
@@ -173,7 +174,7 @@ class Distiller(BaseDistiller):
         mask = selection.mask | selection.target
         return (
             {"scores": tf.cast(selection.target, tf.float32)},
-            {"scores": tf.where(mask, scores, tf.float32.min)},
+            {"scores": lowest_where(tf.logical_not(mask), scores)},
             {"scores": selection.weight},
         )
 

@@ -143,6 +143,20 @@ class ModelDistiller(BaseDistiller):
             check_term(term, teacher, student)
         self.track_layers()
 
+    def predict(self, *args: Any, **options: Any) -> Any:
+        """The student's predictions, see `tf.keras.Model.predict`.
+
+        Raises:
+            UserError: the student has no `call`, as many a `tfrs.Model`.
+        """
+        if type(self.student).call is tf.keras.Model.call:
+            raise UserError(
+                "`student` should have a `call` to predict. Received: "
+                f"{type(self.student).__name__} with `compute_loss` alone. "
+                "Call its towers, as after its own training."
+            )
+        return super().predict(*args, **options)
+
     def student_outputs(self, batch: Any) -> Outputs:
         """The outputs of the student without its losses.
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from kd_tfrs.distillation.metric_scores import lowest_where
 from kd_tfrs.distillation.tfrs_models.task_calls import TaskCall
 from kd_tfrs.errors import UserError
 
@@ -83,7 +84,7 @@ class RetrievalOutputs:
         scores = self.scores
         if self.mask is not None:
             counts = self.mask | (labels > 0)
-            scores = tf.where(counts, scores, tf.float32.min)
+            scores = lowest_where(tf.logical_not(counts), scores)
         return labels, scores, self.weight
 
     @property
