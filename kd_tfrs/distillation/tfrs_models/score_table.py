@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from kd_tfrs.distillation.score_files import check_table, read_table
 from kd_tfrs.distillation.tfrs_models.outputs import (
     PREDICTS,
     RANKING,
@@ -77,9 +77,9 @@ class ScoreTableTeacher(ModelTeacher):
     ) -> None:
         _check_choice("kind", kind, (RETRIEVAL, RANKING))
         _check_choice("predicts", predicts, PREDICTS)
-        table = _read_table(table)
+        table = read_table(table)
         columns = tuple(columns or (query, candidate))
-        _check_table(table, *columns, score)
+        check_table(table, *columns, score)
         self._kind, self._predicts = kind, predicts
         self._features = (query, candidate)
         self._lookups, codes = [], []
@@ -195,55 +195,6 @@ class _PairScores:
             scores = self._table.lookup(places)
         known &= tf.logical_not(tf.math.is_nan(scores))
         return tf.where(known, scores, 0.0), known
-
-
-def _read_table(table: pd.DataFrame | str | os.PathLike) -> pd.DataFrame:
-    if isinstance(table, pd.DataFrame):
-        return table
-    path = Path(table)
-    if not path.is_file():
-        raise UserError(
-            "`table` should be a DataFrame, or a Parquet or CSV file. "
-            f"Received: {str(path)!r}, which is no file. Correct the path."
-        )
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    if ".csv" in path.suffixes:
-        return pd.read_csv(path)
-    raise UserError(
-        "`table` should be a .parquet or .csv file. Received: "
-        f"{path.name!r}. Read it into a DataFrame, and give that."
-    )
-
-
-def _check_table(
-    table: pd.DataFrame, query: str, candidate: str, score: str
-) -> None:
-    if not len(table):
-        raise UserError(
-            "`table` should have scores. Received: no row. Write the scores "
-            "of the teacher into it."
-        )
-    missing = [n for n in (query, candidate, score) if n not in table]
-    if missing:
-        raise UserError(
-            f"`table` should have the columns {query}, {candidate} and "
-            f"{score}. Received: {', '.join(map(str, table.columns))}, "
-            f"without {', '.join(missing)}. Name its columns by `columns` and "
-            "`score`."
-        )
-    repeated = int(table.duplicated([query, candidate]).sum())
-    if repeated:
-        raise UserError(
-            "`table` should have one score for a pair. Received: "
-            f"{repeated} repeated pairs. Drop the duplicates."
-        )
-    bad = int((~np.isfinite(table[score].to_numpy(np.float64))).sum())
-    if bad:
-        raise UserError(
-            f"`table` should have finite scores. Received: {bad} of "
-            f"{len(table)} rows with NaN or infinity. Drop these rows."
-        )
 
 
 def _size(codes: np.ndarray) -> int:

@@ -73,7 +73,11 @@ def check_widths(query: int, candidate: int) -> None:
 
 
 def rows_by_id(
-    what: str, own: object, wanted: np.ndarray, matched: dict[str, float]
+    what: str,
+    own: object,
+    wanted: np.ndarray,
+    matched: dict[str, float],
+    others: str = "the mean of its rows",
 ) -> np.ndarray:
     """The rows of a teacher's table for the ids of a catalogue.
 
@@ -85,6 +89,7 @@ def rows_by_id(
         own: `[n]` ids of the teacher's rows.
         wanted: `[rows]` ids of the catalogue.
         matched: receives the share by `what`.
+        others: what stands for an id that the teacher lacks.
 
     Returns:
         `[rows]` int64; -1 where the teacher lacks the id.
@@ -121,7 +126,7 @@ def rows_by_id(
         100 * share,
         len(wanted),
         what,
-        "" if share == 1 else "; the mean of its rows stands for the others",
+        "" if share == 1 else f"; {others} stands for the others",
     )
     return rows
 
