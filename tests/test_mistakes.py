@@ -439,6 +439,14 @@ def batches_without_the_lists(s):
     distiller.fit(s.batches)  # here
 
 
+@mistake("TeacherTopK", "join=distiller.join")
+def later_batches_without_the_lists(s):
+    term = kd.DistillationTerm(s.loss, kd.TeacherTopK(5))
+    distiller = s.distiller(losses=term)
+    distiller.evaluate(s.world.batches().dataset(1, join=distiller.join))
+    distiller.fit(s.batches)  # here
+
+
 @mistake("tf.data.Dataset", "ndarray", "from_tensor_slices")
 def numpy_for_a_retrieval_model(s):
     distiller = s.distiller()

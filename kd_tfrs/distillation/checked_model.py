@@ -18,7 +18,7 @@ class CheckedModel(tf.keras.Model):
     """Base of the models that train a student.
 
     Arguments that would have no effect are refused, and teacher and student
-    run on the first batch before the first training, see `check`.
+    run on the first batch of data that are new to them, see `check`.
 
     Attributes:
         student: the trained model.
@@ -31,7 +31,10 @@ class CheckedModel(tf.keras.Model):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
-        self._is_checked = self._has_metrics = False
+        self._has_metrics = False
+        # Types and shapes of the data that were checked, as text: Keras would
+        # track a dict.
+        self._checked_spec = ""
 
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any
@@ -65,8 +68,9 @@ class CheckedModel(tf.keras.Model):
     ) -> tf.keras.callbacks.History:
         """Trains the student, see `tf.keras.Model.fit`.
 
-        Before the first training, teacher and student run on the first
-        batch, so that what does not fit ends in one line.
+        Before that, teacher and student run on the first batch, so that what
+        does not fit ends in one line; once for data of the same types and
+        shapes.
 
         Args:
             x: a `tf.data.Dataset` of batches.
@@ -88,8 +92,7 @@ class CheckedModel(tf.keras.Model):
         if not isinstance(callbacks, tf.keras.callbacks.CallbackList):
             callbacks = [FiniteLoss(), *tf.nest.flatten(callbacks or [])]
             check_callbacks(callbacks)
-        if not self._is_checked:
-            self._check_first(first_batch(x))
+        self._check_data(x)
         with compiler_errors(bool(self._jit_compile)):
             return super().fit(x, callbacks=callbacks, **options)
 
@@ -107,8 +110,7 @@ class CheckedModel(tf.keras.Model):
         Raises:
             UserError: data, teacher and student do not fit.
         """
-        if not self._is_checked:
-            self._check_first(first_batch(x))
+        self._check_data(x)
         return super().evaluate(x, *args, **options)
 
     @abc.abstractmethod
@@ -123,12 +125,17 @@ class CheckedModel(tf.keras.Model):
                 finite.
         """
 
-    def _check_first(self, batch: Any) -> None:
-        # Within a strategy of several replicas, a batch is none of theirs.
+    def _check_data(self, x: Any) -> None:
+        is_dataset = isinstance(x, tf.data.Dataset)
+        spec = str(x.element_spec) if is_dataset else ""
+        if is_dataset and spec == self._checked_spec:
+            return
+        batch = first_batch(x)
+        # A replica sees a part of a batch: the whole is not run on one.
         if batch is None or self.distribute_strategy.num_replicas_in_sync > 1:
             return
         self.check(batch)
-        self._is_checked = True
+        self._checked_spec = spec
 
     def save(self, *args: Any, **options: Any) -> None:
         """Refused: a teacher may be any function, which no file holds.

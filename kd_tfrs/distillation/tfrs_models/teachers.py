@@ -6,7 +6,6 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.distillation.tfrs_models.outputs import (
@@ -278,7 +277,7 @@ def check_weights(model: tf.keras.Model) -> None:
         UserError: one is NaN or infinite.
     """
     for weight in model.trainable_variables:
-        if not np.isfinite(np.asarray(weight, np.float64)).all():
+        if not bool(tf.reduce_all(tf.math.is_finite(weight))):
             raise UserError(
                 "`teacher` should have finite weights. Received: NaN or "
                 f"infinity in {weight.name}. Load the weights of a trained "
