@@ -41,6 +41,7 @@ _ROOMS = {
         "SoftTargets",
     ),
     "kd_tfrs.distillation.tfrs_models": (
+        "CatalogueScores",
         "PredictionTeacher",
         "ScoreTableTeacher",
         "TaskEmbeddings",
@@ -54,7 +55,9 @@ _ROOMS = {
         "AllCandidates",
         "EmbeddingTeacher",
         "InBatch",
+        "ListTeacher",
         "PairTeacher",
+        "ScoreTeacher",
         "TeacherTopK",
         "TwoTowerTeacher",
     ),

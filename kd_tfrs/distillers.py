@@ -8,10 +8,11 @@ from kd_tfrs.distillation.ranking.distiller import RankingDistiller
 from kd_tfrs.distillation.retrieval.distiller import (
     Distiller as RetrievalDistiller,
 )
-from kd_tfrs.distillation.tfrs_models import ModelDistiller
+from kd_tfrs.distillation.tfrs_models import KerasDistiller, ModelDistiller
 
 __all__ = [
     "Distiller",
+    "KerasDistiller",
     "ModelDistiller",
     "RankingDistiller",
     "RetrievalDistiller",

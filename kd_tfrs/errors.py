@@ -21,5 +21,8 @@ class UserError(ValueError):
     ```
     """
 
+    # Keras else appends all arguments of the layer that was called.
+    _keras_call_info_injected = True
+
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).split()))

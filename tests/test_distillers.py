@@ -89,34 +89,3 @@ def test_arguments_of_other_distillers_are_refused(arguments, words):
 def test_a_student_of_no_kind_is_refused(student):
     with pytest.raises(kd.UserError, match="`student` should be"):
         kd.Distiller(trained(4), student, kd.SoftTargets())
-
-
-@pytest.mark.parametrize(
-    "options", [{"run_eagerly": True}, {"steps_per_execution": 2}]
-)
-def test_options_of_compile_are_passed_on(options):
-    distiller = kd.Distiller(trained(4), trained(2), kd.SoftTargets())
-    distiller.compile(Adagrad(0.1), **options)
-    history = distiller.fit(dataset(), epochs=2, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
-    assert distiller.run_eagerly == options.get("run_eagerly", False)
-
-
-def test_keras_callbacks_of_a_distiller(tmp_path):
-    distiller = kd.Distiller(trained(4), trained(2), kd.SoftTargets())
-    distiller.compile(Adagrad(0.1))
-    path = str(tmp_path / "weights.h5")
-    callbacks = [
-        tf.keras.callbacks.EarlyStopping("loss", patience=1),
-        tf.keras.callbacks.ModelCheckpoint(path, save_weights_only=True),
-        tf.keras.callbacks.BackupAndRestore(str(tmp_path / "backup")),
-    ]
-    distiller.fit(dataset(), epochs=3, callbacks=callbacks, verbose=0)
-    again = kd.Distiller(trained(4), trained(2), kd.SoftTargets())
-    again.load_weights(path)
-    for mine, its in zip(
-        again.student.get_weights(),
-        distiller.student.get_weights(),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(mine, its)

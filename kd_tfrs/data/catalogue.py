@@ -65,6 +65,13 @@ class Catalogue:
     user_events: np.ndarray
     item_events: np.ndarray
 
+    def __repr__(self) -> str:
+        return (
+            f"Catalogue({self.num_users:,} users by {self.user_column}, "
+            f"{self.num_items:,} items by {self.item_column}; user row 0 is "
+            "the unknown user)"
+        )
+
     @classmethod
     def build(
         cls, interactions: Interactions, train: pd.DataFrame

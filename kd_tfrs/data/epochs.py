@@ -30,6 +30,12 @@ class EpochBatches(abc.ABC):
         self.batch_size = min(batch_size, num_events)
         self.seed = seed
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.num_events:,} events, "
+            f"{self.steps_per_epoch:,} steps of {self.batch_size:,})"
+        )
+
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in an epoch."""
@@ -63,6 +69,8 @@ class EpochBatches(abc.ABC):
             num_parallel_calls=2,
             deterministic=True,
         )
+        count = max(0, epochs - start_epoch) * self.steps_per_epoch
+        batches = batches.apply(tf.data.experimental.assert_cardinality(count))
         return prefetched(batches)
 
     @abc.abstractmethod

@@ -117,6 +117,13 @@ class Interactions:
     report: CleaningReport
     given_splits: dict[str, pd.DataFrame] | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"Interactions({self.name!r}: {len(self.events):,} events of "
+            f"{len(self.users):,} users with {len(self.items):,} items; "
+            f"{self.schema!r})"
+        )
+
     def item_titles(self) -> dict[Hashable, str]:
         """Gives the title of each item by id, or its id where unknown.
 

@@ -39,6 +39,13 @@ class Schema:
 
     columns: tuple[Column, ...]
 
+    def __repr__(self) -> str:
+        columns = (
+            f"{c.name} ({c.owner.value} {c.encoding.value})"
+            for c in self.columns
+        )
+        return f"Schema({', '.join(columns)})"
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
         for column in self.columns:

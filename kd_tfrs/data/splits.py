@@ -34,6 +34,9 @@ class Split:
     validation: pd.DataFrame
     test: pd.DataFrame
 
+    def __repr__(self) -> str:
+        return f"Split({self})"
+
     def __str__(self) -> str:
         return (
             f"{len(self.train):,} events to train, {len(self.validation):,} to "

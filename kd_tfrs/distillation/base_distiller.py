@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,19 +11,14 @@ import tensorflow as tf
 
 from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.balance import GradientNormBalance
+from kd_tfrs.distillation.checked_model import CheckedModel
+from kd_tfrs.distillation.keras_arguments import check_arguments
 from kd_tfrs.distillation.losses import LossInputs
 from kd_tfrs.distillation.terms import DistillationTerm, term_names
+from kd_tfrs.distillation.trial import check_finite, trial_call
 from kd_tfrs.errors import UserError
 
 OWN_NAMES = ("loss", "student_loss")
-# Arguments of the Distiller of keras.io, and what stands for them here.
-_RENAMED = {
-    "loss": "Distiller(teacher, student, losses); a tfrs.Model has its own",
-    "alpha": "Distiller(..., student_loss_weight=alpha)",
-    "temperature": "Distiller(teacher, student, SoftTargets(temperature))",
-    "student_loss_fn": "the loss into the `compute_loss` of the student",
-    "distillation_loss_fn": "Distiller(teacher, student, SoftTargets())",
-}
 Batch = Mapping[str, object]
 
 
@@ -35,7 +29,7 @@ class StepInputs(Protocol):
         """The inputs of the loss of a term."""
 
 
-class BaseDistiller(tf.keras.Model):
+class BaseDistiller(CheckedModel):
     r"""Trains a student on real labels and on the outputs of a teacher.
 
     $$L = \lambda L_\text{student} + \sum_i w_i L_i(\text{teacher},
@@ -71,10 +65,12 @@ class BaseDistiller(tf.keras.Model):
             cls = next(kinds, None)
             if cls is None:
                 raise UserError(
-                    "`student` should be a RetrievalModel, a RankingModel or "
-                    "a tfrs.Model with a task as an attribute. Received: "
-                    f"{type(student).__name__}."
+                    "`student` should be a RetrievalModel, a RankingModel, a "
+                    "tfrs.Model with a task as an attribute, or a Keras model "
+                    f"of one output. Received: {type(student).__name__}. Build "
+                    "one of them."
                 )
+        check_arguments(cls, kwargs)
         return super().__new__(cls, *args, **kwargs)
 
     @classmethod
@@ -104,9 +100,6 @@ class BaseDistiller(tf.keras.Model):
         if balance is not None:
             balance.build(len(terms))
         self._weights = _Untracked(self._check_weights(weights))
-        # All modules but the student that a checkpoint has to hold. Keras does
-        # not track what is an attribute of the class.
-        self.checkpointed: list[tf.Module] = []
         # Weights of a file may be loaded before the first step.
         self.built = True
         names = (*OWN_NAMES, *term_names(terms, OWN_NAMES))
@@ -116,37 +109,23 @@ class BaseDistiller(tf.keras.Model):
             if self._reads_labels or name != "student_loss"
         }
 
-    def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any
-    ) -> None:
-        """Sets the optimizer of the student, see `tf.keras.Model.compile`.
-
-        Args:
-            optimizer: a legacy Keras optimizer.
-            loss: refused: losses are arguments of the constructor.
-            **options: see `tf.keras.Model.compile`.
-
-        Raises:
-            UserError: an argument has no effect here.
-        """
-        given = {n: options.pop(n, None) for n in _RENAMED} | {"loss": loss}
-        for name, value in given.items():
-            if value is not None:
-                raise UserError(
-                    f"`compile` of a distiller should have no `{name}`. "
-                    f"Received: `{name}` = {value!r}. Write {_RENAMED[name]}."
-                )
-        super().compile(optimizer=optimizer, **options)
-
     @property
     def teacher(self) -> object:
         """The teacher, as it was given."""
         return self._teacher.value
 
     @property
+    def checkpointed(self) -> list[tf.Module]:
+        """All modules but the student that a checkpoint has to hold."""
+        return _checkpointed(self._terms.value, self.balance)
+
+    @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
-        """Epoch means of the total and of every part of it."""
-        return list(self._means.values())
+        """Epoch means of the losses, and the metrics of `compile`."""
+        means = list(self._means.values())
+        if self._has_metrics:
+            means += self.compiled_metrics.metrics
+        return means
 
     @property
     def _reads_labels(self) -> bool:
@@ -202,10 +181,6 @@ class BaseDistiller(tf.keras.Model):
             **options,
         )
 
-    def track_layers(self) -> None:
-        """Lets Keras save the layers of the losses, which have to be built."""
-        self.checkpointed = _checkpointed(self._terms.value, self.balance)
-
     @abc.abstractmethod
     def step_inputs(self, batch: Batch, outputs: dict) -> StepInputs:
         """The inputs of the terms for a batch.
@@ -226,28 +201,62 @@ class BaseDistiller(tf.keras.Model):
         """The outputs of the student, see its own `call`."""
         return self.student(batch, training=training)
 
-    def fit(
-        self,
-        *args: Any,
-        callbacks: Sequence[tf.keras.callbacks.Callback] | None = None,
-        **options: Any,
-    ) -> tf.keras.callbacks.History:
-        """Trains the student, see `tf.keras.Model.fit`.
+    @abc.abstractmethod
+    def metric_inputs(self, batch: Batch, outputs: dict) -> tuple:
+        """Labels, predictions and weights for the metrics of `compile`.
 
         Args:
-            *args: see `tf.keras.Model.fit`.
-            callbacks: see `tf.keras.Model.fit`.
-            **options: see `tf.keras.Model.fit`.
+            batch: of training.
+            outputs: of the student for it.
 
         Returns:
-            The history.
+            Three dicts by the name of an output.
+        """
+
+    def check(self, batch: Batch) -> None:
+        """See `CheckedModel.check`."""
+        with trial_call("student"):
+            outputs, _ = self.forward(batch, training=False)
+        step_inputs = self.step_inputs(batch, outputs)
+        for term in self._terms.value:
+            with trial_call("teacher"):
+                inputs = step_inputs.loss_inputs(term)
+            check_finite(term.loss, inputs)
+            with trial_call(type(term.loss).__name__, "both outputs"):
+                term.loss.compute(inputs)
+
+    def track_layers(self) -> None:
+        """Lets Keras save the layers of the losses, which have to be built."""
+        terms = self._terms.value
+        self.loss_layers = [
+            layer
+            for term in terms
+            for layer in (*term.loss.trainable_layers, *term.loss.adversaries)
+        ]
+        # Optimizers, and what a teacher remembers, are in checkpoints alone.
+        self.loss_state = tf.train.Checkpoint(modules=self.checkpointed)
+
+    def load_weights(self, *args: Any, **options: Any) -> Any:
+        """Loads weights, see `tf.keras.Model.load_weights`.
+
+        Args:
+            *args: of Keras.
+            **options: of Keras.
+
+        Returns:
+            What Keras returns.
 
         Raises:
-            UserError: the loss is not finite at the end of an epoch.
+            UserError: layers of the losses do not exist yet.
         """
-        if not isinstance(callbacks, tf.keras.callbacks.CallbackList):
-            callbacks = [FiniteLoss(), *tf.nest.flatten(callbacks or [])]
-        return super().fit(*args, callbacks=callbacks, **options)
+        for term in self._terms.value:
+            if not term.loss.is_built:
+                raise UserError(
+                    "The layers of the losses should be built before weights "
+                    f"are loaded. Received: {type(term.loss).__name__} without "
+                    "widths. Call distiller.check(batch) with a batch first."
+                )
+        return super().load_weights(*args, **options)
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One step of training."""
@@ -271,14 +280,13 @@ class BaseDistiller(tf.keras.Model):
             )
         del tape
         self._train_adversaries(step_inputs)
-        return self._log(batch, total, parts)
+        return self._log(batch, outputs, total, parts)
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The same losses without training."""
         outputs, _, parts = self._parts(batch, training=False)
-        return self._log(
-            batch, self._total(parts, self.term_scales(outputs)), parts
-        )
+        total = self._total(parts, self.term_scales(outputs))
+        return self._log(batch, outputs, total, parts)
 
     def distillation_loss(
         self, logs: Mapping[str, float], prefix: str = ""
@@ -321,12 +329,11 @@ class BaseDistiller(tf.keras.Model):
             weights.append(schedules.value_at(self.student_loss_weight, step))
         for weight, factor in zip(self._weights.value, factors, strict=True):
             weights.append(schedules.value_at(weight, step) * factor)
-        total = tf.add_n(
-            [w * part for w, part in zip(weights, parts.values(), strict=True)]
-        )
-        if self.student.losses:
-            total += tf.add_n(self.student.losses)
-        return total
+        # A student of float16 may compute its own loss in it.
+        losses = [tf.cast(part, tf.float32) for part in parts.values()]
+        losses = [w * x for w, x in zip(weights, losses, strict=True)]
+        losses += [tf.cast(x, tf.float32) for x in self.student.losses]
+        return tf.add_n(losses)
 
     def _factors(
         self,
@@ -367,11 +374,18 @@ class BaseDistiller(tf.keras.Model):
         return self.optimizer.iterations if self.optimizer else 0
 
     def _log(
-        self, batch: Batch, total: tf.Tensor, parts: dict[str, tf.Tensor]
+        self,
+        batch: Batch,
+        outputs: dict,
+        total: tf.Tensor,
+        parts: dict[str, tf.Tensor],
     ) -> dict[str, tf.Tensor]:
         weight = self.batch_weight(batch)
         for name, value in {"loss": total, **parts}.items():
             self._means[name].update_state(value, weight)
+        if self._has_metrics:
+            given = self.metric_inputs(batch, outputs)
+            self.compiled_metrics.update_state(*given)
         return {metric.name: metric.result() for metric in self.metrics}
 
     def _check_weights(
@@ -398,47 +412,13 @@ class BaseDistiller(tf.keras.Model):
         if len(weights) != count:
             raise UserError(
                 "`distillation_loss_weights` should have one weight for each "
-                f"of the {count} losses. Received: {len(weights)}."
+                f"of the {count} losses. Received: {len(weights)}. Give one "
+                "number, or a list of as many."
             )
         return tuple(
             schedules.check_scheduled("distillation_loss_weights", w, 0.0)
             for w in weights
         )
-
-
-class FiniteLoss(tf.keras.callbacks.Callback):
-    """Ends a training whose loss is no longer finite, in one line.
-
-    Args:
-        name: of the training, for the error.
-
-    Example:
-    ```python
-    model.fit(batches, callbacks=[FiniteLoss()])
-    ```
-    """
-
-    def __init__(self, name: str = "the student") -> None:
-        super().__init__()
-        self.name = name
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Checks the mean loss of the epoch.
-
-        Args:
-            epoch: counted from 0.
-            logs: of Keras.
-
-        Raises:
-            UserError: the loss is NaN or infinite.
-        """
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            raise UserError(
-                f"The loss of {self.name} should be finite. Received: {loss} "
-                f"in epoch {epoch + 1}. Lower the learning rate, raise the "
-                "temperature, or lower the weights of the losses."
-            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,7 +54,8 @@ def check_scheduled(name: str, value: Scheduled, minimum: float) -> Scheduled:
     if not good or value < minimum:
         raise UserError(
             f"`{name}` should be a number of at least {minimum:g} or a Keras "
-            f"learning-rate schedule. Received: `{name}` = {value!r}."
+            f"learning-rate schedule. Received: `{name}` = {value!r}. Give "
+            "such a number."
         )
     return float(value)
 

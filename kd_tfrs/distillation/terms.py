@@ -53,7 +53,8 @@ class DistillationTerm:
         if not isinstance(self.loss, (DistillationLoss, FeatureLoss)):
             raise UserError(
                 "`distillation_losses` should hold DistillationLoss or "
-                f"FeatureLoss objects. Received: {type(self.loss).__name__}."
+                f"FeatureLoss objects. Received: {type(self.loss).__name__}. "
+                "Give for example SoftTargets(temperature=2.0)."
             )
         if self.candidates is None:
             return
@@ -85,12 +86,15 @@ def as_terms(
     Raises:
         UserError: there is no loss, or an object is no loss.
     """
-    if not isinstance(losses, Sequence):
+    if losses is None:
+        losses = ()
+    if isinstance(losses, str) or not isinstance(losses, Sequence):
         losses = (losses,)
     if not losses:
         raise UserError(
             "`distillation_losses` should have at least one loss. Received: "
-            "none. To train on labels alone, fit the student itself."
+            "none. Write Distiller(teacher, student, SoftTargets("
+            "temperature=2.0)), or fit the student itself on labels alone."
         )
     terms, teachers = [], [teacher]
     for given in losses:

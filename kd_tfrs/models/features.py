@@ -124,6 +124,9 @@ class FeatureSet:
     def __init__(self, features: Sequence[Feature]) -> None:
         self.features = tuple(features)
 
+    def __repr__(self) -> str:
+        return f"FeatureSet({', '.join(f.name for f in self.features)})"
+
     def __iter__(self) -> Iterator[Feature]:
         return iter(self.features)
 

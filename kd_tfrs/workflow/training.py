@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from kd_tfrs.distillation.base_distiller import FiniteLoss
+from kd_tfrs.distillation.callbacks import FiniteLoss
 from kd_tfrs.evaluation.lead import is_error
 from kd_tfrs.models import LazyAdam
 from kd_tfrs.workflow.run import load_weights, save_weights

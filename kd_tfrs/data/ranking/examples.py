@@ -56,6 +56,12 @@ class Examples:
     items: np.ndarray | None = None
     history: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"Examples({len(self.table):,} rows of {len(self.columns)} "
+            f"features, labels {', '.join(self.labels)})"
+        )
+
     def __post_init__(self) -> None:
         lengths = {name: len(rows) for name, rows in self._arrays().items()}
         if len({len(self.table), *lengths.values()}) > 1:
@@ -132,6 +138,9 @@ class ExampleSplit:
     parts: Split | None = None
     liked_from: float = 4.0
     history_task: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ExampleSplit({self.name!r}: {self})"
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, p)):,} {p}" for p in PARTS)

@@ -67,6 +67,7 @@ class EventBatches(EpochBatches):
     * `query_row`, `candidate_row`: their rows, int32;
     * `event_weight`: `[batch]`; the first `batch` queries and candidates are
       the events themselves;
+    * `catalogue_rows`: `[2]`, numbers of user rows and of item rows;
     * `candidate_probability`: `[batch + num_uniform_negatives]`, the
       candidates that the softmax loss sees;
     * the queries and candidates that `join` adds at the end.
@@ -108,6 +109,10 @@ class EventBatches(EpochBatches):
         self.num_items = len(item_events)
         self._query_tables = _constants(query_tables)
         self._candidate_tables = _constants(candidate_tables)
+        self._num_rows = [
+            len(next(iter(tables.values()), ()))
+            for tables in (query_tables, candidate_tables)
+        ]
         self._probability = tf.constant(
             sampling_probability(
                 np.asarray(item_events), self.batch_size, num_uniform_negatives
@@ -147,6 +152,7 @@ class EventBatches(EpochBatches):
     def _with_features(self, rows: Batch) -> Batch:
         return {
             **rows,
+            "catalogue_rows": tf.constant(self._num_rows, tf.int32),
             "query": gather_features(self._query_tables, rows["query_row"]),
             "candidate": gather_features(
                 self._candidate_tables, rows["candidate_row"]

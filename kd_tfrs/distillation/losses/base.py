@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 import tensorflow as tf
@@ -14,6 +15,8 @@ from kd_tfrs.distillation.losses.inputs import LossInputs
 # Finite, so that `0 * log 0` never becomes NaN, and far below any logit.
 MASKED_LOGIT = -1e30
 _MIN_TEMPERATURE = 1e-3
+# Of every loss, and rarely given.
+_HIDDEN = ("name", "reduction")
 
 
 class WeightedLoss(ConfigMixin, tf.keras.losses.Loss):
@@ -53,6 +56,18 @@ class WeightedLoss(ConfigMixin, tf.keras.losses.Loss):
         snake = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__)
         name = name or self.default_name or snake.lower()
         super().__init__(reduction=reduction, name=name)
+
+    def __repr__(self) -> str:
+        given = self.get_config().items()
+        shown = (f"{k}={v!r}" for k, v in given if k not in _HIDDEN)
+        return textwrap.shorten(
+            f"{type(self).__name__}({', '.join(shown)})", 200
+        )
+
+    @property
+    def is_built(self) -> bool:
+        """Whether all layers of the loss exist."""
+        return True
 
     @property
     def trainable_layers(self) -> tuple[tf.keras.layers.Layer, ...]:

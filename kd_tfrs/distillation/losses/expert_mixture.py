@@ -34,7 +34,7 @@ class ExpertMixture(tf.keras.layers.Layer):
         output_width: int,
         name: str = "experts",
     ) -> None:
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name=name, dtype=tf.float32)
         self.num_experts = num_experts
         self.hidden_width = hidden_width
         self.output_width = output_width

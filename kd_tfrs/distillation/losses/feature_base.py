@@ -115,6 +115,11 @@ class FeatureLoss(WeightedLoss):
         self.ensure_built(int(teacher.shape[-1]), int(student.shape[-1]))
         return teacher, student
 
+    @property
+    def is_built(self) -> bool:
+        """Whether the widths of teacher and student are known."""
+        return self._widths is not None
+
     def ensure_built(self, teacher_width: int, student_width: int) -> None:
         """Builds the layers if that is not done yet.
 

@@ -23,12 +23,13 @@ def projection(
     >>> projection(4, 8)(tf.zeros([3, 4])).shape
     TensorShape([3, 8])
     """
-    # Losses compute in float32, also under a policy of mixed precision.
-    dense = functools.partial(tf.keras.layers.Dense, dtype="float32")
+    # Losses compute in float32, whatever the student's precision.
+    dense = functools.partial(tf.keras.layers.Dense, dtype=tf.float32)
     layers = [dense(units, activation="relu") for units in hidden_units]
-    model = tf.keras.Sequential([*layers, dense(output_width)], name=name)
-    model.build((None, input_width))
-    return model
+    inputs = tf.keras.Input((input_width,), dtype=tf.float32)
+    return tf.keras.Sequential(
+        [inputs, *layers, dense(output_width)], name=name
+    )
 
 
 def unit_length(features: tf.Tensor) -> tf.Tensor:

@@ -86,7 +86,7 @@ class _Variance(tf.keras.layers.Layer):
     """Positive weights, one for each unit."""
 
     def __init__(self, width: int, initial: float) -> None:
-        super().__init__(name="variance", dtype="float32")
+        super().__init__(name="variance", dtype=tf.float32)
         start = math.log(math.expm1(initial - _LEAST_VARIANCE))
         self.alpha = self.add_weight(
             "alpha", [width], initializer=tf.keras.initializers.Constant(start)

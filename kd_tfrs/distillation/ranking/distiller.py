@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -83,7 +83,7 @@ class RankingDistiller(BaseDistiller):
         self,
         teacher: RankingTeacher,
         student: tf.keras.Model,
-        distillation_losses: Losses,
+        distillation_losses: Losses | None = None,
         distillation_loss_weights: schedules.Scheduled
         | Sequence[schedules.Scheduled]
         | None = None,
@@ -123,6 +123,48 @@ class RankingDistiller(BaseDistiller):
     ) -> RankingStepInputs:
         """See `BaseDistiller.step_inputs`."""
         return RankingStepInputs(batch, outputs, self._step())
+
+    def check(self, batch: RankingBatch) -> None:
+        """Runs teacher and student on a batch.
+
+        Args:
+            batch: see `RankingBatches`.
+
+        Raises:
+            UserError: see `BaseDistiller.check`.
+        """
+        needed = ("features", "labels", "weight")
+        if not isinstance(batch, Mapping) or not {*needed} <= {*batch}:
+            kind = (
+                f"a dict with {', '.join(sorted(batch))}"
+                if isinstance(batch, Mapping)
+                else type(batch).__name__
+            )
+            raise UserError(
+                "`x` should be batches of RankingBatches, with features, "
+                f"labels and weight. Received: {kind}. Write "
+                "RankingBatches(features, labels).dataset(epochs)."
+            )
+        super().check(batch)
+
+    def metric_inputs(self, batch: RankingBatch, outputs: Outputs) -> tuple:
+        """The labels and predictions of every task, where labels are known.
+
+        Args:
+            batch: see `RankingBatches`.
+            outputs: of the student for it.
+
+        Returns:
+            `[rows, 1]` labels, predictions and weights by task.
+        """
+        parts: tuple[dict, dict, dict] = ({}, {}, {})
+        for name, predicted in self.student.predictions(outputs).items():
+            labels = batch["labels"][name]
+            known = tf.logical_not(tf.math.is_nan(labels))
+            columns = (labels, tf.cast(predicted, tf.float32), batch["weight"])
+            for part, column in zip(parts, columns, strict=True):
+                part[name] = tf.boolean_mask(column, known)[:, None]
+        return parts
 
     def batch_weight(self, batch: RankingBatch) -> tf.Tensor:
         """Sum of the rows' weights."""

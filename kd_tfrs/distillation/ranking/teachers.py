@@ -28,6 +28,10 @@ class RankingTeacher(abc.ABC):
     checkpointed: tuple[tf.keras.layers.Layer, ...] = ()
     teachers: tuple[RankingTeacher, ...] = ()
 
+    def __repr__(self) -> str:
+        outputs = ", ".join(sorted(self.widths)) or "unknown outputs"
+        return f"{type(self).__name__}({outputs})"
+
     @abc.abstractmethod
     def outputs(self, batch: RankingBatch) -> Outputs:
         """The outputs for a batch.

@@ -12,7 +12,10 @@ from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.batch_scores import BatchScores, Selection
 from kd_tfrs.distillation.retrieval.ensemble import EnsembleTeacher
 from kd_tfrs.distillation.retrieval.teachers import Teacher, rank_all
-from kd_tfrs.distillation.retrieval.teachers.embedding import read_lists
+from kd_tfrs.distillation.retrieval.teachers.embedding import (
+    check_list_k,
+    read_lists,
+)
 from kd_tfrs.errors import UserError
 
 # Relevance falls to 1/e after so many ranks.
@@ -129,6 +132,10 @@ class TrajectoryTeacher(Teacher):
         """See `Teacher.top_k`; of the query's stage."""
         at = tf.gather(self.stage, query_rows) * self.num_queries
         return read_lists(self._lists, at + query_rows, k)
+
+    def check_k(self, k: int) -> None:
+        """See `Teacher.check_k`."""
+        check_list_k(self._lists, k)
 
     def of_stage(
         self, values: Sequence[tf.Tensor], query_rows: tf.Tensor

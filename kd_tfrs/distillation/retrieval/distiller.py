@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -11,6 +11,8 @@ from kd_tfrs.distillation import schedules
 from kd_tfrs.distillation.balance import GradientNormBalance
 from kd_tfrs.distillation.base_distiller import BaseDistiller
 from kd_tfrs.distillation.losses import DistillationLoss, FeatureLoss
+from kd_tfrs.distillation.metric_scores import lowest_where
+from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.candidates import CandidateSampler, InBatch
 from kd_tfrs.distillation.retrieval.step_inputs import (
     RetrievalStepInputs,
@@ -72,7 +74,8 @@ class Distiller(BaseDistiller):
         student: tf.keras.Model,
         distillation_losses: DistillationLoss
         | DistillationTerm
-        | Sequence[DistillationLoss | FeatureLoss | DistillationTerm],
+        | Sequence[DistillationLoss | FeatureLoss | DistillationTerm]
+        | None = None,
         distillation_loss_weights: schedules.Scheduled
         | Sequence[schedules.Scheduled]
         | None = None,
@@ -83,6 +86,7 @@ class Distiller(BaseDistiller):
         _check_models(teacher, student)
         terms = as_terms(distillation_losses, teacher, lambda _: InBatch())
         for term in terms:
+            term.candidates.check(term.teacher)
             build_features(term, student)
         if balance is not None:
             _check_balanced(terms)
@@ -115,6 +119,24 @@ class Distiller(BaseDistiller):
         for term in self._terms.value:
             term.teacher.check_rows(num_queries, num_candidates)
 
+    def check(self, batch: Batch) -> None:
+        """Compares the rows, and runs teacher and student on a batch.
+
+        Args:
+            batch: see `EventBatches`.
+
+        Raises:
+            UserError: see `BaseDistiller.check`.
+        """
+        if not isinstance(batch, Mapping) or "query_row" not in batch:
+            raise UserError(
+                "`x` should be batches of RetrievalBatches. Received: "
+                f"{_described(batch)}. Write batches.dataset(epochs, "
+                "join=distiller.join), or kd.fit(distiller, ...)."
+            )
+        self.check_rows(*map(int, batch["catalogue_rows"]))
+        super().check(batch)
+
     def join(self, rows: Batch, seed: tf.Tensor) -> Batch:
         """Adds the candidates of the losses to a row batch.
 
@@ -133,6 +155,27 @@ class Distiller(BaseDistiller):
         """See `BaseDistiller.step_inputs`."""
         return RetrievalStepInputs(
             batch, outputs, self.student.temperature, self._step()
+        )
+
+    def metric_inputs(self, batch: Batch, outputs: dict) -> tuple:
+        """The events and the scores of the candidates of the batch.
+
+        Args:
+            batch: see `EventBatches`.
+            outputs: of the student for it.
+
+        Returns:
+            `[batch, candidates]` one-hot labels, the student's scores, and
+            the events' weights.
+        """
+        selection = InBatch().select(batch)
+        scores = EmbeddingScores.of_student(outputs, self.student.temperature)
+        scores = tf.cast(scores.scores(selection), tf.float32)
+        mask = selection.mask | selection.target
+        return (
+            {"scores": tf.cast(selection.target, tf.float32)},
+            {"scores": lowest_where(tf.logical_not(mask), scores)},
+            {"scores": selection.weight},
         )
 
     def balance_sources(self, outputs: dict) -> list[tf.Tensor]:
@@ -157,13 +200,20 @@ def _check_models(teacher: Teacher, student: tf.keras.Model) -> None:
         raise UserError(
             "`teacher` should be a kd_tfrs Teacher. Received: "
             f"{type(teacher).__name__}. Wrap a Keras model in "
-            "TwoTowerTeacher or PairTeacher."
+            "TwoTowerTeacher or PairTeacher, and load a file by "
+            "load_model_file first."
         )
     if not callable(getattr(student, "task_loss", None)):
         raise UserError(
             "`student` should have a `task_loss`, as RetrievalModel has. "
             f"Received: {type(student).__name__}."
         )
+
+
+def _described(batch: object) -> str:
+    if isinstance(batch, Mapping):
+        return f"a dict with {', '.join(sorted(batch))}"
+    return f"{type(batch).__name__}"
 
 
 def _check_balanced(terms: Sequence[DistillationTerm]) -> None:

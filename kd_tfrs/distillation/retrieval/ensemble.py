@@ -12,7 +12,10 @@ from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.ensemble_weights import ensemble_weights
 from kd_tfrs.distillation.retrieval.batch_scores import BatchScores, Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher, rank_all
-from kd_tfrs.distillation.retrieval.teachers.embedding import read_lists
+from kd_tfrs.distillation.retrieval.teachers.embedding import (
+    check_list_k,
+    read_lists,
+)
 from kd_tfrs.distillation.retrieval.teachers.top_k import query_blocks
 from kd_tfrs.errors import UserError
 
@@ -124,6 +127,13 @@ class EnsembleTeacher(Teacher):
         if self._lists is None:
             return super().top_k(query_rows, k)
         return read_lists(self._lists, query_rows, k)
+
+    def check_k(self, k: int) -> None:
+        """See `Teacher.check_k`."""
+        if self._lists is None:
+            super().check_k(k)
+        else:
+            check_list_k(self._lists, k)
 
     def common_scale(
         self, scores: Sequence[tf.Tensor], query_rows: tf.Tensor

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -20,6 +19,7 @@ from kd_tfrs.distillation.terms import DistillationTerm, as_terms
 from kd_tfrs.distillation.tfrs_models.outputs import (
     TaskOutputs,
     outputs_of_calls,
+    predicted_by,
 )
 from kd_tfrs.distillation.tfrs_models.selectors import (
     TaskScores,
@@ -29,9 +29,11 @@ from kd_tfrs.distillation.tfrs_models.selectors import (
 from kd_tfrs.distillation.tfrs_models.task_calls import record_tasks
 from kd_tfrs.distillation.tfrs_models.teachers import (
     ModelTeacher,
+    PredictionTeacher,
     TfrsTeacher,
     task_kinds,
 )
+from kd_tfrs.distillation.trial import first_rows, trial_call
 from kd_tfrs.errors import UserError
 
 Outputs = Mapping[str, TaskOutputs]
@@ -80,14 +82,15 @@ class ModelDistiller(BaseDistiller):
         student: tf.keras.Model,
         distillation_losses: DistillationLoss
         | DistillationTerm
-        | Sequence[DistillationLoss | FeatureLoss | DistillationTerm],
+        | Sequence[DistillationLoss | FeatureLoss | DistillationTerm]
+        | None = None,
         distillation_loss_weights: schedules.Scheduled
         | Sequence[schedules.Scheduled]
         | None = None,
         student_loss_weight: schedules.Scheduled = 0.5,
         name: str = "distiller",
     ) -> None:
-        kinds = task_kinds("student", student)
+        kinds = self.student_kinds(student)
         made = {}
         terms = []
         for term in as_terms(distillation_losses, teacher, _default):
@@ -104,6 +107,11 @@ class ModelDistiller(BaseDistiller):
             name=name,
         )
 
+    @staticmethod
+    def student_kinds(student: tf.keras.Model) -> Mapping[str, str]:
+        """The kinds of the student's tasks by name, see `task_kinds`."""
+        return task_kinds("student", student)
+
     @classmethod
     def takes(cls, student: object) -> bool:
         """See `BaseDistiller.takes`."""
@@ -115,43 +123,52 @@ class ModelDistiller(BaseDistiller):
         """Epoch means of the losses, and the student's own metrics."""
         return [*super().metrics, *self.student.metrics]
 
-    def fit(self, x: Any = None, **options: Any) -> tf.keras.callbacks.History:
-        """Trains the student, see `tf.keras.Model.fit`.
-
-        Before that, both models run on two rows of the data, so that what
-        does not fit ends in one line and not in a trace.
+    def check(self, batch: Any) -> None:
+        """Runs both models on two rows, and builds the layers of the losses.
 
         Args:
-            x: a `tf.data.Dataset` of batches of the student's features.
-            **options: further arguments of `tf.keras.Model.fit`.
-
-        Returns:
-            The history.
+            batch: of the student's features.
 
         Raises:
             UserError: the models do not take the features, or their outputs
                 do not fit.
         """
-        self.check(first_rows(x))
-        return super().fit(x, **options)
-
-    def check(self, batch: Any) -> None:
-        """Runs both models on a batch, and builds the layers of the losses.
-
-        Args:
-            batch: of the student's features; two rows are enough.
-
-        Raises:
-            UserError: see `fit`.
-        """
-        with _named("student"), record_tasks(self.student, False) as calls:
-            self.student.compute_loss(batch, training=False)
-        student = outputs_of_calls(calls)
+        rows = first_rows(batch)
+        with trial_call("student"):
+            student = self.student_outputs(rows)
         for term in self._terms.value:
-            with _named("teacher"):
-                teacher = term.teacher.outputs(batch)
+            with trial_call("teacher"):
+                term.teacher.check_ids(batch)
+                teacher = term.teacher.outputs(rows)
             check_term(term, teacher, student)
         self.track_layers()
+
+    def predict(self, *args: Any, **options: Any) -> Any:
+        """The student's predictions, see `tf.keras.Model.predict`.
+
+        Raises:
+            UserError: the student has no `call`, as many a `tfrs.Model`.
+        """
+        if type(self.student).call is tf.keras.Model.call:
+            raise UserError(
+                "`student` should have a `call` to predict. Received: "
+                f"{type(self.student).__name__} with `compute_loss` alone. "
+                "Call its towers, as after its own training."
+            )
+        return super().predict(*args, **options)
+
+    def student_outputs(self, batch: Any) -> Outputs:
+        """The outputs of the student without its losses.
+
+        Args:
+            batch: of the student's features.
+
+        Returns:
+            Outputs by task.
+        """
+        with record_tasks(self.student, compute_losses=False) as calls:
+            self.student.compute_loss(batch, training=False)
+        return outputs_of_calls(calls)
 
     def forward(self, batch: Any, training: bool) -> tuple[Outputs, tf.Tensor]:
         """See `BaseDistiller.forward`."""
@@ -166,6 +183,25 @@ class ModelDistiller(BaseDistiller):
     def batch_weight(self, batch: Any) -> tf.Tensor:
         """Number of rows of the batch."""
         return tf.cast(tf.shape(tf.nest.flatten(batch)[0])[0], tf.float32)
+
+    def metric_inputs(self, batch: Any, outputs: Outputs) -> tuple:
+        """Labels and predictions by task.
+
+        Args:
+            batch: of the student's dataset.
+            outputs: of the student for it.
+
+        Returns:
+            Of a ranking task, `[batch, 1]` labels and predictions; of a
+            retrieval task, `[batch, candidates]` one-hot labels and scores.
+        """
+        del batch
+        parts: tuple[dict, dict, dict] = ({}, {}, {})
+        for name, output in outputs.items():
+            columns = output.metric_inputs()
+            for part, column in zip(parts, columns, strict=True):
+                part[name] = column
+        return parts
 
     def term_scales(self, outputs: Outputs) -> list[tf.Tensor | float]:
         """See the class."""
@@ -210,68 +246,37 @@ class ModelStepInputs:
         return inputs._replace(step=self._step)
 
 
-def first_rows(data: tf.data.Dataset, count: int = 2) -> Any:
-    """The first rows of the data of a `fit`.
-
-    Args:
-        data: batches.
-        count: rows.
-
-    Returns:
-        A batch.
-
-    Raises:
-        UserError: the data are no dataset, or have no batch.
-    """
-    if not isinstance(data, tf.data.Dataset):
-        raise UserError(
-            "`x` should be a tf.data.Dataset of batches, as for a tfrs.Model. "
-            f"Received: {type(data).__name__}. Write "
-            "tf.data.Dataset.from_tensor_slices(x).batch(1024)."
-        )
-    batch = next(iter(data.take(1)), None)
-    if batch is None:
-        raise UserError("`x` should have a batch. Received: an empty dataset.")
-    return tf.nest.map_structure(lambda values: values[:count], batch)
-
-
-@contextlib.contextmanager
-def _named(who: str) -> Iterator[None]:
-    """Tells which model does not take the features of the data."""
-    try:
-        yield
-    except KeyError as error:
-        raise UserError(
-            f"The {who} should find its features in the data. Received: data "
-            f"without {error}. Add the feature to the dataset."
-        ) from None
-    except (ValueError, tf.errors.InvalidArgumentError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"The {who} should take a batch of the data. Received: {reason}"
-        ) from None
-
-
 def as_teacher(teacher: tf.keras.Model | ModelTeacher) -> ModelTeacher:
     """A teacher of TFRS models.
 
     Args:
-        teacher: a `tfrs.Model`, or a `ModelTeacher`.
+        teacher: a `tfrs.Model`, a compiled Keras model of one output, or a
+            `ModelTeacher`.
 
     Returns:
         A `ModelTeacher`.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is none of them.
     """
     if isinstance(teacher, ModelTeacher):
         return teacher
     if isinstance(teacher, tfrs.Model):
         return TfrsTeacher(teacher)
+    loss = getattr(teacher, "loss", None)
+    if isinstance(teacher, tf.keras.Model) and loss is not None:
+        predicts = predicted_by(tf.keras.losses.get(loss))
+        return PredictionTeacher(teacher, predicts)
     raise UserError(
         "`teacher` should be a tfrs.Model or a ModelTeacher. Received: "
-        f"{type(teacher).__name__}."
+        f"{_described(teacher)}. Load a file by load_model_file, and wrap "
+        "what predicts a value in PredictionTeacher(model, predicts=...)."
     )
+
+
+def _described(teacher: object) -> str:
+    name = type(teacher).__name__
+    return f"{name} {teacher!r}" if isinstance(teacher, str) else name
 
 
 def _default(loss: DistillationLoss | FeatureLoss) -> TaskSelector:

@@ -48,7 +48,8 @@ def load_model_file(
     if not path.is_file():
         raise UserError(
             "A model file should be a .keras, .h5 or .tflite file or a "
-            f"SavedModel folder. Received: {str(path)!r}, which is neither."
+            f"SavedModel folder. Received: {str(path)!r}, which is neither. "
+            "Correct the path."
         )
     if path.suffix == ".tflite":
         return _litert(path, signature)
@@ -146,7 +147,7 @@ def _chosen(signature: str | None, names: list[str]) -> str:
     if signature not in names:
         raise UserError(
             f"`signature` should be one of {', '.join(names) or 'none'}. "
-            f"Received: `signature` = {signature!r}."
+            f"Received: `signature` = {signature!r}. Name one of them."
         )
     return signature
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from kd_tfrs.distillation.metric_scores import lowest_where
 from kd_tfrs.distillation.tfrs_models.task_calls import TaskCall
 from kd_tfrs.errors import UserError
 
@@ -34,6 +35,9 @@ class RetrievalOutputs:
         is_sum: whether the loss of the task is a sum over the batch.
         known: `[batch, candidates]` bool, false where a teacher has no score,
             or `None`.
+        temperature: dot products are divided by it.
+        score_ids: of a teacher without embeddings, from ids of `[n]`
+            candidates to their `[batch, n]` scores and which are known.
     """
 
     kind: ClassVar[str] = RETRIEVAL
@@ -45,6 +49,8 @@ class RetrievalOutputs:
     weight: tf.Tensor | None = None
     is_sum: bool = False
     known: tf.Tensor | None = None
+    temperature: float = 1.0
+    score_ids: Callable | None = None
 
     @classmethod
     def of_embeddings(
@@ -68,12 +74,18 @@ class RetrievalOutputs:
         """
         query = tf.cast(query, tf.float32)
         candidate = tf.cast(candidate, tf.float32)
-        if query.shape.rank == 3:
-            heads = tf.einsum("qne,ce->qnc", query, candidate)
-            scores = tf.reduce_max(heads, axis=1)
-        else:
-            scores = tf.matmul(query, candidate, transpose_b=True)
-        return cls(scores / temperature, query, candidate, **fields)
+        scores = dot_products(query, candidate) / temperature
+        return cls(scores, query, candidate, temperature=temperature, **fields)
+
+    def metric_inputs(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """One-hot labels, scores and weights, see `ModelDistiller`."""
+        shape = tf.shape(self.scores)
+        labels = tf.eye(shape[0], shape[1])
+        scores = self.scores
+        if self.mask is not None:
+            counts = self.mask | (labels > 0)
+            scores = lowest_where(tf.logical_not(counts), scores)
+        return labels, scores, self.weight
 
     @property
     def num_rows(self) -> tf.Tensor:
@@ -93,6 +105,8 @@ class RankingOutputs:
         is_sum: whether the loss of the task is a sum over the batch.
         known: `[batch, 1]` bool, false where a teacher has no prediction, or
             `None`.
+        predictions: `[batch, 1]` what the model predicts, such as
+            probabilities; the logits when `None`.
     """
 
     kind: ClassVar[str] = RANKING
@@ -102,11 +116,54 @@ class RankingOutputs:
     weight: tf.Tensor | None = None
     is_sum: bool = False
     known: tf.Tensor | None = None
+    predictions: tf.Tensor | None = None
+
+    @classmethod
+    def of_predictions(
+        cls, predictions: tf.Tensor, predicts: str, **fields: Any
+    ) -> RankingOutputs:
+        """Outputs of a model that predicts a value for each row.
+
+        Args:
+            predictions: `[batch]` or `[batch, 1]`.
+            predicts: one of `PREDICTS`.
+            **fields: further fields of the class.
+
+        Returns:
+            The outputs.
+        """
+        logits, is_binary = as_logits(predictions, predicts)
+        column = tf.reshape(tf.cast(predictions, tf.float32), [-1, 1])
+        return cls(logits, is_binary, predictions=column, **fields)
+
+    def metric_inputs(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """Labels, predictions and weights, see `ModelDistiller`."""
+        predicted = self.predictions
+        if predicted is None:
+            predicted = self.logits
+        return self.labels, predicted, self.weight
 
     @property
     def num_rows(self) -> tf.Tensor:
         """Rows of the batch, as float32."""
         return tf.cast(tf.shape(self.logits)[0], tf.float32)
+
+
+def dot_products(query: tf.Tensor, candidate: tf.Tensor) -> tf.Tensor:
+    """Scores as `tfrs.tasks.Retrieval` computes them.
+
+    Args:
+        query: `[batch, dim]`, or `[batch, heads, dim]`, of which the best
+            head counts.
+        candidate: `[candidates, dim]`.
+
+    Returns:
+        `[batch, candidates]`.
+    """
+    if query.shape.rank == 3:
+        heads = tf.einsum("qne,ce->qnc", query, candidate)
+        return tf.reduce_max(heads, axis=1)
+    return tf.matmul(query, candidate, transpose_b=True)
 
 
 TaskOutputs = RetrievalOutputs | RankingOutputs
@@ -164,10 +221,13 @@ def _outputs(name: str, call: TaskCall) -> TaskOutputs:
             weight=weight,
             is_sum=is_sum,
         )
-    predicts = predicted_by(call.task._loss)
-    logits, is_binary = as_logits(given["predictions"], predicts)
-    labels = tf.reshape(tf.cast(given["labels"], tf.float32), [-1, 1])
-    return RankingOutputs(logits, is_binary, labels, weight, is_sum)
+    return RankingOutputs.of_predictions(
+        given["predictions"],
+        predicted_by(call.task._loss),
+        labels=tf.reshape(tf.cast(given["labels"], tf.float32), [-1, 1]),
+        weight=weight,
+        is_sum=is_sum,
+    )
 
 
 def predicted_by(loss: object) -> str:
@@ -179,6 +239,8 @@ def predicted_by(loss: object) -> str:
     Returns:
         "logits" or "probabilities" of a binary label, else "values".
     """
+    if loss is tf.keras.losses.binary_crossentropy:
+        return "probabilities"
     if not isinstance(loss, tf.keras.losses.BinaryCrossentropy):
         return "values"
     from_logits = loss.get_config().get("from_logits")

@@ -22,6 +22,7 @@ from kd_tfrs.distillation.tfrs_models.outputs import (
     RetrievalOutputs,
     TaskOutputs,
 )
+from kd_tfrs.distillation.trial import trial_call
 from kd_tfrs.errors import UserError
 
 Outputs = Mapping[str, TaskOutputs]
@@ -185,7 +186,8 @@ def _chosen(
         if given not in kinds:
             raise UserError(
                 f"A term should name a task of the {who}: "
-                f"{', '.join(kinds) or 'none'}. Received: {given!r}."
+                f"{', '.join(kinds) or 'none'}. Received: {given!r}. Take the "
+                "name of the attribute that holds the task."
             )
         if kinds[given] not in wanted:
             raise UserError(
@@ -292,7 +294,8 @@ def check_term(
             f"label. Received: the task `{selector.task}`, whose loss is not "
             "binary cross entropy. Take ScoreRegression."
         )
-    inputs = selector.select(teacher, student)
+    with trial_call("teacher", "the candidates of the student"):
+        inputs = selector.select(teacher, student)
     if (
         not selector.of_features
         and inputs.teacher.shape != inputs.student.shape
@@ -312,12 +315,9 @@ def check_term(
             f"infinity from its task `{selector.teacher_task}`. Load the "
             "weights of a trained teacher."
         )
-    if not selector.of_features and not len(compared):
-        raise UserError(
-            "The teacher should score the candidates of the data. Received: "
-            "no score for the first rows. Compare the ids of both."
-        )
     if isinstance(loss, FeatureLoss):
         loss.ensure_built(
             int(inputs.teacher.shape[-1]), int(inputs.student.shape[-1])
         )
+    with trial_call(type(loss).__name__, "both outputs"):
+        loss.compute(inputs)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import abc
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from kd_tfrs.distillation.tfrs_models.outputs import (
@@ -31,10 +27,7 @@ from kd_tfrs.errors import UserError
 
 Batch = Any
 # The task of a teacher that has only one.
-_TASK = "task"
-# A larger table of scores is looked up by hash, as [queries, candidates]
-# would not fit in memory.
-_DENSE_CELLS = 50_000_000
+TASK = "task"
 
 
 class ModelTeacher(abc.ABC):
@@ -50,6 +43,10 @@ class ModelTeacher(abc.ABC):
     checkpointed: tuple[tf.Module, ...] = ()
     teachers: tuple[ModelTeacher, ...] = ()
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{n}: {k}" for n, k in self.kinds.items())
+        return f"{type(self).__name__}({kinds})"
+
     @property
     @abc.abstractmethod
     def kinds(self) -> Mapping[str, str]:
@@ -59,15 +56,28 @@ class ModelTeacher(abc.ABC):
     def outputs(self, batch: Batch) -> Mapping[str, TaskOutputs]:
         """The outputs for a batch of the student's dataset, by task."""
 
+    def check_ids(self, batch: Batch) -> None:
+        """Checks that the teacher knows ids of the data; the default nothing.
+
+        Args:
+            batch: of the student's dataset.
+
+        Raises:
+            UserError: it knows none.
+        """
+        del batch
+
 
 class TfrsTeacher(ModelTeacher):
     """A `tfrs.Model` as a teacher, unchanged.
 
     Args:
         model: a trained model.
+        label: name of the feature that the model takes as the label, where
+            the dataset has `(features, labels)`.
 
     Raises:
-        UserError: the model has no TFRS task, or no weights yet.
+        UserError: the model has no TFRS task, or no finite weights yet.
 
     Example:
     ```python
@@ -75,7 +85,7 @@ class TfrsTeacher(ModelTeacher):
     ```
     """
 
-    def __init__(self, model: tf.keras.Model) -> None:
+    def __init__(self, model: tf.keras.Model, label: str | None = None) -> None:
         self._kinds = task_kinds("teacher", model)
         if not _has_weights(model):
             raise UserError(
@@ -83,7 +93,9 @@ class TfrsTeacher(ModelTeacher):
                 f"{type(model).__name__} without weights, which has never "
                 "been called. Train it, or load its weights, first."
             )
+        check_weights(model)
         self.model = model
+        self._label = label
 
     @property
     def kinds(self) -> Mapping[str, str]:
@@ -92,6 +104,8 @@ class TfrsTeacher(ModelTeacher):
 
     def outputs(self, batch: Batch) -> Mapping[str, TaskOutputs]:
         """See `ModelTeacher.outputs`."""
+        if self._label is not None and isinstance(batch, tuple):
+            batch = {**batch[0], self._label: batch[1]}
         with record_tasks(self.model, compute_losses=False) as calls:
             self.model.compute_loss(batch, training=False)
         return outputs_of_calls(calls)
@@ -154,8 +168,8 @@ class PredictionTeacher(ModelTeacher):
     ) -> None:
         if not callable(model):
             raise UserError(
-                "`model` should be callable. Received: "
-                f"{type(model).__name__}. Load a file by `load_model_file`."
+                f"`model` should be callable. Received: {model!r}. Load a "
+                "file by `load_model_file`."
             )
         if predicts not in PREDICTS:
             raise UserError(
@@ -170,7 +184,7 @@ class PredictionTeacher(ModelTeacher):
     @property
     def kinds(self) -> Mapping[str, str]:
         """See `ModelTeacher.kinds`."""
-        return {_TASK: RANKING}
+        return {TASK: RANKING}
 
     def outputs(self, batch: Batch) -> Mapping[str, TaskOutputs]:
         """See `ModelTeacher.outputs`."""
@@ -178,7 +192,7 @@ class PredictionTeacher(ModelTeacher):
         if isinstance(found, Mapping):
             found = _only_output(found, self._output)
         logits, is_binary = as_logits(found, self._predicts)
-        return {_TASK: RankingOutputs(tf.stop_gradient(logits), is_binary)}
+        return {TASK: RankingOutputs(tf.stop_gradient(logits), is_binary)}
 
 
 class TowersTeacher(ModelTeacher):
@@ -214,6 +228,15 @@ class TowersTeacher(ModelTeacher):
                 "`temperature` should be positive. Received: `temperature` = "
                 f"{temperature}."
             )
+        for name, model in (
+            ("query_model", query_model),
+            ("candidate_model", candidate_model),
+        ):
+            if not callable(model):
+                raise UserError(
+                    f"`{name}` should be callable. Received: {model!r}. Load "
+                    "a file by `load_model_file`."
+                )
         self._towers = (
             (query_model, query_inputs),
             (candidate_model, candidate_inputs),
@@ -223,7 +246,7 @@ class TowersTeacher(ModelTeacher):
     @property
     def kinds(self) -> Mapping[str, str]:
         """See `ModelTeacher.kinds`."""
-        return {_TASK: RETRIEVAL}
+        return {TASK: RETRIEVAL}
 
     def outputs(self, batch: Batch) -> Mapping[str, TaskOutputs]:
         """See `ModelTeacher.outputs`."""
@@ -233,119 +256,33 @@ class TowersTeacher(ModelTeacher):
             if isinstance(found, Mapping):
                 found = _only_output(found, "embedding")
             embedded.append(tf.stop_gradient(found))
+        widths = [x.shape[-1] for x in embedded]
+        if widths[0] != widths[1]:
+            raise UserError(
+                "Query and candidate embeddings should have one width. "
+                f"Received: {widths[0]} and {widths[1]}. Give both models of "
+                "one teacher."
+            )
         outputs = RetrievalOutputs.of_embeddings(*embedded, self._temperature)
-        return {_TASK: outputs}
+        return {TASK: outputs}
 
 
-class ScoreTableTeacher(ModelTeacher):
-    """A table of scores of another program, by ids.
-
-    For PyTorch models, ALS, LightGBM or a language model. A pair without a
-    score does not count.
+def check_weights(model: tf.keras.Model) -> None:
+    """Checks that the weights of a teacher are finite.
 
     Args:
-        table: a DataFrame, or the path of a Parquet or CSV file.
-        query: name of the column and of the feature of the query's id.
-        candidate: name of the column and of the feature of the candidate's
-            id.
-        score: name of the column of scores.
-        kind: "retrieval" for scores of the candidates of a query, "ranking"
-            for predictions.
-        predicts: see `PredictionTeacher`, for ranking.
+        model: with weights.
 
     Raises:
-        UserError: the table lacks a column, has a pair twice, or a score is
-            not finite.
-
-    Example:
-    ```python
-    teacher = ScoreTableTeacher("scores.parquet", "user_id", "movie_title")
-    ```
+        UserError: one is NaN or infinite.
     """
-
-    def __init__(
-        self,
-        table: pd.DataFrame | str | os.PathLike,
-        query: str,
-        candidate: str,
-        score: str = "score",
-        kind: str = RETRIEVAL,
-        predicts: str = "logits",
-    ) -> None:
-        table = _read_table(table)
-        _check_table(table, query, candidate, score)
-        self._kind, self._predicts = kind, predicts
-        self._features = (query, candidate)
-        self._lookups, codes = [], []
-        for name in self._features:
-            ids = pd.Index(table[name].astype(str).unique())
-            codes.append(ids.get_indexer(table[name].astype(str)))
-            self._lookups.append(
-                tf.keras.layers.StringLookup(
-                    vocabulary=ids.tolist(), num_oov_indices=1
-                )
+    for weight in model.trainable_variables:
+        if not bool(tf.reduce_all(tf.math.is_finite(weight))):
+            raise UserError(
+                "`teacher` should have finite weights. Received: NaN or "
+                f"infinity in {weight.name}. Load the weights of a trained "
+                "teacher."
             )
-        self._scores = _PairScores(
-            *codes, table[score].to_numpy(np.float32), *map(_size, codes)
-        )
-
-    @property
-    def kinds(self) -> Mapping[str, str]:
-        """See `ModelTeacher.kinds`."""
-        return {_TASK: self._kind}
-
-    def outputs(self, batch: Batch) -> Mapping[str, TaskOutputs]:
-        """See `ModelTeacher.outputs`."""
-        rows = []
-        for lookup, name in zip(self._lookups, self._features, strict=True):
-            ids = tf.reshape(pick(batch, name), [-1])
-            if ids.dtype != tf.string:
-                ids = tf.strings.as_string(ids)
-            # The unknown id is 0, and -1 as a row.
-            rows.append(tf.cast(lookup(ids), tf.int64) - 1)
-        if self._kind == RETRIEVAL:
-            scores, known = self._scores(rows[0][:, None], rows[1][None, :])
-            return {_TASK: RetrievalOutputs(scores, known=known)}
-        found, known = self._scores(*rows)
-        logits, is_binary = as_logits(found, self._predicts)
-        outputs = RankingOutputs(logits, is_binary, known=known[:, None])
-        return {_TASK: outputs}
-
-
-class _PairScores:
-    """Scores of pairs of rows, 0 where there is none, and where one is."""
-
-    def __init__(
-        self,
-        queries: np.ndarray,
-        candidates: np.ndarray,
-        scores: np.ndarray,
-        num_queries: int,
-        num_candidates: int,
-    ) -> None:
-        self._width = num_candidates
-        places = queries.astype(np.int64) * num_candidates + candidates
-        self._dense = num_queries * num_candidates <= _DENSE_CELLS
-        if self._dense:
-            cells = np.full(num_queries * num_candidates, np.nan, np.float32)
-            cells[places] = scores
-            self._table = tf.constant(cells)
-        else:
-            self._table = tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(places, scores), np.nan
-            )
-
-    def __call__(
-        self, queries: tf.Tensor, candidates: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        known = (queries >= 0) & (candidates >= 0)
-        places = tf.where(known, queries * self._width + candidates, 0)
-        if self._dense:
-            scores = tf.gather(self._table, places)
-        else:
-            scores = self._table.lookup(places)
-        known &= tf.logical_not(tf.math.is_nan(scores))
-        return tf.where(known, scores, 0.0), known
 
 
 def _has_weights(model: tf.keras.Model) -> bool:
@@ -385,45 +322,3 @@ def _only_output(outputs: Mapping[str, tf.Tensor], name: str | None) -> Any:
             f"{', '.join(sorted(outputs))}. Received: `output` = {name!r}."
         )
     return outputs[name]
-
-
-def _read_table(table: pd.DataFrame | str | os.PathLike) -> pd.DataFrame:
-    if isinstance(table, pd.DataFrame):
-        return table
-    path = Path(table)
-    if not path.is_file():
-        raise UserError(
-            "`table` should be a DataFrame, or a Parquet or CSV file. "
-            f"Received: {str(path)!r}, which is no file."
-        )
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    return pd.read_csv(path)
-
-
-def _check_table(
-    table: pd.DataFrame, query: str, candidate: str, score: str
-) -> None:
-    missing = [n for n in (query, candidate, score) if n not in table]
-    if missing:
-        raise UserError(
-            f"`table` should have the columns {query}, {candidate} and "
-            f"{score}. Received: {', '.join(map(str, table.columns))}, "
-            f"without {', '.join(missing)}. Name its columns."
-        )
-    repeated = int(table.duplicated([query, candidate]).sum())
-    if repeated:
-        raise UserError(
-            "`table` should have one score for a pair. Received: "
-            f"{repeated} repeated pairs. Drop the duplicates."
-        )
-    bad = int((~np.isfinite(table[score].to_numpy(np.float64))).sum())
-    if bad:
-        raise UserError(
-            f"`table` should have finite scores. Received: {bad} of "
-            f"{len(table)} rows with NaN or infinity. Drop these rows."
-        )
-
-
-def _size(codes: np.ndarray) -> int:
-    return int(codes.max(initial=-1)) + 1

@@ -6,11 +6,24 @@ import numpy as np
 import tensorflow as tf
 
 from kd_tfrs.compression.pruning import PRUNABLE, Layer, copy, fresh
+from kd_tfrs.errors import UserError
 from kd_tfrs.export.stored_table import FLOAT32, Storage, StoredTable
 
 
-@tf.keras.utils.register_keras_serializable("kd_tfrs")
-class StoredDense(tf.keras.layers.Dense):
+class _Stored:
+    """A layer whose table no configuration has: a SavedModel alone keeps it."""
+
+    @classmethod
+    def from_config(cls, config: dict) -> tf.keras.layers.Layer:
+        """Refused, as the layer would come back without its table."""
+        raise UserError(
+            f"`{cls.__name__}` should be stored in a SavedModel. Received: "
+            f"the configuration of {config.get('name')!r}, which lacks its "
+            "table. Load the export, or save the model it was made of."
+        )
+
+
+class StoredDense(_Stored, tf.keras.layers.Dense):
     """A Dense layer with a `StoredTable` as kernel. It is not trainable.
 
     Args:
@@ -42,8 +55,7 @@ class StoredDense(tf.keras.layers.Dense):
         return self._read()
 
 
-@tf.keras.utils.register_keras_serializable("kd_tfrs")
-class StoredEmbedding(tf.keras.layers.Embedding):
+class StoredEmbedding(_Stored, tf.keras.layers.Embedding):
     """An Embedding layer with a `StoredTable`. It is not trainable.
 
     Args:

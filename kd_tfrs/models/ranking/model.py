@@ -51,6 +51,8 @@ class RankingModel(tfrs.Model):
         name: str = "ranking",
     ) -> None:
         super().__init__(name=name)
+        # Its networks are built, so that it has a summary.
+        self.built = True
         self.network = network
         self.tasks = check_tasks(tasks)
         outputs = _names(network.output)

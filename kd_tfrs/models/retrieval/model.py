@@ -60,6 +60,8 @@ class RetrievalModel(tfrs.Model):
         name: str = "retrieval",
     ) -> None:
         super().__init__(name=name)
+        # Its networks are built, so that it has a summary.
+        self.built = True
         if temperature <= 0:
             raise UserError(
                 "`temperature` should be positive. Received: `temperature` = "

@@ -201,7 +201,7 @@ def test_arguments_out_of_range(tmp_path, teacher):
         build(teacher, tmp_path, unlisted=0.0)
     with pytest.raises(UserError, match="`output` should be one that"):
         build(teacher, tmp_path, outputs=("hidden_9",))
-    pairs = PairTeacher(len, {"u": np.ones(2)}, {"i": np.ones(2)})
+    pairs = PairTeacher(lambda x: x["u"], {"u": np.ones(2)}, {"i": np.ones(2)})
     with pytest.raises(UserError, match="should have towers"):
         build(pairs, tmp_path, outputs=("hidden_0",))
     assert not list(tmp_path.iterdir())

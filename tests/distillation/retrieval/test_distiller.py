@@ -203,10 +203,11 @@ def test_the_student_runs_forward_once_a_step(world, teacher):
     models = (student, student.query_tower, student.candidate_tower)
     noted = [count_calls(model) for model in models]
     fit(distiller, world, steps_per_epoch=3)
-    assert noted == [[True] * 3] * 3
+    # Once before the training, on its first batch.
+    assert noted == [[False] + [True] * 3] * 3
     batch = world.batch(distiller.join)
     distiller.test_step(batch)
-    assert noted == [[True] * 3 + [False]] * 3
+    assert noted == [[False] + [True] * 3 + [False]] * 3
 
 
 def test_dropout_drops_in_training_only(world, teacher):

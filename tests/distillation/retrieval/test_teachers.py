@@ -1,5 +1,7 @@
 """All teachers have one face, and say the same where they know the same."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -334,7 +336,9 @@ def test_transpose_seen():
 
 
 def test_features_of_teachers_without_towers_are_refused():
-    teacher = PairTeacher(len, {"u": np.ones(2)}, {"i": np.ones(2)})
+    teacher = PairTeacher(
+        lambda x: x["u"], {"u": np.ones(2)}, {"i": np.ones(2)}
+    )
     for ask in (
         lambda: teacher.features("query", tf.constant([0])),
         lambda: teacher.width("query"),
@@ -407,3 +411,51 @@ def test_rows_of_other_data_are_refused():
     seen = tf.RaggedTensor.from_row_lengths(np.int32([1, 2]), [0] * 4 + [1, 1])
     with pytest.raises(UserError, match="`seen` should have a row"):
         EmbeddingTeacher(users, items, seen=seen)
+
+
+def test_tables_of_other_order_and_ids_map_onto_the_catalogue(caplog):
+    world = tiny_world(ids_only=True)
+    catalogue = world.catalogue
+    rng = np.random.default_rng(0)
+    # The teacher lacks two items, has another, and its own order.
+    items = ["other", *catalogue.item_ids[:1:-1]]
+    users = catalogue.user_ids[::-1]
+    user_table = rng.normal(size=(len(users), 4)).astype(np.float32)
+    item_table = rng.normal(size=(len(items), 4)).astype(np.float32)
+    with caplog.at_level("INFO", logger="kd_tfrs"):
+        teacher = EmbeddingTeacher.of_ids(
+            catalogue, users, user_table, items, item_table, 0.5
+        )
+    assert "100.0 % of the 12 query ids" in caplog.text
+    assert "90.0 % of the 20 candidate ids" in caplog.text
+    assert teacher.matched == {"query": 1.0, "candidate": 0.9}
+    teacher.check_rows(catalogue.num_users + 1, catalogue.num_items)
+    scores = teacher.all_scores(tf.range(catalogue.num_users + 1)).numpy()
+    mean = item_table.mean(axis=0)
+    for row, user in enumerate([None, *catalogue.user_ids]):
+        query = user_table.mean(axis=0)
+        if user is not None:
+            query = user_table[list(users).index(user)]
+        for column, item in enumerate(catalogue.item_ids):
+            own = item in items
+            candidate = item_table[items.index(item)] if own else mean
+            np.testing.assert_allclose(
+                scores[row, column], query @ candidate / 0.5, rtol=1e-4
+            )
+
+
+def test_numbers_and_text_are_compared_as_text():
+    world = tiny_world(ids_only=True)
+    catalogue = dataclasses.replace(
+        world.catalogue,
+        users=world.catalogue.users.assign(user_id=np.arange(12)),
+    )
+    table = np.eye(12, 4, dtype=np.float32)
+    teacher = EmbeddingTeacher.of_ids(
+        catalogue,
+        [str(x) for x in range(12)],
+        table,
+        catalogue.item_ids,
+        np.ones((20, 4), np.float32),
+    )
+    np.testing.assert_array_equal(teacher.embed_queries([1, 4]), table[[0, 3]])

@@ -171,10 +171,10 @@ def test_a_file_of_scores_teaches(suffix, scores, models, dataset, tmp_path):
 
 
 def test_a_large_table_is_looked_up_by_hash(scores, dataset, monkeypatch):
-    from kd_tfrs.distillation.tfrs_models import teachers
+    from kd_tfrs.distillation.tfrs_models import score_table
 
     dense = ScoreTableTeacher(scores, "user_id", "movie_title")
-    monkeypatch.setattr(teachers, "_DENSE_CELLS", 1)
+    monkeypatch.setattr(score_table, "_DENSE_CELLS", 1)
     hashed = ScoreTableTeacher(scores, "user_id", "movie_title")
     batch = next(iter(dataset))
     one, other = (t.outputs(batch)["task"] for t in (dense, hashed))

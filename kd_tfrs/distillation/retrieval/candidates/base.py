@@ -50,6 +50,17 @@ class CandidateSampler(abc.ABC):
         del seed, teacher
         return rows
 
+    def check(self, teacher: Teacher) -> None:
+        """Checks that a teacher has what `join` takes; the default nothing.
+
+        Args:
+            teacher: the teacher with the lists.
+
+        Raises:
+            UserError: its lists are too short.
+        """
+        del teacher
+
     @abc.abstractmethod
     def select(self, batch: Batch) -> Selection:
         """Gives the positions of queries and candidates in a batch."""
@@ -67,9 +78,10 @@ class CandidateSampler(abc.ABC):
             UserError: the batches were made without `join`.
         """
         if self.name not in batch:
+            names = ", ".join(sorted(batch))
             raise UserError(
                 f"`{type(self).__name__}` needs candidates that the "
-                f"batches lack. Received: a batch with {sorted(batch)}. Make "
+                f"batches lack. Received: a batch with {names}. Make "
                 "them with `batches.dataset(..., join=distiller.join)`."
             )
         return batch[self.name]

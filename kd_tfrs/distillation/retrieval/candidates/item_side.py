@@ -49,6 +49,10 @@ class ItemSide(CandidateSampler):
         super().__init__(f"item_side_{candidates.name}")
         self.candidates = candidates
 
+    def check(self, teacher: Teacher) -> None:
+        """See `CandidateSampler.check`."""
+        self.candidates.check(teacher.reversed())
+
     def join(self, rows: Batch, seed: tf.Tensor, teacher: Teacher) -> Batch:
         """See `CandidateSampler.join`."""
         reversed_rows = {

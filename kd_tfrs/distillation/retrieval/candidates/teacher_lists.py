@@ -55,6 +55,10 @@ class TeacherLists(CandidateSampler):
         self.num_queries = num_queries
         self.seen = seen
 
+    def check(self, teacher: Teacher) -> None:
+        """See `CandidateSampler.check`."""
+        teacher.check_k(self.k)
+
     def choose(
         self, rows: tf.Tensor, scores: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:

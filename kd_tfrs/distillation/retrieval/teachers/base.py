@@ -52,13 +52,13 @@ class Teacher(abc.ABC):
         self.num_queries = num_queries
         self.num_candidates = num_candidates
         self.seen = seen
-        if seen is not None and seen.nrows() != num_queries:
-            raise UserError(
-                "`seen` should have a row for each query row of the teacher, "
-                f"{num_queries}. Received: {int(seen.nrows())} rows. Row 0 is "
-                "the unknown user: give it to both, in the teacher's tables "
-                "as well."
-            )
+        _check_seen(seen, num_queries, num_candidates)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.num_queries:,} queries, "
+            f"{self.num_candidates:,} candidates)"
+        )
 
     def check_rows(self, num_queries: int, num_candidates: int) -> None:
         """Compares the rows of the teacher with those of the data.
@@ -71,13 +71,33 @@ class Teacher(abc.ABC):
             UserError: they differ, so that rows would be those of others.
         """
         own = self.num_queries, self.num_candidates
-        if own != (num_queries, num_candidates):
+        if own == (num_queries, num_candidates):
+            return
+        remedy = (
+            "Order its tables by the ids of the catalogue, behind a row for "
+            "the unknown user, or make it by `EmbeddingTeacher.of_ids`."
+        )
+        if own == (num_candidates, num_queries):
+            remedy = "The two tables are exchanged: give that of queries first."
+        raise UserError(
+            f"A teacher of these data should have {num_queries} query rows, "
+            f"of which row 0 is the unknown user, and {num_candidates} "
+            f"candidates. Received: {own[0]} and {own[1]}. {remedy}"
+        )
+
+    def check_k(self, k: int) -> None:
+        """Checks the length of the lists that are asked of the teacher.
+
+        Args:
+            k: see `top_k`.
+
+        Raises:
+            UserError: `k` exceeds the number of candidates.
+        """
+        if k > self.num_candidates:
             raise UserError(
-                f"A teacher of these data should have {num_queries} query "
-                f"rows, of which row 0 is the unknown user, and "
-                f"{num_candidates} candidates. Received: {own[0]} and "
-                f"{own[1]}. Order its tables by the ids of the catalogue, "
-                "behind a row for the unknown user."
+                "`k` should not exceed the number of candidates. Received: "
+                f"`k` = {k} of {self.num_candidates}. Lower `k`."
             )
 
     @abc.abstractmethod
@@ -105,11 +125,7 @@ class Teacher(abc.ABC):
         Raises:
             UserError: `k` exceeds the number of candidates.
         """
-        if k > self.num_candidates:
-            raise UserError(
-                "`k` should not exceed the number of candidates. Received: "
-                f"`k` = {k} of {self.num_candidates}. Lower `k`."
-            )
+        self.check_k(k)
         scores = self.all_scores(query_rows)
         if self.first_candidate:
             unknown = tf.range(self.num_candidates) < self.first_candidate
@@ -171,6 +187,27 @@ class Teacher(abc.ABC):
             "A teacher of a loss between features should have towers. "
             f"Received: {type(self).__name__} for output {output!r}. Take a "
             "TwoTowerTeacher or an EmbeddingTeacher, or a loss on scores."
+        )
+
+
+def _check_seen(
+    seen: tf.RaggedTensor | None, num_queries: int, num_candidates: int
+) -> None:
+    if seen is None:
+        return
+    if seen.nrows() != num_queries:
+        raise UserError(
+            "`seen` should have a row for each query row of the teacher, "
+            f"{num_queries}. Received: {int(seen.nrows())} rows. Row 0 is "
+            "the unknown user: give it to both, in the teacher's tables "
+            "as well."
+        )
+    last = int(tf.reduce_max(seen.values)) if tf.size(seen.values) else 0
+    if last >= num_candidates:
+        raise UserError(
+            "`seen` should have rows of the teacher's candidates, "
+            f"{num_candidates}. Received: row {last}. Make both from one "
+            "catalogue."
         )
 
 

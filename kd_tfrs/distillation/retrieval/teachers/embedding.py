@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.batch_scores import EmbeddingScores
 from kd_tfrs.distillation.retrieval.teachers.base import (
@@ -17,6 +18,11 @@ from kd_tfrs.distillation.retrieval.teachers.base import (
     check_side,
     positive_temperature,
     transpose_seen,
+)
+from kd_tfrs.distillation.retrieval.teachers.tables import (
+    check_widths,
+    float_table,
+    table_by_id,
 )
 from kd_tfrs.errors import UserError
 
@@ -39,9 +45,14 @@ class EmbeddingTeacher(Teacher):
         item_lists: `[num_items, K]` rows of the best users of an item and
             their scores: the lists of `reversed()`.
 
+    Attributes:
+        matched: of a teacher of `of_ids`, the shares of the catalogue's
+            "query" and "candidate" ids that it has.
+
     Raises:
         UserError: both `lists` and `seen` are given, an array has another
-            number of rows than its side, or `temperature` is not positive.
+            number of rows than its side, a number is not finite, or
+            `temperature` is not positive.
 
     Example:
     ```python
@@ -59,8 +70,14 @@ class EmbeddingTeacher(Teacher):
         hidden: Hidden | None = None,
         item_lists: Lists | None = None,
     ) -> None:
+        query_embeddings = float_table("query_embeddings", query_embeddings)
+        candidate_embeddings = float_table(
+            "candidate_embeddings", candidate_embeddings
+        )
+        check_widths(query_embeddings.shape[1], candidate_embeddings.shape[1])
         super().__init__(len(query_embeddings), len(candidate_embeddings), seen)
         self.temperature = positive_temperature(temperature)
+        self.matched: dict[str, float] = {}
         if lists is not None and seen is not None:
             raise UserError(
                 "`seen` should be left out where `lists` are given: lists "
@@ -78,6 +95,67 @@ class EmbeddingTeacher(Teacher):
         self._item_lists = as_lists(
             item_lists, self.num_candidates, "item_lists"
         )
+
+    @classmethod
+    def of_ids(
+        cls,
+        catalogue: Catalogue,
+        query_ids: Sequence,
+        query_embeddings: np.ndarray,
+        candidate_ids: Sequence,
+        candidate_embeddings: np.ndarray,
+        temperature: float = 1.0,
+        seen: tf.RaggedTensor | None = None,
+    ) -> EmbeddingTeacher:
+        """A teacher whose tables are in another order, or of other ids.
+
+        The share of the catalogue's ids that the teacher has is logged. The
+        mean of its embeddings stands for an id that it lacks, and for the
+        unknown user.
+
+        Args:
+            catalogue: of the data that train the student.
+            query_ids: `[n]` raw user ids of the rows of `query_embeddings`.
+            query_embeddings: `[n, dim]`.
+            candidate_ids: `[m]` raw item ids.
+            candidate_embeddings: `[m, dim]`.
+            temperature: see the class.
+            seen: see the class.
+
+        Returns:
+            The teacher.
+
+        Raises:
+            UserError: no id is found, ids are repeated, or a table does not
+                fit.
+
+        Example:
+        ```python
+        teacher = EmbeddingTeacher.of_ids(
+            data.catalogue, als_users, als.user_factors, als_items,
+            als.item_factors, temperature=0.1,
+        )
+        ```
+        """
+        matched: dict[str, float] = {}
+        queries = table_by_id(
+            "query",
+            query_ids,
+            query_embeddings,
+            catalogue.user_ids,
+            matched,
+            unknown_first=True,
+        )
+        candidates = table_by_id(
+            "candidate",
+            candidate_ids,
+            candidate_embeddings,
+            catalogue.item_ids,
+            matched,
+        )
+        teacher = cls(queries, candidates, temperature, seen=seen)
+        teacher.matched = matched
+        return teacher
 
     def embed_queries(self, rows: tf.Tensor) -> tf.Tensor:
         """Embeddings of user rows, `[..., dim]` float32."""
@@ -157,6 +235,13 @@ class EmbeddingTeacher(Teacher):
             return super().top_k(query_rows, k)
         return read_lists(self._lists, query_rows, k)
 
+    def check_k(self, k: int) -> None:
+        """See `Teacher.check_k`; a cached list has to be `k` long at least."""
+        if self._lists is None:
+            super().check_k(k)
+        else:
+            check_list_k(self._lists, k)
+
     def _output(self, side: Side, output: str) -> tf.Tensor:
         check_side(side)
         check_output(side, output, self._outputs[side])
@@ -203,16 +288,30 @@ def read_lists(
     Raises:
         UserError: the lists are shorter.
     """
+    check_list_k(lists, k)
     rows, scores = lists
-    if k > rows.shape[1]:
-        raise UserError(
-            f"`k` should not exceed the cache's {rows.shape[1]}. "
-            f"Received: `k` = {k}. Build the cache with a larger `k`."
-        )
     return (
         tf.gather(rows, query_rows)[:, :k],
         tf.cast(tf.gather(scores, query_rows)[:, :k], tf.float32),
     )
+
+
+def check_list_k(lists: tuple[tf.Tensor, tf.Tensor], k: int) -> None:
+    """Checks that given lists are long enough.
+
+    Args:
+        lists: `[num_queries, K]` rows and scores.
+        k: how many candidates are taken.
+
+    Raises:
+        UserError: the lists are shorter.
+    """
+    length = lists[0].shape[1]
+    if k > length:
+        raise UserError(
+            f"`k` should not exceed the cache's {length}. Received: `k` = "
+            f"{k}. Build the cache with a larger `k`."
+        )
 
 
 def as_lists(
@@ -239,5 +338,11 @@ def as_lists(
             f"`{name}` should be rows and scores of one shape, a list for "
             f"each of {num_rows} rows. Received: {tuple(rows.shape)} and "
             f"{tuple(scores.shape)}."
+        )
+    if np.isnan(np.asarray(scores)).any():
+        raise UserError(
+            f"`{name}` should have scores in descending order, -inf where a "
+            "list is shorter. Received: NaN. Load the lists of a trained "
+            "teacher."
         )
     return tf.cast(tf.constant(rows), tf.int32), tf.constant(scores)

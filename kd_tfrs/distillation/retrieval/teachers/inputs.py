@@ -36,6 +36,11 @@ def count_rows(inputs: Inputs) -> int:
     return lengths.pop()
 
 
+def trial_rows(count: int) -> tf.Tensor:
+    """The first rows, two if there are, on which a teacher is tried."""
+    return tf.range(min(2, count))
+
+
 def as_tensors(inputs: Inputs) -> dict[str, tf.Tensor] | tf.Tensor:
     """The inputs as constants, held once however many graphs use them."""
     if isinstance(inputs, Mapping):

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
+from kd_tfrs.data.catalogue import Catalogue
 from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.batch_scores import BatchScores, Selection
 from kd_tfrs.distillation.retrieval.teachers import Teacher
 from kd_tfrs.distillation.retrieval.teachers.embedding import (
     as_lists,
+    check_list_k,
     read_lists,
 )
+from kd_tfrs.distillation.retrieval.teachers.tables import rows_by_id
+from kd_tfrs.distillation.score_files import check_table, read_table
 from kd_tfrs.errors import UserError
 
 Unlisted = float | Literal["lowest"] | None
@@ -40,6 +46,10 @@ class ListTeacher(Teacher):
         item_lists: `[num_items, K]` rows of the best users of an item and
             their scores: the lists of `reversed()`.
 
+    Attributes:
+        matched: of a teacher of `of_table`, the shares of the catalogue's
+            "query" and "candidate" ids that it has.
+
     Raises:
         UserError: an array does not fit.
 
@@ -57,14 +67,68 @@ class ListTeacher(Teacher):
         item_lists: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         super().__init__(len(lists[0]), num_candidates)
+        self.matched: dict[str, float] = {}
         self._lists = as_lists(lists, self.num_queries, "lists")
         self._item_lists = as_lists(item_lists, num_candidates, "item_lists")
+        _check_rows(self._lists, num_candidates)
         self.unlisted = _check_unlisted(unlisted)
         # By ascending row, so that a candidate is found by bisection.
         order = tf.argsort(self._lists[0], axis=1)
         self._sorted = tuple(
             tf.gather(values, order, batch_dims=1) for values in self._lists
         )
+
+    @classmethod
+    def of_table(
+        cls,
+        catalogue: Catalogue,
+        table: pd.DataFrame | str | os.PathLike,
+        columns: tuple[str, str, str] = ("query", "item", "score"),
+        unlisted: Unlisted = "lowest",
+    ) -> ListTeacher:
+        """A teacher from the scores of another program, by raw ids.
+
+        For PyTorch models, ALS, LightGBM or a language model. The shares of
+        the catalogue's ids that the table has are logged. A user without a
+        score, and the unknown user, have an empty list.
+
+        Args:
+            catalogue: of the data that train the student.
+            table: a DataFrame, or the path of a Parquet or CSV file, with one
+                row for each pair with a score.
+            columns: of the user's id, the item's id and the score.
+            unlisted: see the class.
+
+        Returns:
+            The teacher, with lists as long as the longest of the table.
+
+        Raises:
+            UserError: the table does not fit, or none of its ids is found.
+
+        Example:
+        ```python
+        teacher = ListTeacher.of_table(data.catalogue, "scores.parquet")
+        ```
+        """
+        table = read_table(table)
+        check_table(table, *columns)
+        matched: dict[str, float] = {}
+        sides = []
+        for what, name, wanted in (
+            ("query", columns[0], catalogue.user_ids),
+            ("candidate", columns[1], catalogue.item_ids),
+        ):
+            codes, ids = pd.factorize(table[name])
+            found = rows_by_id(what, ids, wanted, matched, "no score")
+            row_of = np.full(len(ids), -1)
+            row_of[found[found >= 0]] = np.flatnonzero(found >= 0)
+            sides.append(row_of[codes])
+        lists = _lists_of(
+            sides[0] + 1, sides[1], table[columns[2]], catalogue.num_users + 1
+        )
+        teacher = cls(lists, catalogue.num_items, unlisted)
+        teacher.matched = matched
+        return teacher
 
     def batch_scores(self, batch: Batch) -> ListScores:
         """See `Teacher.batch_scores`."""
@@ -81,6 +145,10 @@ class ListTeacher(Teacher):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Teacher.top_k`; a list has to be `k` long at least."""
         return read_lists(self._lists, query_rows, k)
+
+    def check_k(self, k: int) -> None:
+        """See `Teacher.check_k`; a list has to be `k` long at least."""
+        check_list_k(self._lists, k)
 
     def score(
         self, query_rows: tf.Tensor, candidate_rows: tf.Tensor
@@ -168,6 +236,42 @@ class ListScores(BatchScores):
             width = [tf.shape(queries)[0], tf.shape(shared)[0]]
             parts.append(teacher.score(queries, tf.broadcast_to(shared, width)))
         return tf.concat(parts, axis=1)
+
+
+def _lists_of(
+    queries: np.ndarray,
+    candidates: np.ndarray,
+    scores: pd.Series,
+    num_queries: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists in descending order from the rows of pairs; -1 is unknown."""
+    pairs = pd.DataFrame(
+        {"query": queries, "row": candidates, "score": scores.to_numpy()}
+    )
+    pairs = pairs[(pairs["query"] > 0) & (pairs["row"] >= 0)]
+    pairs = pairs.sort_values(
+        ["query", "score", "row"], ascending=[True, False, True]
+    )
+    place = pairs.groupby("query").cumcount().to_numpy()
+    shape = (num_queries, int(place.max()) + 1)
+    rows = np.zeros(shape, np.int32)
+    values = np.full(shape, -np.inf, np.float32)
+    at = pairs["query"].to_numpy(), place
+    rows[at], values[at] = pairs["row"], pairs["score"]
+    return rows, values
+
+
+def _check_rows(lists: tuple[tf.Tensor, tf.Tensor], count: int) -> None:
+    listed = tf.boolean_mask(lists[0], tf.math.is_finite(lists[1]))
+    if (
+        tf.size(listed)
+        and not 0 <= listed.numpy().min() <= (listed.numpy().max()) < count
+    ):
+        raise UserError(
+            f"`lists` should have candidate rows from 0 to {count - 1}. "
+            f"Received: rows from {listed.numpy().min()} to "
+            f"{listed.numpy().max()}. Give the rows of the catalogue."
+        )
 
 
 def _check_unlisted(unlisted: Unlisted) -> Unlisted:

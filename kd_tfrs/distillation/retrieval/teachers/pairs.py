@@ -14,7 +14,10 @@ from kd_tfrs.distillation.retrieval.teachers.inputs import (
     as_tensors,
     call_model,
     count_rows,
+    trial_rows,
 )
+from kd_tfrs.distillation.retrieval.teachers.tables import float_table
+from kd_tfrs.distillation.trial import trial_call
 from kd_tfrs.errors import UserError
 
 
@@ -29,7 +32,8 @@ class PairTeacher(Teacher):
         seen: see `Teacher`.
 
     Raises:
-        UserError: an input name stands on both sides.
+        UserError: an input name stands on both sides, or the first two pairs
+            have no finite scores.
 
     Example:
     ```python
@@ -58,6 +62,7 @@ class PairTeacher(Teacher):
         self._score = score
         self._query_inputs = as_tensors(query_inputs)
         self._candidate_inputs = as_tensors(candidate_inputs)
+        self._check()
 
     def batch_scores(self, batch: Batch) -> PairScores:
         """See `Teacher.batch_scores`."""
@@ -76,6 +81,18 @@ class PairTeacher(Teacher):
             tf.tile(tf.range(self.num_candidates), [count]),
         )
         return tf.reshape(scores, [count, self.num_candidates])
+
+    def _check(self) -> None:
+        """Scores two pairs."""
+        with tf.init_scope(), trial_call("teacher's `score`", "its inputs"):
+            rows = trial_rows(min(self.num_queries, self.num_candidates))
+            scores = self._score_rows(rows, rows)
+            if len(scores) != len(rows):
+                raise UserError(
+                    "`score` should give a score for each pair. Received: "
+                    f"{len(scores)} for {len(rows)} pairs."
+                )
+            float_table("score(...)", scores[:, None])
 
     def _score_rows(
         self, query_rows: tf.Tensor, candidate_rows: tf.Tensor

@@ -9,6 +9,7 @@ from kd_tfrs.data.retrieval.batches import Batch
 from kd_tfrs.distillation.retrieval.batch_scores import PairScores
 from kd_tfrs.distillation.retrieval.teachers import Teacher, transpose_seen
 from kd_tfrs.distillation.retrieval.teachers.base import positive_temperature
+from kd_tfrs.distillation.retrieval.teachers.tables import float_table
 from kd_tfrs.errors import UserError
 
 
@@ -30,8 +31,8 @@ class ScoreTeacher(Teacher):
         seen: see `Teacher`.
 
     Raises:
-        UserError: `scores` is no matrix of floats, or `temperature` is not
-            positive.
+        UserError: `scores` is no matrix of floats, or not finite (of a
+            file, its first rows), or `temperature` is not positive.
 
     Example:
     ```python
@@ -52,8 +53,10 @@ class ScoreTeacher(Teacher):
             raise UserError(
                 "`scores` should be a float16 or float32 matrix of all "
                 f"queries and candidates. Received: {scores.dtype} of shape "
-                f"{tuple(scores.shape)}."
+                f"{tuple(scores.shape)}. Convert it by "
+                "`scores.astype('float32')`."
             )
+        float_table("scores", scores)
         super().__init__(*map(int, scores.shape), seen)
         self.temperature = positive_temperature(temperature)
         on_disk = isinstance(scores, np.memmap)

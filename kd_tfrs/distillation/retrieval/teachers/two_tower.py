@@ -22,7 +22,13 @@ from kd_tfrs.distillation.retrieval.teachers.inputs import (
     as_tensors,
     count_rows,
     run_rows,
+    trial_rows,
 )
+from kd_tfrs.distillation.retrieval.teachers.tables import (
+    check_widths,
+    float_table,
+)
+from kd_tfrs.distillation.trial import trial_call
 
 _BLOCK = 4096
 
@@ -44,6 +50,10 @@ class TwoTowerTeacher(Teacher):
             the teacher's own softmax temperature, so that its scores are the
             logits it was trained with.
         seen: see `Teacher`.
+
+    Raises:
+        UserError: a tower does not take the first two rows of its inputs, or
+            both do not give finite embeddings of one width.
 
     Example:
     ```python
@@ -78,6 +88,7 @@ class TwoTowerTeacher(Teacher):
             )
         )
         self._all_candidates: tf.Tensor | None = None
+        self._check()
 
     def embed_queries(self, rows: tf.Tensor) -> tf.Tensor:
         """Embeddings of user rows, `[batch, dim]`, without gradient."""
@@ -140,6 +151,18 @@ class TwoTowerTeacher(Teacher):
         queries = self.embed_queries(query_rows)
         scores = tf.matmul(queries, self._all_candidates, transpose_b=True)
         return scores / self.temperature
+
+    def _check(self) -> None:
+        """Embeds two rows of each side."""
+        widths = []
+        with tf.init_scope():
+            for side in SIDES:
+                rows = trial_rows(count_rows(self._inputs[side]))
+                with trial_call(f"teacher's {side} model", "its inputs"):
+                    embedded = self.features(side, rows)
+                name = f"{side}_model(...)"
+                widths.append(float_table(name, embedded).shape[1])
+        check_widths(*widths)
 
     def _embed_listed(self, rows: tf.Tensor) -> tf.Tensor:
         flat = self.embed_candidates(tf.reshape(rows, [-1]))
