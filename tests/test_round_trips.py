@@ -18,6 +18,7 @@ from kd_tfrs.distillation import losses
 from kd_tfrs.distillation.losses.curriculum_temperature import (
     LearnedTemperature,
 )
+from kd_tfrs.distillation.losses.orthogonal import OrthogonalProjection
 from kd_tfrs.distillation.ranking.gate import TeacherGate
 from kd_tfrs.export.ranking.stored_layers import (
     StoredDense,
@@ -55,6 +56,7 @@ def normal(*shape):
 
 # Arguments of every loss between scores.
 SCORE_LOSSES = {
+    "AdaptedSoftTargets": {"temperature": 3.0, "hidden_units": [5]},
     "AdversarialSoftTargets": {"epsilon": 0.3, "temperature": 3.0},
     "BinarySoftTargets": {"temperature": SCHEDULE},
     "CalibratedSoftTargets": {"temperature": 2.0, "initial_offset": -1.5},
@@ -85,6 +87,13 @@ SCORE_LOSSES = {
         "num_teachers": 2,
         "evenness": 0.4,
         "temperature": 3.0,
+    },
+    "ImportanceWeightedRanking": {
+        "num_candidates": 9,
+        "position_weight": 0.7,
+        "confidence_weight": 0.2,
+        "consistency_weight": 0.3,
+        "rank_decay": 3.0,
     },
     "JensenShannon": {"beta": 0.2, "temperature": SCHEDULE},
     "LambdaDistill": {},
@@ -143,11 +152,20 @@ FEATURE_LOSSES = {
         "level": "prototypes",
         "assignment_weight": 0.5,
         "assignment_rows": 4,
-        "temperature": 0.6,
+        "annealing_steps": 9,
+        "initial_temperature": 2.0,
+        "final_temperature": 0.5,
         "seed": 5,
     },
     "Hint": {"hidden_units": [5], "normalize": True},
     "NeuronSelectivity": {"power": 1, "constant": 0.5},
+    "OrthogonalHint": {},
+    "PreferenceConsistentHint": {
+        "alpha": 0.7,
+        "kind": "pair",
+        "temperature": 0.3,
+        "hidden_units": [5],
+    },
     "ProbabilisticTransfer": {},
     "RelationalAngle": {"num_anchors": 3},
     "RelationalDistance": {"num_anchors": 3},
@@ -186,6 +204,10 @@ LAYERS = {
         lambda: [normal(2, 3, 4), np.array([[1, 2, 0], [0, 0, 0]])],
     ),
     "NumberColumn": (lambda: NumberColumn(0.5), lambda: normal(4)),
+    "OrthogonalProjection": (
+        lambda: OrthogonalProjection(5),
+        lambda: normal(4, 3),
+    ),
     "PairwiseProducts": (PairwiseProducts, lambda: normal(2, 3, 4)),
     "RowSum": (RowSum, lambda: normal(2, 3)),
     "TakeColumn": (lambda: TakeColumn(2), lambda: normal(2, 3)),
@@ -309,6 +331,11 @@ def test_a_loss_between_features_comes_back(name):
         # Attention weights: heads and positions beside the rows.
         teacher, student = (
             np.float32(rng.random((6, 2, 7, 7))) for _ in range(2)
+        )
+    if name == "PreferenceConsistentHint":
+        # A user and its items beside the rows.
+        teacher, student = (
+            np.float32(rng.normal(size=(6, 4, 7))) for _ in range(2)
         )
     inputs = {
         "sample_weight": np.float32(rng.random(6)),

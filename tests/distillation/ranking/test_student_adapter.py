@@ -150,7 +150,7 @@ def test_it_corrects_a_teacher_whose_error_is_no_line(world, fixed_teacher):
     odds = np.linspace(-3, 3, 24)
     old = odds + np.where(odds > 0, 3.0 * odds, 0.0)
     student = world.student()
-    student = student.with_network(
+    student = student.with_networks(
         with_auxiliary_head(student.network, student.tasks)
     )
     tf.keras.utils.set_random_seed(0)

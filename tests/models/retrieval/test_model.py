@@ -168,7 +168,7 @@ def test_the_correction_makes_the_softmax_one_over_all_items(world):
         assert abs(float(learned[0] - learned[2]) / TAU - ratio) < 0.3
 
 
-def test_with_towers_keeps_the_settings(world):
+def test_with_networks_keeps_the_settings(world):
     model = model_of(
         world, popularity_correction=0.3, remove_accidental_hits=False
     )
