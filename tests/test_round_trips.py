@@ -332,17 +332,18 @@ def test_a_loss_between_features_comes_back(name):
         teacher, student = (
             np.float32(rng.random((6, 2, 7, 7))) for _ in range(2)
         )
-    if name == "PreferenceConsistentHint":
-        # A user and its items beside the rows.
-        teacher, student = (
-            np.float32(rng.normal(size=(6, 4, 7))) for _ in range(2)
-        )
     inputs = {
         "sample_weight": np.float32(rng.random(6)),
         "mask": tf.constant([True] * 5 + [False]),
         "rows": tf.range(6),
         "step": 5,
     }
+    if name == "PreferenceConsistentHint":
+        # A user and its items beside the rows.
+        teacher, student = (
+            np.float32(rng.normal(size=(6, 4, 7))) for _ in range(2)
+        )
+        inputs["mask"] = tf.constant([[True] * 4] * 5 + [[False] * 4])
     value = loss(teacher, student, **inputs).numpy()
     np.testing.assert_array_equal(again(teacher, student, **inputs), value)
     assert np.isfinite(value)
