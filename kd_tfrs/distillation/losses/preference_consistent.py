@@ -144,9 +144,11 @@ class PreferenceConsistentHint(FeatureLoss):
 
     def _projected(self, student: tf.Tensor) -> tf.Tensor:
         query = self.query_projection(student[:, 0])
-        return tf.concat(
-            [query[:, None], self.candidate_projection(student[:, 1:])], axis=1
-        )
+        items, width = student[:, 1:], student.shape[-1]
+        # A projection takes one row a vector.
+        rows = self.candidate_projection(tf.reshape(items, [-1, width]))
+        shape = [*tf.unstack(tf.shape(items)[:2]), rows.shape[-1]]
+        return tf.concat([query[:, None], tf.reshape(rows, shape)], axis=1)
 
     def _of_lists(
         self, before: tf.Tensor, after: tf.Tensor, mask: tf.Tensor
