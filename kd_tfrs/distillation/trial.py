@@ -157,8 +157,10 @@ def check_finite(loss: object, inputs: LossInputs) -> None:
     """
     compared = np.asarray(inputs.teacher)
     if inputs.mask is not None:
-        of_rows = isinstance(loss, FeatureLoss)
-        shape = compared.shape[:1] if of_rows else compared.shape
+        shape = compared.shape
+        if isinstance(loss, FeatureLoss):
+            # Of rows, or of rows and their lists; never of single features.
+            shape = shape[: len(inputs.mask.shape)]
         compared = compared[np.broadcast_to(inputs.mask, shape)]
     name = type(loss).__name__
     if not compared.size:
