@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from kd_tfrs.workflow.training import get_weights
 
@@ -29,8 +30,11 @@ class Given:
     student: Any = None
 
     def fingerprint(self) -> str:
-        """SHA-256 of the data and of the weights of all models."""
+        """SHA-256 of the data, their split and the weights of all models."""
         digest = hashlib.sha256(self.data.fingerprint().encode())
+        for table in self.data.parts():
+            hashes = pd.util.hash_pandas_object(table, index=False)
+            digest.update(hashes.to_numpy().tobytes())
         for model in self._models():
             for weight in get_weights(model):
                 digest.update(np.ascontiguousarray(weight))

@@ -218,9 +218,9 @@ class TestDistill:
         assert png.read_bytes()[:4] == b"\x89PNG"
 
     def test_the_same_call_reads_what_is_there(self, result, films, tables):
-        def again(teacher):
+        def again(teacher, data=films):
             return kd.distill(
-                films,
+                data,
                 teacher=teacher,
                 run_dir=result.run_dir,
                 say=lambda line: None,
@@ -243,6 +243,9 @@ class TestDistill:
         pd.testing.assert_frame_equal(again(tables).table, result.table)
         with pytest.raises(kd.UserError, match="has changed since"):
             again([-tables[0], tables[1]])
+        other = kd.split(tiny_interactions(), "ratio")
+        with pytest.raises(kd.UserError, match="has changed since"):
+            again(tables, other)
 
 
 def test_distill_takes_a_student_and_a_keras_ranker(ratings, ranker):

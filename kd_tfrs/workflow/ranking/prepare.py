@@ -99,6 +99,11 @@ class RankingPrepared:
         """The first task."""
         return self.tasks[0]
 
+    def parts(self) -> list[pd.DataFrame]:
+        """Examples with their labels, to train, to validate and to test."""
+        parts = [getattr(self.split, part) for part in PARTS]
+        return [part.table.assign(**part.labels) for part in parts]
+
     @functools.cached_property
     def owners(self) -> dict[str, Owner]:
         """The owner of each feature; a history belongs to the user."""

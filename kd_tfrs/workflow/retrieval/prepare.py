@@ -83,6 +83,10 @@ class Prepared:
         """The columns of the data, with their owners and encodings."""
         return self.interactions.schema.columns
 
+    def parts(self) -> list[pd.DataFrame]:
+        """Events to train, to validate and to test."""
+        return [self.split.train, self.split.validation, self.split.test]
+
     def fingerprint(self) -> str:
         """SHA-256 of the data, 64 hexadecimal digits."""
         return self.interactions.fingerprint()
