@@ -17,6 +17,7 @@ _ROOMS = {
     "kd_tfrs.data": ("Column", "Interactions", "Schema", "clean", "load"),
     "kd_tfrs.functions": (
         "build_model",
+        "build_teacher",
         "distill",
         "evaluate",
         "fit",

@@ -14,9 +14,11 @@ from typing import Any
 
 import pandas as pd
 
+from kd_tfrs.distillation.losses.checks import check_count
 from kd_tfrs.errors import UserError
 from kd_tfrs.export.saved_model import copy_version
 from kd_tfrs.functions.preparing import functions_of
+from kd_tfrs.functions.shipping import check_path
 from kd_tfrs.workflow.experiment import run_experiment
 from kd_tfrs.workflow.given import Given
 from kd_tfrs.workflow.options import FlatConfig
@@ -87,7 +89,12 @@ def distill(
             "`student_dim` should be left out beside a `student`, which has "
             f"its width. Received: `student_dim` = {student_dim}."
         )
+    _check_flags(functions, teacher, student, student_dim, flags)
+    check_count("seed", seed, 0)
+    if run_dir is not None:
+        check_path(run_dir)
     if student_dim is not None:
+        check_count("student_dim", student_dim)
         flags = {functions.student_flag: student_dim, **flags}
     given = Given(
         data,
@@ -103,6 +110,47 @@ def distill(
     with _logged_to_file():
         results = run_experiment(task, config, run_dir, stages=stages, say=say)
     return Distilled(functions, given, config, Path(run_dir), results, folder)
+
+
+def _check_flags(
+    functions: TaskFunctions,
+    teacher: Any,
+    student: Any,
+    student_dim: int | None,
+    flags: dict[str, Any],
+) -> None:
+    """Refuses flags of a model that is given."""
+    sizes = {
+        name
+        for section in ("student_towers", "student_ranker")
+        for name in _flags_of(functions, section)
+    }
+    trained = {
+        name
+        for section in ("teacher_towers", "teacher_rankers", "teacher")
+        for name in _flags_of(functions, section)
+    }
+    refused = {
+        "`student`": sizes if student is not None else set(),
+        "`student_dim`": {functions.student_flag} if student_dim else set(),
+        "`teacher`": trained if teacher is not None else set(),
+    }
+    for beside, names in refused.items():
+        for name in flags:
+            if name in names:
+                raise UserError(
+                    f"`{name}` should be left out beside {beside}, where it "
+                    f"has no effect. Received: `{name}` = {flags[name]!r}."
+                )
+
+
+def _flags_of(functions: TaskFunctions, section: str) -> set[str]:
+    kind = functions.config_type
+    if section not in kind.sections:
+        return set()
+    prefix = kind.sections[section]
+    names = {f.name for f in dataclasses.fields(getattr(kind(), section))}
+    return {prefix + name for name in names}
 
 
 @contextlib.contextmanager
@@ -212,6 +260,7 @@ class Distilled:
             UserError: there is no such plot, or IPython is not installed and
                 there is no path.
         """
+        self._check_there()
         drawn = {found.stem: found for found in self.run_dir.glob("*.png")}
         if name not in drawn:
             raise UserError(
@@ -242,10 +291,29 @@ class Distilled:
         Raises:
             UserError: nothing was exported.
         """
+        check_path(path)
+        if Path(path).suffix == ".tflite":
+            raise UserError(
+                "`path` should be a folder of versions. Received: "
+                f"{str(path)!r}. Write kd.export(result.student, data, path) "
+                "for a LiteRT file."
+            )
         self._export_row()
+        self._check_there()
         versions = self.run_dir / "export" / self.functions.folder
         newest = max(versions.iterdir(), key=lambda found: int(found.name))
         return copy_version(newest, Path(path))
+
+    def __repr__(self) -> str:
+        """The table."""
+        return repr(self.table)
+
+    def _check_there(self) -> None:
+        if not self.run_dir.is_dir():
+            raise UserError(
+                "The run folder should still be there. Received: "
+                f"{self.run_dir}, which was deleted. Call kd.distill again."
+            )
 
     def _export_row(self) -> dict[str, Any]:
         for row in self.results["stages"]:

@@ -10,6 +10,7 @@ from kd_tfrs.data import Interactions, Split
 from kd_tfrs.data.ranking import build_examples
 from kd_tfrs.data.ranking.datasets import default_tasks
 from kd_tfrs.data.ranking.splits import split_for_ranking
+from kd_tfrs.distillation.losses.checks import check_count
 from kd_tfrs.errors import UserError
 from kd_tfrs.workflow.ranking.functions import RankingFunctions
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared, prepare_examples
@@ -71,11 +72,16 @@ def split(
     ratings = kd.split(kd.load(events), task="ranking", tasks=["rating"])
     ```
     """
+    _check_split(interactions, method)
+    check_count("seed", seed, 0)
     if task == "ranking":
+        if history_length is not None:
+            check_count("history_length", history_length, 0)
         parts = method
         if isinstance(method, str):
             parts = split_for_ranking(interactions, method, seed=seed)
-        tasks = tasks or default_tasks(interactions)
+        if tasks is None:
+            tasks = default_tasks(interactions)
         return prepare_examples(
             build_examples(interactions, parts, tasks, history_length)
         )
@@ -94,6 +100,56 @@ def split(
     if isinstance(method, str):
         parts = kd_tfrs.data.split(interactions, method, seed)
     return prepare_interactions(interactions, split=parts, seed=seed)
+
+
+def _check_split(interactions: Any, method: Any) -> None:
+    if not isinstance(interactions, Interactions):
+        raise UserError(
+            "`interactions` should come from kd.load or kd.clean. Received: "
+            f"{type(interactions).__name__}. Write kd.split(kd.load(...))."
+        )
+    if isinstance(method, str):
+        return
+    if not isinstance(method, Split):
+        raise UserError(
+            "`method` should be the name of a method or a Split. Received: "
+            f"`method` = {method!r}. Write 'auto', 'time' or 'leave_one_out'."
+        )
+    schema = interactions.schema
+    for side, name, table in (
+        ("user", schema.user_id, interactions.users),
+        ("item", schema.item_id, interactions.items),
+    ):
+        parts = (method.train, method.validation, method.test)
+        unknown = sum((~part[name].isin(table[name])).sum() for part in parts)
+        if unknown:
+            raise UserError(
+                "`method` should be a Split of these interactions. Received: "
+                f"{unknown:,} events of a {side} that they do not have."
+            )
+
+
+def build_teacher(model: Any, data: Prepared | RankingPrepared) -> Any:
+    """A teacher for `kd.Distiller` from trained models.
+
+    Args:
+        model: see `teacher` of `kd.distill`; it stays as it is.
+        data: see `kd.split`.
+
+    Returns:
+        For retrieval a teacher by rows of the data, whose lists leave out the
+        seen items; for ranking one network, or the mean of several.
+
+    Raises:
+        UserError: the model does not fit the data.
+
+    Example:
+    ```python
+    teacher = kd.build_teacher(large, data)
+    distiller = kd.Distiller(teacher, student, kd.SoftTargets(0.4))
+    ```
+    """
+    return functions_of(data).build_teacher(model)
 
 
 def build_model(data: Prepared | RankingPrepared, **options: Any) -> Any:

@@ -16,7 +16,7 @@ from kd_tfrs.evaluation.retrieval import SavedModelScorer
 from kd_tfrs.export import Storage
 from kd_tfrs.export.ranking import SavedModelRanker
 from kd_tfrs.functions.preparing import functions_of
-from kd_tfrs.workflow.ranking.functions import check_candidates
+from kd_tfrs.workflow.ranking.functions import check_request
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 from kd_tfrs.workflow.recommendations import as_table, exported_titles
 from kd_tfrs.workflow.retrieval.prepare import Prepared
@@ -55,6 +55,11 @@ def quantize(model: Any, bits: int = 8) -> StoredModel:
             "not written yet."
         )
     student = StoredModel.of(model).model
+    if not getattr(student, "networks", None):
+        raise UserError(
+            "`model` should be a RetrievalModel, a RankingModel or a "
+            f"distiller. Received: {type(student).__name__}."
+        )
     zeros = min(sparsity(network) for network in student.networks)
     sparse = bool(zeros >= _SPARSE)
     return StoredModel(student, Storage(int8=True, sparse=sparse))
@@ -82,8 +87,23 @@ def export(
     version = kd.export(student, data, "models/films")
     ```
     """
-    stored = StoredModel.of(model)
-    return functions_of(data).export(stored, Path(path))
+    functions = functions_of(data)
+    check_path(path)
+    functions.check_model(model)
+    return functions.export(StoredModel.of(model), Path(path))
+
+
+def check_path(path: object) -> None:
+    """Checks the type of a path.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not is_path(path):
+        raise UserError(
+            f"`path` should be a path. Received: `path` = {path!r}. Write "
+            "'models/films'."
+        )
 
 
 def recommend(
@@ -95,7 +115,7 @@ def recommend(
     candidates: Any = None,
     context: Mapping[str, Any] | None = None,
     exclude: Any = None,
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
 ) -> pd.DataFrame:
     """The best items for users, as a table.
 
@@ -108,8 +128,8 @@ def recommend(
         context: of ranking, features of the moment by column.
         exclude: of the export of a retrieval model, `[n]` raw ids that are
             left out for every user.
-        exclude_seen: of a retrieval model in memory, leave out what the user
-            has in the training events.
+        exclude_seen: of a retrieval model in memory, whether to leave out
+            what the user has in the training events; it does when `None`.
 
     Returns:
         One row an item: `query`, `rank` from 1, `item`, `score` (a logit of
@@ -124,6 +144,11 @@ def recommend(
     kd.recommend("models/ranker", 1, k=5, candidates=[20, 30, 40])
     ```
     """
+    if np.ndim(query) > 1:
+        raise UserError(
+            "`query` should be a raw id or a list of them. Received: an array "
+            f"of shape {np.shape(query)}."
+        )
     if not is_path(model):
         return _in_memory(
             model, query, k, data, candidates, context, exclude, exclude_seen
@@ -133,13 +158,29 @@ def recommend(
             "`data` should be left out beside the path of an export, which "
             f"has its own items. Received: {type(data).__name__}."
         )
-    if candidates is not None:
-        check_candidates(candidates)
+    ranks = candidates is not None
+    unused = {
+        "exclude_seen": exclude_seen,
+        **({"exclude": exclude} if ranks else {"context": context}),
+    }
+    for name, value in unused.items():
+        if value is not None:
+            raise UserError(
+                f"`{name}` should be left out for this export, where it has "
+                f"no effect. Received: `{name}` = {value!r}."
+            )
+    if ranks:
+        check_request(query, candidates, context)
         ranker = SavedModelRanker(model)
         ids, scores = ranker.rank(query, candidates, k, context)
         titles = exported_titles(ranker.path)
         return as_table([query], ids[None], scores[None], titles)
     scorer = SavedModelScorer(model)
+    if np.ndim(exclude) != 1 and exclude is not None:
+        raise UserError(
+            "`exclude` should be a list of raw ids. Received: "
+            f"{exclude!r}. Write [{exclude!r}]."
+        )
     users = np.atleast_1d(query)
     left_out = None if exclude is None else [list(exclude)] * len(users)
     ids, scores = scorer.recommend(users, k, left_out)
@@ -154,7 +195,7 @@ def _in_memory(
     candidates: Any,
     context: Mapping[str, Any] | None,
     exclude: Any,
-    exclude_seen: bool,
+    exclude_seen: bool | None,
 ) -> pd.DataFrame:
     if data is None:
         raise UserError(

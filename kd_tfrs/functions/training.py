@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from tqdm.auto import tqdm
 
 from kd_tfrs.compression import prunable, pruning_schedule, strip
 from kd_tfrs.distillation.base_distiller import BaseDistiller
+from kd_tfrs.distillation.losses.checks import check_count
 from kd_tfrs.errors import UserError
 from kd_tfrs.evaluation.ranking.protocol import RankingResult
 from kd_tfrs.evaluation.retrieval.protocol import Result
@@ -18,6 +20,7 @@ from kd_tfrs.functions.preparing import functions_of
 from kd_tfrs.models import LazyAdam
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
 from kd_tfrs.workflow.retrieval.prepare import Prepared
+from kd_tfrs.workflow.stored_model import StoredModel
 
 
 def fit(
@@ -35,8 +38,9 @@ def fit(
     Args:
         model: a compiled model or distiller.
         data: see `kd.split`.
-        epochs: how many.
-        callbacks: of Keras; they may watch the validation metrics.
+        epochs: how many, at least 1.
+        callbacks: of Keras; they may watch the validation metrics, such as
+            "ndcg@10" and "recall@50", or "auc" and "log_loss".
         seed: of shuffles and draws.
         progress: show a progress bar.
         **options: `batch_size`; for retrieval also `uniform_negatives`.
@@ -57,6 +61,9 @@ def fit(
     ```
     """
     functions = functions_of(data)
+    check_count("epochs", epochs)
+    check_count("seed", seed, 0)
+    functions.check_model(model)
     if getattr(model, "optimizer", None) is None:
         raise UserError(
             "`model` should be compiled. Received: "
@@ -82,7 +89,7 @@ def fit(
             batches.dataset(epochs, **_joined(model)),
             epochs=epochs,
             steps_per_epoch=steps,
-            callbacks=[watcher, *callbacks],
+            callbacks=[watcher, *tf.nest.flatten(callbacks)],
             verbose=0,
         )
 
@@ -154,9 +161,29 @@ def prune(
     small = kd.quantize(kd.prune(distiller, data, sparsity=0.25))
     ```
     """
+    check_count("epochs", epochs)
+    check_count("seed", seed, 0)
+    if isinstance(model, StoredModel):
+        raise UserError(
+            "`model` should be pruned before it is quantized. Received: what "
+            "kd.quantize returned. Write kd.quantize(kd.prune(model, data))."
+        )
+    if isinstance(learning_rate, bool) or not (
+        isinstance(learning_rate, numbers.Real) and learning_rate > 0
+    ):
+        raise UserError(
+            "`learning_rate` should be a positive number. Received: "
+            f"`learning_rate` = {learning_rate!r}."
+        )
+    if not (isinstance(sparsity, numbers.Real) and 0 < sparsity < 1):
+        raise UserError(
+            "`sparsity` should lie in (0, 1). Received: `sparsity` = "
+            f"{sparsity!r}. Give a share such as 0.5."
+        )
     distils = isinstance(model, BaseDistiller)
     student = model.student if distils else model
     _check_networks(student)
+    functions_of(data).check_model(student)
     batches = functions_of(data).batches(model, seed, options)
     steps = epochs * batches.steps_per_epoch
     decay = pruning_schedule(schedule, sparsity, steps)
@@ -182,9 +209,14 @@ def prune(
 
 def _check_networks(student: tf.keras.Model) -> None:
     networks = getattr(student, "networks", None)
+    if networks is None:
+        raise UserError(
+            "`model` should be a RetrievalModel, a RankingModel or its "
+            f"distiller. Received: {type(student).__name__}."
+        )
     subclassed = [
         network
-        for network in networks or [student]
+        for network in networks
         if not getattr(network, "_is_graph_network", False)
     ]
     if subclassed:

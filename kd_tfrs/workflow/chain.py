@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,19 @@ class Chain(abc.ABC):
     def baselines(self) -> tuple[str, ...]:
         """Names of the stages that are baselines."""
         return tuple(stage.name for stage in self.stages if stage.is_baseline)
+
+    def check_stages(self, stages: Sequence[str]) -> None:
+        """Checks names of stages.
+
+        Raises:
+            UserError: one is no stage of the chain, or there is none.
+        """
+        unknown = [name for name in stages if name not in self.names]
+        if isinstance(stages, str) or unknown or not stages:
+            raise UserError(
+                f"`stages` should be a list of {', '.join(self.names)}. "
+                f"Received: `stages` = {stages!r}."
+            )
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """Names of the stages that are done before one."""

@@ -77,6 +77,8 @@ def run_experiment(
     # Closed whatever happens: a notebook may go on in the same process.
     with contextlib.closing(run):
         chain = task.chain(run)
+        if stages is not None:
+            chain.check_stages(stages)
         say(chain.title)
         chain.start()
         if chain.method_title:

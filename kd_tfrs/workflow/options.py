@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +12,13 @@ from kd_tfrs.errors import UserError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+# Types of options by the names that annotations have.
+_TYPES = {
+    "int": numbers.Integral,
+    "float": numbers.Real,
+    "str": str,
+    "bool": bool,
+}
 # Flags that were renamed, old to new.
 RENAMED = {
     "distillation_over": "distillation_candidates",
@@ -57,8 +65,34 @@ class Checked:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None:
+                _check_type(field, value)
                 _check_limits(field, value)
                 _check_choices(field, value)
+
+
+def _check_type(field: dataclasses.Field, value: Any) -> None:
+    """Checks the type of an option; flags have it, arguments may not."""
+    kind = getattr(field.type, "__name__", None) or str(field.type)
+    if str(field.type).startswith("tuple"):
+        kind = str(field.type)
+    kind = kind.replace(" | None", "")
+    inner = kind.removeprefix("tuple[").removesuffix(", ...]")
+    expected = _TYPES.get(inner)
+    if expected is None:
+        return
+    is_list = kind != inner
+    parts = value if is_list and isinstance(value, tuple) else (value,)
+    fits = isinstance(value, tuple) == is_list and all(
+        isinstance(part, expected)
+        and (expected is bool or not isinstance(part, bool))
+        for part in parts
+    )
+    if not fits:
+        shown = f"a list of {inner}" if is_list else f"of type {inner}"
+        raise UserError(
+            f"`{field.name}` should be {shown}. Received: `{field.name}` = "
+            f"{value!r}."
+        )
 
 
 def _check_limits(field: dataclasses.Field, value: Any) -> None:

@@ -52,6 +52,14 @@ class TaskFunctions(abc.ABC):
         """See `kd.build_model`."""
 
     @abc.abstractmethod
+    def check_model(self, model: Any) -> Any:
+        """The model, the student of a distiller, or what was quantized.
+
+        Raises:
+            UserError: it is no model of these data.
+        """
+
+    @abc.abstractmethod
     def batches(self, model: Any, seed: int, options: Any) -> Batches:
         """Training batches of a model or a distiller."""
 
@@ -76,6 +84,10 @@ class TaskFunctions(abc.ABC):
     @abc.abstractmethod
     def given_teachers(self, teacher: Any) -> dict[str, Any]:
         """The models of a `teacher` of `kd.distill` by stage."""
+
+    @abc.abstractmethod
+    def build_teacher(self, model: Any) -> Any:
+        """See `kd.build_teacher`."""
 
     @abc.abstractmethod
     def given_student(self, student: Any) -> Any:

@@ -279,6 +279,55 @@ def test_distill_takes_a_student_and_a_keras_ranker(ratings, ranker):
         result.export("anywhere")
 
 
+def test_build_teacher_wraps_models_of_either_task(
+    films, ratings, trained, ranker
+):
+    teacher = kd.build_teacher(trained, films)
+    expected = kd.evaluate(trained, films).metrics["ndcg@10"]
+    assert kd.evaluate(teacher, films).metrics["ndcg@10"] == expected
+    mean = kd.build_teacher([ranker, ranker], ratings)
+    assert kd.evaluate(mean, ratings).metrics == pytest.approx(
+        kd.evaluate(ranker, ratings).metrics, nan_ok=True
+    )
+
+
+def test_models_of_other_data_are_refused(films, trained, ratings):
+    others = kd.split(tiny_interactions(num_users=9))
+    for data, model in (
+        (others, trained),
+        (films, kd.build_model(others, embedding_dim=4)),
+    ):
+        for call in (
+            lambda d=data, m=model: kd.evaluate(m, d),
+            lambda d=data, m=model: kd.fit(m, d, epochs=1),
+            lambda d=data, m=model: kd.distill(d, teacher=m),
+        ):
+            with pytest.raises(kd.UserError, match="of other data"):
+                call()
+    raw = tf.keras.Input((), dtype=tf.int32, name="item_id")
+    x = tf.keras.layers.Embedding(2, 2)(raw)
+    names = [task.output for task in ratings.tasks]
+    own = {name: tf.keras.layers.Dense(1)(x) for name in names}
+    with pytest.raises(kd.UserError, match="of other data"):
+        kd.evaluate(tf.keras.Model(raw, own), ratings)
+
+
+def test_probabilities_are_no_logits(ratings):
+    raw = tf.keras.Input((), dtype=tf.int32, name="item_id")
+    x = tf.keras.layers.Embedding(99, 2)(raw)
+    names = [task.output for task in ratings.tasks]
+    own = {name: tf.keras.layers.Dense(1, "sigmoid")(x) for name in names}
+    with pytest.raises(kd.UserError, match="should give logits"):
+        kd.build_teacher(tf.keras.Model(raw, own), ratings)
+
+
+def test_an_item_table_of_other_ids_is_refused():
+    source = tiny_interactions()
+    items = source.items.assign(item_id=np.arange(len(source.items)))
+    with pytest.raises(kd.UserError, match="and none in both"):
+        kd.load(source.events, items=items)
+
+
 def test_mistakes_end_in_one_line_each(films, ratings, trained, ranker):
     tables = [np.zeros((13, 4)), np.zeros((20, 4))]
     mistakes = {
@@ -322,6 +371,42 @@ def test_mistakes_end_in_one_line_each(films, ratings, trained, ranker):
         "`student_dim` should be left out": lambda: kd.distill(
             films, teacher=trained, student=trained, student_dim=3
         ),
+        "`student_embedding_dim` should be left": lambda: kd.distill(
+            films, trained, student_dim=3, student_embedding_dim=4
+        ),
+        "`teacher_epochs` should be left out": lambda: kd.distill(
+            films, trained, teacher_epochs=4
+        ),
+        "should have at least one model": lambda: kd.distill(ratings, []),
+        "`stages` should be a list of": lambda: kd.distill(
+            films, trained, stages=["destilled"]
+        ),
+        "`--distillation_losses` should be a list": lambda: kd.distill(
+            films, trained, distillation_losses="rrd"
+        ),
+        "`hidden_units` should be a list of int": lambda: kd.build_model(
+            films, hidden_units=16
+        ),
+        "`embedding_dim` should be of type int": lambda: kd.build_model(
+            films, embedding_dim=8.5
+        ),
+        "`epochs` should be a whole number": lambda: kd.fit(
+            trained, films, epochs=0
+        ),
+        "`sparsity` should lie in": lambda: kd.prune(
+            trained, films, sparsity=2
+        ),
+        "should be pruned before": lambda: kd.prune(
+            kd.quantize(trained), films
+        ),
+        "Write kd.split(kd.load(...))": lambda: kd.split("synthetic"),
+        "should be the name of a method": lambda: kd.split(
+            tiny_interactions(), 0.8
+        ),
+        "raw id of one user": lambda: kd.recommend(
+            ranker, ["u01"], data=ratings, candidates=[1]
+        ),
+        "should be a path": lambda: kd.export(trained, films, None),
         "Did you mean distilled_epochs": lambda: kd.distill(
             films, teacher=trained, distiled_epochs=3
         ),

@@ -141,7 +141,7 @@ def of_tables(
     more = further.to_read("events", found, roles, beside)
     wanted = dict.fromkeys([*roles.values(), *more])
     users, items = (
-        _with_id(table, roles[role], role)
+        _with_id(table, roles[role], role, events[roles[role]])
         for role, table in zip(("user_id", "item_id"), side, strict=True)
     )
     titled, items = _name_title({"": events[[*wanted]]}, items, roles)
@@ -334,12 +334,23 @@ def _id_column(
 
 
 def _with_id(
-    table: pd.DataFrame | None, id_name: str, role: str
+    table: pd.DataFrame | None, id_name: str, role: str, ids: pd.Series
 ) -> pd.DataFrame | None:
     if table is None:
         return None
     kind = "users" if role == "user_id" else "items"
+    if not isinstance(table, pd.DataFrame):
+        raise UserError(
+            f"`{kind}` should be a DataFrame. Received: {type(table).__name__}."
+        )
     own = _id_column(kind, list(map(str, table.columns)), id_name, role)
+    if len(ids) and not ids.isin(table[own]).any():
+        raise UserError(
+            f"`{kind}` should have rows for the ids of the events. Received: "
+            f"{table[own].iloc[:1].tolist()} of {table[own].dtype} beside "
+            f"{ids.iloc[:1].tolist()} of {ids.dtype}, and none in both. "
+            "Give both the same type."
+        )
     return table.rename(columns={own: id_name})
 
 

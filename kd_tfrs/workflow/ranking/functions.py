@@ -19,12 +19,14 @@ from kd_tfrs.export.ranking import RankingInputs, SavedModelRanker
 from kd_tfrs.export.ranking.keras_ranker import KerasRanker
 from kd_tfrs.export.ranking.stored_layers import rounded_network
 from kd_tfrs.models.ranking import RankingModel
+from kd_tfrs.workflow.embedding_sizes import check_embedding_sizes
 from kd_tfrs.workflow.ranking import edge, exporting, measure
 from kd_tfrs.workflow.ranking.builders import build_model
 from kd_tfrs.workflow.ranking.config import RankingConfig
 from kd_tfrs.workflow.ranking.experiment import RANKING
 from kd_tfrs.workflow.ranking.options import RankerTrainOptions, StudentRanker
 from kd_tfrs.workflow.ranking.prepare import RankingPrepared
+from kd_tfrs.workflow.ranking.teacher_factory import together
 from kd_tfrs.workflow.recommendations import as_table, item_titles
 from kd_tfrs.workflow.stored_model import StoredModel
 from kd_tfrs.workflow.task_functions import TaskFunctions, chosen, is_path
@@ -79,13 +81,26 @@ class RankingFunctions(TaskFunctions):
                 "class_weights",
             ),
         )
+        student = self.check_model(model)
         # A teacher may see more than its student.
         names = (
             tuple(self.data.tables["train"])
             if hasattr(model, "student")
-            else model.feature_names
+            else student.feature_names
         )
         return self.data.batches(names, training, seed)
+
+    def check_model(self, model: Any) -> RankingModel:
+        """See `TaskFunctions.check_model`."""
+        student = StoredModel.of(model).model
+        if not isinstance(student, RankingModel):
+            raise UserError(
+                "`model` should be a RankingModel or its distiller for ranking "
+                f"data. Received: {type(student).__name__}. Build it by "
+                "kd.build_model; other Keras models are students of "
+                "kd.Distiller, and teachers of kd.distill."
+            )
+        return self.as_model("model", student)
 
     def validator(self, model: RankingModel) -> Callable[[], dict]:
         """See `TaskFunctions.validator`."""
@@ -130,10 +145,11 @@ class RankingFunctions(TaskFunctions):
             rounded = self._as_stored(model)
             edge.write_litert(rounded, path, int8=model.storage.int8)
             return path
+        network = self.check_model(model)
         return exporting.export_model(
-            model.model,
+            network,
             self.data,
-            self.data.inputs_of(model.model.feature_names),
+            self.data.inputs_of(network.feature_names),
             path,
             exporting.serving_tables(self.data),
             model.storage,
@@ -147,11 +163,15 @@ class RankingFunctions(TaskFunctions):
         *,
         candidates: Any = None,
         context: Mapping[str, Any] | None = None,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
     ) -> pd.DataFrame:
         """See `TaskFunctions.recommend`."""
-        del exclude_seen  # The candidates are given.
-        check_candidates(candidates)
+        if exclude_seen is not None:
+            raise UserError(
+                "`exclude_seen` should be left out for ranking, which ranks "
+                f"the given candidates. Received: {exclude_seen}."
+            )
+        check_request(query, candidates, context)
         ranker = self._ranker(model)
         ids, scores = ranker.rank(query, candidates, k, context)
         interactions = self.data.split.interactions
@@ -172,10 +192,19 @@ class RankingFunctions(TaskFunctions):
         """See `TaskFunctions.given_teachers`."""
         several = isinstance(teacher, (tuple, list))
         models = teacher if several else [teacher]
+        if not models:
+            raise UserError(
+                "`teacher` should have at least one model. Received: an empty "
+                "list. Leave it out to train the default teachers."
+            )
         return {
             f"teacher_{place}": self.as_model("teacher", model)
             for place, model in enumerate(models, start=1)
         }
+
+    def build_teacher(self, model: Any) -> RankingTeacher:
+        """See `TaskFunctions.build_teacher`."""
+        return together([*self.given_teachers(model).values()])
 
     def given_student(self, student: Any) -> RankingModel:
         """See `TaskFunctions.given_student`."""
@@ -197,7 +226,7 @@ class RankingFunctions(TaskFunctions):
             UserError: it is neither.
         """
         if isinstance(model, RankingModel):
-            self.data.inputs_of(model.feature_names)
+            self._check(who, model)
             return model
         if not isinstance(model, tf.keras.Model) or not model.inputs:
             raise UserError(
@@ -214,8 +243,24 @@ class RankingFunctions(TaskFunctions):
             name: tf.keras.layers.Reshape(())(x) if x.shape.rank == 2 else x
             for name, x in outputs.items()
         }
+        _check_logits(who, model)
         network = tf.keras.Model(inputs, outputs, name=model.name)
-        return RankingModel(network, self.data.tasks)
+        made = RankingModel(network, self.data.tasks)
+        self._check(who, made)
+        return made
+
+    def _check(self, who: str, model: RankingModel) -> None:
+        """Checks that a model is one of these data."""
+        expected = [task.output for task in self.data.tasks]
+        found = [task.output for task in model.tasks]
+        if sorted(expected) != sorted(found):
+            raise UserError(
+                f"`{who}` should have the outputs {', '.join(expected)} of the "
+                f"data. Received: {', '.join(found)}. Give kd.split the same "
+                "`tasks`."
+            )
+        features = self.data.inputs_of(model.feature_names).features
+        check_embedding_sizes(f"`{who}`", model.network, features)
 
     def _named(self, who: str, output: Any) -> dict[str, Any]:
         tasks = self.data.tasks
@@ -223,18 +268,50 @@ class RankingFunctions(TaskFunctions):
         if len(tasks) > 1 or not one or output.shape[1:].num_elements() != 1:
             raise UserError(
                 f"`{who}` should have one logit a row, or a dict of "
-                f"{', '.join(task.output for task in tasks)}. Received: "
-                f"{output}."
+                f"{', '.join(task.output for task in tasks)}. Received: an "
+                f"output of shape {getattr(output, 'shape', None)}."
             )
         return {tasks[0].output: output}
 
 
-def check_candidates(candidates: Any) -> None:
-    """Checks that a ranker is given something to rank.
+def _check_logits(who: str, model: tf.keras.Model) -> None:
+    """Refuses probabilities, as far as layers show them."""
+    for layer in {x._keras_history.layer for x in model.outputs}:
+        name = getattr(getattr(layer, "activation", None), "__name__", "")
+        if name in ("sigmoid", "softmax"):
+            raise UserError(
+                f"`{who}` should give logits. Received: a {name} in its layer "
+                f"{layer.name}. Give the model up to the layer before, or "
+                "leave the activation out."
+            )
+
+
+def check_request(query: Any, candidates: Any, context: Any) -> None:
+    """Checks a request to a ranker.
+
+    Args:
+        query: raw id of one user.
+        candidates: raw ids of the items to rank.
+        context: features of the moment, or `None`.
 
     Raises:
-        UserError: there are no candidates.
+        UserError: there are several users or no candidates.
     """
+    if np.ndim(query):
+        raise UserError(
+            "`query` should be the raw id of one user for ranking. Received: "
+            f"{query!r}. Call it once for each."
+        )
+    if context is not None and not isinstance(context, Mapping):
+        raise UserError(
+            "`context` should be a dict of features by name. Received: "
+            f"{context!r}."
+        )
+    if np.ndim(candidates) == 0 and candidates is not None:
+        raise UserError(
+            "`candidates` should be a list of raw ids. Received: "
+            f"{candidates!r}. Write [{candidates!r}]."
+        )
     if candidates is None or not np.size(candidates):
         raise UserError(
             "`candidates` should be the raw ids of the items that a ranking "

@@ -18,7 +18,7 @@ from kd_tfrs.evaluation.retrieval.protocol import Result
 from kd_tfrs.models.retrieval import RetrievalModel
 from kd_tfrs.workflow.recommendations import as_table, item_titles
 from kd_tfrs.workflow.retrieval import measure
-from kd_tfrs.workflow.retrieval.builders import build_model
+from kd_tfrs.workflow.retrieval.builders import build_model, build_teacher
 from kd_tfrs.workflow.retrieval.config import (
     Config,
     TowerOptions,
@@ -73,11 +73,22 @@ class RetrievalFunctions(TaskFunctions):
         (training,) = chosen(
             options, TrainOptions(), leave_out=(*_COMPILED, *_OF_MODEL)
         )
-        student = StoredModel.of(model).model
+        student = self.check_model(model)
         if isinstance(model, Distiller):
             catalogue = self.data.catalogue
             model.check_rows(catalogue.num_users + 1, catalogue.num_items)
         return self.data.batches(self.data.encoded_for(student), training, seed)
+
+    def check_model(self, model: Any) -> RetrievalModel:
+        """See `TaskFunctions.check_model`."""
+        student = StoredModel.of(model).model
+        if not isinstance(student, RetrievalModel):
+            raise UserError(
+                "`model` should be a RetrievalModel or its distiller for "
+                f"retrieval data. Received: {type(student).__name__}."
+            )
+        self.data.encoded_for(student)
+        return student
 
     def validator(self, model: RetrievalModel) -> Callable[[], dict]:
         """See `TaskFunctions.validator`."""
@@ -106,7 +117,7 @@ class RetrievalFunctions(TaskFunctions):
         raise UserError(
             "`model` should be a RetrievalModel, a distiller, a Teacher, a "
             "scorer or the folder of an export. Received: "
-            f"{type(model).__name__}."
+            f"{type(stored.model).__name__}."
         )
 
     def _embedded(self, stored: StoredModel) -> measure.Embedded:
@@ -133,7 +144,7 @@ class RetrievalFunctions(TaskFunctions):
         query: Any,
         k: int,
         *,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         **request: Any,
     ) -> pd.DataFrame:
         """See `TaskFunctions.recommend`."""
@@ -144,7 +155,8 @@ class RetrievalFunctions(TaskFunctions):
                 f"{next(iter(request.values()))!r}."
             )
         users = np.atleast_1d(query)
-        exclude = self._seen_items(users) if exclude_seen else None
+        leaves_out = exclude_seen is not False
+        exclude = self._seen_items(users) if leaves_out else None
         ids, scores = self._scorer(model).recommend(users, k, exclude)
         interactions = self.data.interactions
         titles = item_titles(interactions.items, interactions.schema.item_id)
@@ -172,6 +184,12 @@ class RetrievalFunctions(TaskFunctions):
             "or two arrays of embeddings of users and items. Received: "
             f"{type(teacher).__name__}. Wrap two models in TwoTowerTeacher."
         )
+
+    def build_teacher(self, model: Any) -> Teacher:
+        """See `TaskFunctions.build_teacher`."""
+        found = self.given_teachers(model)["teacher"]
+        encoded = self.data.encoded_for(found)
+        return build_teacher(found, encoded, self.data.seen())
 
     def _model_of(self, teacher: Teacher) -> RetrievalModel:
         catalogue = self.data.catalogue

@@ -21,6 +21,7 @@ from kd_tfrs.evaluation.retrieval import FullRanking, SampledRanking
 from kd_tfrs.models import FeatureSet
 from kd_tfrs.models.features import Feature
 from kd_tfrs.models.retrieval import RetrievalModel
+from kd_tfrs.workflow.embedding_sizes import check_embedding_sizes
 from kd_tfrs.workflow.retrieval import protocols
 from kd_tfrs.workflow.retrieval.config import (
     DataConfig,
@@ -145,7 +146,9 @@ class Prepared:
         """
         names = [_input_names(tower) for tower in model.networks]
         if names == [{ROW}, {ROW}]:
-            return encode_rows(self.catalogue)
+            found = encode_rows(self.catalogue)
+            _check_towers(model, found)
+            return found
         found = self._all_encoded
         tables = [found.query_tables, found.candidate_tables]
         for side, own, table in zip(SIDES, names, tables, strict=True):
@@ -156,6 +159,7 @@ class Prepared:
                     f"{', '.join(sorted(own))}. Build it by kd.build_model, "
                     "or give its embeddings as the teacher."
                 )
+        _check_towers(model, found)
         query, candidate = (
             {name: table[name] for name in own}
             for own, table in zip(names, tables, strict=True)
@@ -235,6 +239,12 @@ def encode_rows(catalogue: Catalogue) -> Encoded:
         {ROW: query},
         {ROW: candidate},
     )
+
+
+def _check_towers(model: RetrievalModel, found: Encoded) -> None:
+    features = (found.query, found.candidate)
+    for side, tower, own in zip(SIDES, model.networks, features, strict=True):
+        check_embedding_sizes(f"The {side} tower", tower, own)
 
 
 def _input_names(tower: tf.keras.Model) -> set[str]:

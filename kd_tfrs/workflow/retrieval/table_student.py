@@ -90,7 +90,7 @@ def table_model(
     ```
     """
     encoded = _encoded(prepared, queries, candidates)
-    tables = [np.asarray(x, np.float32) for x in (queries, candidates)]
+    tables = [_numbers(x) for x in (queries, candidates)]
     widths = [table.shape[1] for table in tables]
     if widths[0] != widths[1]:
         raise UserError(
@@ -114,6 +114,16 @@ def table_model(
     )
     set_weights(model, tables)
     return model
+
+
+def _numbers(table: np.ndarray) -> np.ndarray:
+    array = np.asarray(table)
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise UserError(
+            "Embeddings should be numbers of shape [rows, dim]. Received: "
+            f"{array.dtype} of shape {array.shape}."
+        )
+    return array.astype(np.float32)
 
 
 def _encoded(
