@@ -314,7 +314,8 @@ def main(_: list[str]) -> None:
     if FLAGS.output:
         path = pathlib.Path(FLAGS.output)
         path.with_suffix(".json").write_text(json.dumps(results, indent=1))
-        path.with_suffix(".md").write_text(table)
+        title = "# The six models of the TFRS documentation on MovieLens-100K"
+        path.with_suffix(".md").write_text(f"{title}\n\n{table}\n")
 
 
 if __name__ == "__main__":
