@@ -19,6 +19,7 @@ from kd_tfrs.errors import UserError
 from kd_tfrs.export.saved_model import copy_version
 from kd_tfrs.functions.preparing import functions_of
 from kd_tfrs.functions.shipping import check_path
+from kd_tfrs.workflow.compression_options import FORMS
 from kd_tfrs.workflow.experiment import run_experiment
 from kd_tfrs.workflow.given import Given
 from kd_tfrs.workflow.options import FlatConfig
@@ -235,6 +236,13 @@ class Distilled:
         Raises:
             UserError: the stage has no weights of its own.
         """
+        form = FORMS.get(stage)
+        if form is not None and not form.is_trained:
+            raise UserError(
+                f"`stage` should have weights of its own. Received: {stage!r}, "
+                f"which stores those of {form.source!r} as integers. Write "
+                f"kd.quantize(result.model({form.source!r}))."
+            )
         with contextlib.closing(Run(self.run_dir, self.config, log=False)) as r:
             return self.functions.chain_of(self.given)(r).learner.load(stage)
 

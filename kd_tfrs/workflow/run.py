@@ -118,8 +118,12 @@ class Run:
         if self._logs:
             _stop_logging()
 
-    def check_data(self, fingerprint: str) -> None:
+    def check_data(self, fingerprint: str, what: str = "data") -> None:
         """Ties the folder to its data.
+
+        Args:
+            fingerprint: of the data.
+            what: it is of, for the error.
 
         Raises:
             UserError: the folder was made from other data.
@@ -129,7 +133,7 @@ class Run:
             self.write_json("data.json", {"fingerprint": fingerprint})
         elif found["fingerprint"] != fingerprint:
             raise UserError(
-                f"The data has changed since {self.directory} was made. "
+                f"The {what} has changed since {self.directory} was made. "
                 f"Received: fingerprint {fingerprint[:12]}, the run has "
                 f"{found['fingerprint'][:12]}. Use another `--run_dir`."
             )

@@ -61,7 +61,9 @@ class StudentChain(Chain):
         """Data, split and protocols."""
         config = self.config
         if self.given is not None:
-            self.run.check_data(self.given.fingerprint())
+            self.run.check_data(
+                self.given.fingerprint(), "data, their split or a given model"
+            )
             return self.given.data
         prepared = self.prepare(config.data, config.evaluation, config.seed)
         self.run.check_data(prepared.fingerprint())

@@ -208,6 +208,10 @@ class TestDistill:
         found = kd.evaluate(result.student, films).metrics["ndcg@10"]
         assert result.table.loc["distilled", "ndcg@10"] == pytest.approx(found)
 
+    def test_a_form_without_weights_names_its_source(self, result):
+        with pytest.raises(kd.UserError, match=r"stores those of 'distilled'"):
+            result.model("int8")
+
     def test_the_export_and_the_plot_are_copied(self, result, films, tmp_path):
         for number in ("1", "2"):
             version = result.export(tmp_path / "films")
@@ -402,6 +406,12 @@ def test_mistakes_end_in_one_line_each(films, ratings, trained, ranker):
         "Write kd.split(kd.load(...))": lambda: kd.split("synthetic"),
         "should be the name of a method": lambda: kd.split(
             tiny_interactions(), 0.8
+        ),
+        "`candidates` should be text ids": lambda: kd.recommend(
+            ranker, "u01", data=ratings, candidates=[1]
+        ),
+        "`query` should be text ids": lambda: kd.recommend(
+            ranker, 1, data=ratings, candidates=["i1"]
         ),
         "raw id of one user": lambda: kd.recommend(
             ranker, ["u01"], data=ratings, candidates=[1]

@@ -13,6 +13,7 @@ import tensorflow as tf
 from kd_tfrs.data.ranking.batches import RankingBatches
 from kd_tfrs.distillation.ranking import RankingTeacher
 from kd_tfrs.errors import UserError
+from kd_tfrs.evaluation.ids import as_ids, id_kind
 from kd_tfrs.evaluation.ranking.protocol import RankingResult
 from kd_tfrs.export import FLOAT32
 from kd_tfrs.export.ranking import RankingInputs, SavedModelRanker
@@ -172,11 +173,33 @@ class RankingFunctions(TaskFunctions):
                 f"the given candidates. Received: {exclude_seen}."
             )
         check_request(query, candidates, context)
+        self._check_ids({"query": query, "candidates": candidates})
         ranker = self._ranker(model)
         ids, scores = ranker.rank(query, candidates, k, context)
         interactions = self.data.split.interactions
         titles = item_titles(interactions.items, interactions.schema.item_id)
         return as_table([query], ids[None], scores[None], titles)
+
+    def _check_ids(self, request: Mapping[str, Any]) -> None:
+        """Refuses ids of another kind than those of the data."""
+        interactions = self.data.split.interactions
+        if interactions is None:
+            return
+        schema = interactions.schema
+        known = {
+            "query": interactions.users[schema.user_id],
+            "candidates": interactions.items[schema.item_id],
+        }
+        for name, given in request.items():
+            kinds = [
+                id_kind(as_ids(ids, name))
+                for ids in (np.atleast_1d(given), known[name])
+            ]
+            if kinds[0] != kinds[1]:
+                raise UserError(
+                    f"`{name}` should be {kinds[1]} ids, as the data have. "
+                    f"Received: `{name}` = {given!r}."
+                )
 
     def _ranker(self, stored: StoredModel) -> KerasRanker:
         model = self._as_stored(stored)
