@@ -36,7 +36,7 @@ class TaskFunctions(abc.ABC):
 
     task: ClassVar[Task]
     config_type: ClassVar[type[FlatConfig]]
-    student_flag: ClassVar[str]
+    student_flag: ClassVar[str] = "student_embedding_dim"
     folder: ClassVar[str]
 
     def __init__(self, data: Any) -> None:

@@ -12,7 +12,6 @@ from kd_tfrs.distillation.base_distiller import BaseDistiller
 from kd_tfrs.distillation.losses import (
     DistillationLoss,
     FeatureLoss,
-    LossInputs,
 )
 from kd_tfrs.distillation.ranking.selectors import (
     OutputSelector,
@@ -24,6 +23,7 @@ from kd_tfrs.distillation.ranking.teachers import (
     RankingTeacher,
     output_widths,
 )
+from kd_tfrs.distillation.step_inputs import OutputStepInputs
 from kd_tfrs.distillation.terms import DistillationTerm, as_terms
 from kd_tfrs.errors import UserError
 
@@ -120,9 +120,9 @@ class RankingDistiller(BaseDistiller):
 
     def step_inputs(
         self, batch: RankingBatch, outputs: Outputs
-    ) -> RankingStepInputs:
+    ) -> OutputStepInputs:
         """See `BaseDistiller.step_inputs`."""
-        return RankingStepInputs(batch, outputs, self._step())
+        return OutputStepInputs(batch, outputs, self._step())
 
     def check(self, batch: RankingBatch) -> None:
         """Runs teacher and student on a batch.
@@ -169,41 +169,6 @@ class RankingDistiller(BaseDistiller):
     def batch_weight(self, batch: RankingBatch) -> tf.Tensor:
         """Sum of the rows' weights."""
         return tf.reduce_sum(batch["weight"])
-
-
-class RankingStepInputs:
-    """The inputs of the terms of one step; every teacher runs once.
-
-    Args:
-        batch: see `RankingBatches`.
-        outputs: of the student for it.
-        step: training step.
-    """
-
-    def __init__(
-        self, batch: RankingBatch, outputs: Outputs, step: tf.Tensor | int
-    ) -> None:
-        self._batch = batch
-        self._outputs = outputs
-        self._step = step
-        self._teacher_outputs: dict[int, Outputs] = {}
-
-    def loss_inputs(self, term: DistillationTerm) -> LossInputs:
-        """The inputs of the loss of a term.
-
-        Args:
-            term: see `as_terms`.
-
-        Returns:
-            The outputs that the selector of the term picks.
-        """
-        key = id(term.teacher)
-        if key not in self._teacher_outputs:
-            self._teacher_outputs[key] = term.teacher.outputs(self._batch)
-        inputs = term.candidates.select(
-            self._batch, self._teacher_outputs[key], self._outputs
-        )
-        return inputs._replace(step=self._step)
 
 
 def _check_models(teacher: RankingTeacher, student: tf.keras.Model) -> None:

@@ -15,6 +15,7 @@ from kd_tfrs.distillation.losses import (
     FeatureLoss,
     LossInputs,
 )
+from kd_tfrs.distillation.step_inputs import OutputStepInputs
 from kd_tfrs.distillation.terms import DistillationTerm, as_terms
 from kd_tfrs.distillation.tfrs_models.outputs import (
     TaskOutputs,
@@ -211,39 +212,12 @@ class ModelDistiller(BaseDistiller):
         ]
 
 
-class ModelStepInputs:
-    """The inputs of the terms of one step; every teacher runs once.
+class ModelStepInputs(OutputStepInputs):
+    """The same for selectors that need no more than the outputs."""
 
-    Args:
-        batch: of the student's dataset.
-        outputs: of the student for it, by task.
-        step: training step.
-    """
-
-    def __init__(
-        self, batch: Any, outputs: Outputs, step: tf.Tensor | int
-    ) -> None:
-        self._batch = batch
-        self._outputs = outputs
-        self._step = step
-        self._teacher_outputs: dict[int, Outputs] = {}
-
-    def loss_inputs(self, term: DistillationTerm) -> LossInputs:
-        """The inputs of the loss of a term.
-
-        Args:
-            term: see `as_terms`.
-
-        Returns:
-            The outputs that the selector of the term picks.
-        """
-        key = id(term.teacher)
-        if key not in self._teacher_outputs:
-            self._teacher_outputs[key] = term.teacher.outputs(self._batch)
-        inputs = term.candidates.select(
-            self._teacher_outputs[key], self._outputs
-        )
-        return inputs._replace(step=self._step)
+    def select(self, term: DistillationTerm, teacher: Outputs) -> LossInputs:
+        """See `OutputStepInputs.select`."""
+        return term.candidates.select(teacher, self._outputs)
 
 
 def as_teacher(teacher: tf.keras.Model | ModelTeacher) -> ModelTeacher:

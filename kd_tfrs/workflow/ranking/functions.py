@@ -44,7 +44,6 @@ class RankingFunctions(TaskFunctions):
 
     task = RANKING
     config_type = RankingConfig
-    student_flag = "student_embedding_dim"
     folder = "ranking"
     data: RankingPrepared
 

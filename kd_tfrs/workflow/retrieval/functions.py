@@ -48,7 +48,6 @@ class RetrievalFunctions(TaskFunctions):
 
     task = RETRIEVAL
     config_type = Config
-    student_flag = "student_embedding_dim"
     folder = "retrieval"
     data: Prepared
 

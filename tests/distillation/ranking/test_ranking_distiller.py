@@ -28,8 +28,8 @@ from kd_tfrs.distillation.ranking import (
     SessionLists,
     TaskLogits,
 )
-from kd_tfrs.distillation.ranking.distiller import RankingStepInputs
 from kd_tfrs.distillation.retrieval import Distiller, InBatch
+from kd_tfrs.distillation.step_inputs import OutputStepInputs
 from kd_tfrs.errors import UserError
 
 SGD = tf.keras.optimizers.legacy.SGD
@@ -541,7 +541,7 @@ def test_an_adversary_compares_both_sides_and_moves_no_student(
     student, batch = world.student(), world.batch()
     with tf.GradientTape() as tape:
         outputs = student(batch)
-        inputs = RankingStepInputs(batch, outputs, 7).loss_inputs(term)
+        inputs = OutputStepInputs(batch, outputs, 7).loss_inputs(term)
         value = term.loss.compute_adversary(inputs)
     s = outputs["hidden_0"].numpy().sum(axis=1)
     apart = np.nan_to_num(hidden).sum(axis=1) - 3 * s
