@@ -145,7 +145,7 @@ class RankingFunctions(TaskFunctions):
             rounded = self._as_stored(model)
             edge.write_litert(rounded, path, int8=model.storage.int8)
             return path
-        network = self.check_model(model)
+        network = model.model
         return exporting.export_model(
             network,
             self.data,
